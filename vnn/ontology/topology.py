@@ -1,0 +1,439 @@
+"""Topology: named levels of nodes and the masks between them, ready to become layers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from vnn._atomic import replacing
+from vnn._errors import OntologyError, culprits
+
+if TYPE_CHECKING:
+    from torch_sparse import SparseTensor
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """Nodes of equal depth.
+
+    Parameters
+    ----------
+    name
+        Name of the level, unique in its topology: "inputs", "level 1", ...
+    nodes
+        Node ids, unique and sorted.
+    copies
+        Those of `nodes` that only repeat the value of the node of the same id one level below,
+        without weight or activation.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    copies: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not self.nodes:
+            raise OntologyError(f"level {self.name!r} has no nodes; leave it out.")
+        if any(a >= b for a, b in zip(self.nodes, self.nodes[1:], strict=False)):
+            raise OntologyError(
+                f"the nodes of level {self.name!r} are not unique and sorted; "
+                "build topologies with Topology.from_edges, which sorts them."
+            )
+        if unknown := sorted(self.copies - set(self.nodes)):
+            raise OntologyError(f"level {self.name!r} has copies that are not its nodes: {culprits(unknown)}.")
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """The edges from one level to another: which source may influence which target.
+
+    Parameters
+    ----------
+    source_level, target_level
+        Names of the two levels.
+    sources, targets
+        Node ids of the two levels, in their order.
+    edges
+        Index pairs (source, target) of shape (n_edges, 2), int32, without repeats, sorted by target, then source.
+    """
+
+    source_level: str
+    target_level: str
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    edges: np.ndarray
+
+    def __post_init__(self) -> None:
+        edges = np.array(self.edges, dtype=np.int64).reshape(-1, 2)
+        where = f"the mask {self.source_level!r} -> {self.target_level!r}"
+        if not len(edges):
+            raise OntologyError(f"{where} has no edges; leave it out.")
+        if edges.min() < 0 or (edges.max(axis=0) >= (len(self.sources), len(self.targets))).any():
+            raise OntologyError(
+                f"{where} names nodes outside its {len(self.sources):,} sources and {len(self.targets):,} targets."
+            )
+        key = edges[:, 1] * len(self.sources) + edges[:, 0]
+        if (np.diff(key) <= 0).any():
+            key = np.unique(key)
+        ordered = np.stack([key % len(self.sources), key // len(self.sources)], axis=1).astype(np.int32)
+        ordered.flags.writeable = False
+        object.__setattr__(self, "edges", ordered)
+
+    @classmethod
+    def from_names(
+        cls,
+        source_level: str,
+        target_level: str,
+        sources: Sequence[str],
+        targets: Sequence[str],
+        pairs: Iterable[tuple[str, str]],
+    ) -> Mask:
+        """The mask of (source id, target id) `pairs`; repeats count once.
+
+        Raises
+        ------
+        OntologyError
+            If a pair names a node that is in neither level.
+        """
+        source_at = {name: i for i, name in enumerate(sources)}
+        target_at = {name: i for i, name in enumerate(targets)}
+        try:
+            edges = [(source_at[s], target_at[t]) for s, t in pairs]
+        except KeyError as error:
+            raise OntologyError(
+                f"an edge from {source_level!r} to {target_level!r} names {error.args[0]!r}, which is not a node there."
+            ) from None
+        return cls(source_level, target_level, tuple(sources), tuple(targets), np.array(edges))
+
+    @classmethod
+    def from_scipy(
+        cls,
+        matrix: sparse.sparray | sparse.spmatrix,
+        *,
+        sources: Sequence[str],
+        targets: Sequence[str],
+        source_level: str = "source",
+        target_level: str = "target",
+    ) -> Mask:
+        """The mask of the non-zero entries of a (n_targets, n_sources) matrix."""
+        if matrix.shape != (len(targets), len(sources)):
+            raise OntologyError(
+                f"the matrix has shape {matrix.shape}; {len(targets):,} targets and {len(sources):,} sources "
+                f"need ({len(targets)}, {len(sources)})."
+            )
+        coo = sparse.coo_array(matrix)
+        kept = coo.data != 0
+        edges = np.stack([coo.col[kept], coo.row[kept]], axis=1)
+        return cls(source_level, target_level, tuple(sources), tuple(targets), edges)
+
+    def to_scipy(self) -> sparse.csr_array:
+        """The mask as a 0/1 matrix of shape (n_targets, n_sources)."""
+        ones = np.ones(len(self.edges), dtype=np.float32)
+        shape = (len(self.targets), len(self.sources))
+        return sparse.csr_array((ones, (self.edges[:, 1], self.edges[:, 0])), shape=shape)
+
+    @classmethod
+    def from_torch_sparse(cls, tensor: SparseTensor, **names: Any) -> Mask:
+        """The mask of the entries of a `torch_sparse.SparseTensor` of shape (n_targets, n_sources)."""
+        return cls.from_scipy(tensor.to_scipy(layout="coo"), **names)
+
+    def to_torch_sparse(self) -> SparseTensor:
+        """The mask as a `torch_sparse.SparseTensor` of ones, shape (n_targets, n_sources).
+
+        Raises
+        ------
+        ImportError
+            If torch-sparse is not installed; the extra `vnn[torch-sparse]` brings it.
+        """
+        try:
+            from torch_sparse import SparseTensor
+        except ImportError as error:
+            raise ImportError("to_torch_sparse needs torch-sparse: pip install 'vnn[torch-sparse]'.") from error
+        import torch
+
+        edges = torch.from_numpy(self.edges.astype(np.int64))
+        return SparseTensor(
+            row=edges[:, 1],
+            col=edges[:, 0],
+            value=torch.ones(len(edges)),
+            sparse_sizes=(len(self.targets), len(self.sources)),
+            is_sorted=True,
+        )
+
+    def __len__(self) -> int:
+        return len(self.edges)
+
+
+@dataclass(frozen=True, eq=False)
+class Topology:
+    """Ordered levels of named nodes and one mask for each pair of levels that has edges.
+
+    The first level are the inputs. A node without outgoing edges is an output; heads attach to
+    outputs or to whole levels. Everything is in canonical order, so that neither the order of lines
+    in a file nor the hash seed changes a topology.
+
+    Parameters
+    ----------
+    levels
+        From the inputs up.
+    masks
+        At most one for each pair of levels, always from a lower to a higher level.
+    names
+        Readable name of a node id; an id that is not here is its own name.
+    log
+        What was dropped, merged or changed on the way here, a line each.
+    provenance
+        Where the knowledge came from: a record per source (name, release, files with SHA-256, licence).
+
+    Raises
+    ------
+    OntologyError
+        If a mask runs downwards, a node is reached from no input, an input leads nowhere, or a copy
+        does not repeat the node of the same id one level below.
+    """
+
+    levels: tuple[Level, ...]
+    masks: tuple[Mask, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
+    log: tuple[str, ...] = ()
+    provenance: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.levels) < 2:
+            raise OntologyError(f"a topology needs inputs and at least one level above; this one has {len(self.levels)}.")
+        order = {level.name: i for i, level in enumerate(self.levels)}
+        if len(order) < len(self.levels):
+            raise OntologyError("two levels of the topology have the same name.")
+        has_in = [np.zeros(len(level), dtype=bool) for level in self.levels]
+        has_out = [np.zeros(len(level), dtype=bool) for level in self.levels]
+        seen: set[tuple[int, int]] = set()
+        for mask in self.masks:
+            if unknown := {mask.source_level, mask.target_level} - order.keys():
+                raise OntologyError(f"a mask names levels the topology does not have: {culprits(sorted(unknown))}.")
+            pair = order[mask.source_level], order[mask.target_level]
+            if pair[0] >= pair[1] or pair in seen:
+                raise OntologyError(
+                    f"the mask {mask.source_level!r} -> {mask.target_level!r} "
+                    + ("is there twice." if pair in seen else "does not lead upwards.")
+                )
+            seen.add(pair)
+            if mask.sources != self.levels[pair[0]].nodes or mask.targets != self.levels[pair[1]].nodes:
+                raise OntologyError(f"the mask {mask.source_level!r} -> {mask.target_level!r} lists other nodes than its levels.")
+            has_out[pair[0]][mask.edges[:, 0]] = True
+            has_in[pair[1]][mask.edges[:, 1]] = True
+        for i, level in enumerate(self.levels):
+            reached, leads = (np.ones(len(level), bool), has_out[i]) if i == 0 else (has_in[i], np.ones(len(level), bool))
+            if not (reached & leads).all():
+                lost = [level.nodes[j] for j in np.flatnonzero(~(reached & leads))]
+                what = "lead to no node" if i == 0 else "are reached from no input"
+                raise OntologyError(f"{len(lost):,} nodes of level {level.name!r} {what}: {culprits(lost)}.")
+        if self.levels[0].copies:
+            raise OntologyError("inputs cannot be copies.")
+        for below, level in zip(self.levels, self.levels[1:], strict=False):
+            self._check_copies(below, level)
+        object.__setattr__(self, "masks", tuple(sorted(self.masks, key=lambda m: (order[m.target_level], order[m.source_level]))))
+
+    def _check_copies(self, below: Level, level: Level) -> None:
+        if not level.copies:
+            return
+        incoming: dict[str, list[str]] = {}
+        for mask in self.masks:
+            if mask.target_level == level.name:
+                for s, t in mask.edges:
+                    if mask.targets[t] in level.copies:
+                        incoming.setdefault(mask.targets[t], []).append(f"{mask.source_level}/{mask.sources[s]}")
+        wrong = [node for node in sorted(level.copies) if incoming.get(node) != [f"{below.name}/{node}"]]
+        if wrong:
+            raise OntologyError(
+                f"copies of level {level.name!r} must have one incoming edge, from the same id in {below.name!r}: {culprits(wrong)}."
+            )
+
+    @classmethod
+    def from_edges(
+        cls,
+        levels: Mapping[str, Iterable[str]],
+        edges: pd.DataFrame,
+        *,
+        copies: Mapping[str, Iterable[str]] | None = None,
+        names: Mapping[str, str] | None = None,
+        log: Sequence[str] = (),
+        provenance: Sequence[Mapping[str, Any]] = (),
+    ) -> Topology:
+        """A topology from node ids per level and a table of edges.
+
+        Parameters
+        ----------
+        levels
+            Node ids of each level, from the inputs up, in any order.
+        edges
+            Columns `source_level`, `source`, `target_level`, `target`, in any order of rows; repeats count once.
+        copies
+            Node ids per level that are identity copies; their edges are in `edges` like all others.
+        """
+        marked = {name: frozenset(ids) for name, ids in (copies or {}).items()}
+        built = tuple(Level(name, tuple(sorted(set(ids))), marked.get(name, frozenset())) for name, ids in levels.items())
+        at = {level.name: level for level in built}
+        masks = []
+        for (low, high), group in edges.groupby(["source_level", "target_level"], sort=True):
+            if unknown := {low, high} - at.keys():
+                raise OntologyError(f"an edge names levels that are not given: {culprits(sorted(unknown))}.")
+            pairs = zip(group["source"], group["target"], strict=True)
+            masks.append(Mask.from_names(low, high, at[low].nodes, at[high].nodes, pairs))
+        return cls(built, tuple(masks), dict(names or {}), tuple(log), tuple(provenance))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Ids of the input nodes, sorted."""
+        return self.levels[0].nodes
+
+    @property
+    def n_edges(self) -> int:
+        """Number of weighted edges: all but those into identity copies."""
+        return sum(len(mask) for mask in self.masks) - sum(len(level.copies) for level in self.levels)
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes above the inputs, copies not counted."""
+        return sum(len(level) - len(level.copies) for level in self.levels[1:])
+
+    def level(self, name: str) -> Level:
+        """The level called `name`."""
+        for level in self.levels:
+            if level.name == name:
+                return level
+        raise OntologyError(f"there is no level {name!r}; the topology has {culprits([x.name for x in self.levels], 20)}.")
+
+    def label(self, node: str) -> str:
+        """The readable name of a node id."""
+        return self.names.get(node, node)
+
+    @cached_property
+    def outputs(self) -> tuple[tuple[str, str], ...]:
+        """(level, node) of every node without outgoing edges, in the order of the levels."""
+        leads = {level.name: np.zeros(len(level), bool) for level in self.levels}
+        for mask in self.masks:
+            leads[mask.source_level][mask.edges[:, 0]] = True
+        return tuple(
+            (level.name, level.nodes[i]) for level in self.levels[1:] for i in np.flatnonzero(~leads[level.name])
+        )
+
+    @cached_property
+    def members(self) -> dict[str, sparse.csr_array]:
+        """Which inputs can influence each node: per level a boolean matrix (n_nodes, n_inputs)."""
+        reach: dict[str, sparse.csr_array] = {
+            self.levels[0].name: sparse.csr_array(sparse.identity(len(self.inputs), dtype=bool, format="csr"))
+        }
+        for level in self.levels[1:]:
+            total = sparse.csr_array((len(level), len(self.inputs)), dtype=bool)
+            for mask in self.masks:
+                if mask.target_level == level.name:
+                    total = total + mask.to_scipy().astype(bool) @ reach[mask.source_level]
+            reach[level.name] = total.astype(bool)
+        return reach
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the names of levels and nodes, the copies and the edges."""
+        digest = hashlib.sha256()
+        for level in self.levels:
+            digest.update(json.dumps([level.name, level.nodes, sorted(level.copies)]).encode())
+        for mask in self.masks:
+            digest.update(json.dumps([mask.source_level, mask.target_level]).encode())
+            digest.update(mask.edges.astype("<i4").tobytes())
+        return digest.hexdigest()
+
+    def table(self) -> pd.DataFrame:
+        """One row per node: level, id, name, copy, inputs below it, incoming and outgoing edges."""
+        fan_in = {level.name: np.zeros(len(level), int) for level in self.levels}
+        fan_out = {level.name: np.zeros(len(level), int) for level in self.levels}
+        for mask in self.masks:
+            fan_out[mask.source_level] += np.bincount(mask.edges[:, 0], minlength=len(mask.sources))
+            fan_in[mask.target_level] += np.bincount(mask.edges[:, 1], minlength=len(mask.targets))
+        parts = [
+            pd.DataFrame(
+                {
+                    "level": level.name,
+                    "node": level.nodes,
+                    "name": [self.label(node) for node in level.nodes],
+                    "copy": [node in level.copies for node in level.nodes],
+                    "n_inputs": np.diff(self.members[level.name].indptr),
+                    "fan_in": fan_in[level.name],
+                    "fan_out": fan_out[level.name],
+                }
+            )
+            for level in self.levels
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    def to_edges(self) -> pd.DataFrame:
+        """The edges as a table that `from_edges` reads back."""
+        parts = [
+            pd.DataFrame(
+                {
+                    "source_level": mask.source_level,
+                    "source": np.array(mask.sources, dtype=object)[mask.edges[:, 0]],
+                    "target_level": mask.target_level,
+                    "target": np.array(mask.targets, dtype=object)[mask.edges[:, 1]],
+                }
+            )
+            for mask in self.masks
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    def save(self, path: Path | str) -> None:
+        """Write the topology to one `.npz` file, whole or not at all; no pickle inside."""
+        header = {
+            "format": "vnn topology 1",
+            "fingerprint": self.fingerprint,
+            "levels": [[level.name, level.nodes, sorted(level.copies)] for level in self.levels],
+            "masks": [[mask.source_level, mask.target_level] for mask in self.masks],
+            "names": dict(self.names),
+            "log": self.log,
+            "provenance": self.provenance,
+        }
+        arrays = {f"edges_{i}": mask.edges for i, mask in enumerate(self.masks)}
+        with replacing(path) as part, part.open("wb") as file:
+            np.savez_compressed(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Topology:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        OntologyError
+            If the file is not a topology, or its content no longer matches its fingerprint.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                header = json.loads(file["header"].tobytes())
+                edges = [file[f"edges_{i}"] for i in range(len(header["masks"]))]
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise OntologyError(f"{path} is not a saved topology, or it is damaged: {error}.") from error
+        levels = tuple(Level(name, tuple(nodes), frozenset(copies)) for name, nodes, copies in header["levels"])
+        at = {level.name: level.nodes for level in levels}
+        masks = tuple(
+            Mask(low, high, at[low], at[high], pairs) for (low, high), pairs in zip(header["masks"], edges, strict=True)
+        )
+        found = cls(levels, masks, header["names"], tuple(header["log"]), tuple(header["provenance"]))
+        if found.fingerprint != header["fingerprint"]:
+            raise OntologyError(f"{path} was changed after it was written: its content does not match its fingerprint.")
+        return found
+
+    def __repr__(self) -> str:
+        sizes = " -> ".join(f"{len(level) - len(level.copies):,}" for level in self.levels)
+        return f"Topology({sizes}; {self.n_edges:,} edges, {self.fingerprint[:12]})"
