@@ -16,6 +16,7 @@ from scipy import sparse
 
 from vnn._atomic import replacing
 from vnn._errors import OntologyError, culprits
+from vnn.ontology.log import Entry
 
 if TYPE_CHECKING:
     from torch_sparse import SparseTensor
@@ -193,7 +194,7 @@ class Topology:
     names
         Readable name of a node id; an id that is not here is its own name.
     log
-        What was dropped, merged or changed on the way here, a line each.
+        What was dropped, merged or changed on the way here.
     provenance
         Where the knowledge came from: a record per source (name, release, files with SHA-256, licence).
 
@@ -207,7 +208,7 @@ class Topology:
     levels: tuple[Level, ...]
     masks: tuple[Mask, ...]
     names: Mapping[str, str] = field(default_factory=dict)
-    log: tuple[str, ...] = ()
+    log: tuple[Entry, ...] = ()
     provenance: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -268,7 +269,7 @@ class Topology:
         *,
         copies: Mapping[str, Iterable[str]] | None = None,
         names: Mapping[str, str] | None = None,
-        log: Sequence[str] = (),
+        log: Sequence[Entry] = (),
         provenance: Sequence[Mapping[str, Any]] = (),
     ) -> Topology:
         """A topology from node ids per level and a table of edges.
@@ -400,7 +401,7 @@ class Topology:
             "levels": [[level.name, level.nodes, sorted(level.copies)] for level in self.levels],
             "masks": [[mask.source_level, mask.target_level] for mask in self.masks],
             "names": dict(self.names),
-            "log": self.log,
+            "log": [entry.to_json() for entry in self.log],
             "provenance": self.provenance,
         }
         arrays = {f"edges_{i}": mask.edges for i, mask in enumerate(self.masks)}
@@ -429,7 +430,8 @@ class Topology:
         masks = tuple(
             Mask(low, high, at[low], at[high], pairs) for (low, high), pairs in zip(header["masks"], edges, strict=True)
         )
-        found = cls(levels, masks, header["names"], tuple(header["log"]), tuple(header["provenance"]))
+        log = tuple(Entry(**{**record, "names": tuple(record["names"])}) for record in header["log"])
+        found = cls(levels, masks, header["names"], log, tuple(header["provenance"]))
         if found.fingerprint != header["fingerprint"]:
             raise OntologyError(f"{path} was changed after it was written: its content does not match its fingerprint.")
         return found
