@@ -1,0 +1,243 @@
+"""The compiled kernels for the CPU, reached through a plain C interface.
+
+The library knows nothing of torch or Python, so one binary serves every version of both.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from ctypes import POINTER, Structure, byref, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_uint8, c_void_p
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch  # loads the OpenMP runtime that the library below then shares
+from torch import Tensor
+
+from vnn._errors import KernelError
+from vnn.kernels.graph import Wiring
+
+ABI = 1
+_forked = False
+_real = {torch.float32: ("f32", c_float), torch.float64: ("f64", c_double)}
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def library_path() -> Path | None:
+    """Where the compiled library lies, or None where it was not built."""
+    for name in ("libvnn_cpu.so", "libvnn_cpu.dylib"):
+        found = resources.files("vnn") / "kernels" / "cpu" / name
+        if found.is_file():
+            return Path(str(found))
+    return None
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """The loaded library.
+
+    Raises
+    ------
+    KernelError
+        If it was not built, cannot be loaded, or was built for another version of vnn.
+    """
+    path = library_path()
+    if path is None:
+        raise KernelError(
+            "the compiled kernels are not installed; reinstall vnn with a C++ compiler on the path "
+            "(pip install -v shows why the build failed), or set VNN_BACKEND=reference."
+        )
+    try:
+        loaded = ctypes.CDLL(str(path))
+        abi = loaded.vnn_abi()
+    except (OSError, AttributeError) as error:
+        raise KernelError(f"{path} is there but cannot be loaded: {error}. Reinstall vnn.") from error
+    if abi != ABI:
+        raise KernelError(f"{path} was built for kernel interface {abi}, this vnn has {ABI}. Reinstall vnn.")
+    loaded.vnn_simd.restype = c_char_p
+    loaded.vnn_choose_simd.argtypes = [c_char_p]
+    if wanted := os.environ.get("VNN_SIMD"):
+        _choose(loaded, wanted)
+    return loaded
+
+
+def simd() -> str:
+    """The instruction set in use: "avx512", "avx2" or "portable"."""
+    return library().vnn_simd().decode()
+
+
+def choose_simd(name: str) -> None:
+    """Use the instruction set `name`; for comparison, as is the environment variable VNN_SIMD.
+
+    Raises
+    ------
+    KernelError
+        If this processor does not have it.
+    """
+    _choose(library(), name)
+
+
+def _choose(loaded: ctypes.CDLL, name: str) -> None:
+    if loaded.vnn_choose_simd(name.encode()):
+        raise KernelError(f"this processor or build has no {name!r} kernels; it uses {loaded.vnn_simd().decode()!r}.")
+
+
+class _Edges(Structure):
+    _fields_ = [
+        ("n_nodes", c_int64), ("ptr", c_void_p), ("from", c_void_p), ("edge", c_void_p),
+        ("units", c_void_p), ("from_units", c_void_p), ("block", c_void_p),
+    ]  # fmt: skip
+
+
+class _Product(Structure):
+    _fields_ = [
+        ("edges", _Edges), ("transposed", c_uint8), ("x_replicates", c_int64), ("y_replicates", c_int64),
+        ("replicates", c_int64), ("batch", c_int64),
+        ("x", c_void_p), ("weight", c_void_p), ("bias", c_void_p), ("addend", c_void_p), ("y", c_void_p),
+    ]  # fmt: skip
+
+
+class _EdgeProduct(Structure):
+    _fields_ = [
+        ("edges", _Edges), ("x_replicates", c_int64), ("replicates", c_int64), ("batch", c_int64),
+        ("g", c_void_p), ("x", c_void_p), ("weight", c_void_p),
+    ]  # fmt: skip
+
+
+class _RowSum(Structure):
+    _fields_ = [("rows", c_int64), ("batch", c_int64), ("x", c_void_p), ("y", c_void_p)]
+
+
+class _Dropout(Structure):
+    _fields_ = [
+        ("rows", c_int64), ("replicates", c_int64), ("batch", c_int64),
+        ("keys", c_void_p), ("node", c_void_p), ("threshold", c_void_p), ("scale", c_void_p), ("samples", c_void_p),
+        ("x", c_void_p), ("y", c_void_p),
+    ]  # fmt: skip
+
+
+def _adam_type(real: Any) -> type[Structure]:
+    class Adam(Structure):
+        _fields_ = [
+            ("rows", c_int64), ("replicates", c_int64), ("beta1", real), ("beta2", real), ("eps", real),
+            ("decoupled", c_int32), ("lr", c_void_p), ("decay", c_void_p), ("correction1", c_void_p),
+            ("correction2", c_void_p), ("active", c_void_p), ("grad", c_void_p), ("parameter", c_void_p),
+            ("mean", c_void_p), ("square", c_void_p),
+        ]  # fmt: skip
+
+    return Adam
+
+
+_Adam = {dtype: _adam_type(real) for dtype, (_, real) in _real.items()}
+
+
+def _threads(work: int) -> int:
+    return 1 if _forked or work < 65536 else torch.get_num_threads()
+
+
+def _call(name: str, like: Tensor, arguments: Structure, work: int) -> None:
+    if like.dtype not in _real:
+        raise KernelError(f"the CPU kernels take float32 and float64, not {like.dtype}; convert, or use VNN_BACKEND=reference.")
+    function = getattr(library(), f"vnn_{name}_{_real[like.dtype][0]}")
+    function(byref(arguments), c_int(_threads(work)))
+
+
+def _at(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def product(
+    x: Tensor, weight: Tensor, bias: Tensor | None, addend: Tensor | None, wiring: Wiring, *, transposed: bool, shared: bool
+) -> Tensor:
+    """See `vnn.kernels.reference.product`."""
+    if transposed:
+        edges = (wiring.ptr_t, wiring.tgt_t, wiring.perm_t, wiring.unit_ptr_in, wiring.unit_ptr_out)
+    else:
+        edges = (wiring.ptr, wiring.src, None, wiring.unit_ptr_out, wiring.unit_ptr_in)
+    x, weight = x.contiguous(), weight.contiguous()
+    bias = None if bias is None else bias.contiguous()
+    addend = None if addend is None else addend.contiguous()
+    n_replicates, batch = weight.shape[1], x.shape[2]
+    y = x.new_empty(wiring.n_in if transposed else wiring.n_out, 1 if shared else n_replicates, batch)
+    arguments = _Product(
+        _Edges(edges[0].numel() - 1, *map(_at, edges), _at(wiring.block_ptr)), transposed,
+        x.shape[1], y.shape[1], n_replicates, batch, _at(x), _at(weight), _at(bias), _at(addend), _at(y),
+    )  # fmt: skip
+    _call("product", x, arguments, weight.numel() * batch + y.numel())
+    return y
+
+
+def edge_product(g: Tensor, x: Tensor, wiring: Wiring) -> Tensor:
+    """See `vnn.kernels.reference.edge_product`."""
+    g, x = g.contiguous(), x.contiguous()
+    n_replicates, batch = g.shape[1], g.shape[2]
+    weight = g.new_empty(wiring.n_weights, n_replicates)
+    edges = (wiring.ptr, wiring.src, None, wiring.unit_ptr_out, wiring.unit_ptr_in)
+    arguments = _EdgeProduct(
+        _Edges(wiring.ptr.numel() - 1, *map(_at, edges), _at(wiring.block_ptr)),
+        x.shape[1], n_replicates, batch, _at(g), _at(x), _at(weight),
+    )  # fmt: skip
+    _call("edge_product", g, arguments, weight.numel() * batch)
+    return weight
+
+
+def row_sum(x: Tensor) -> Tensor:
+    """See `vnn.kernels.reference.row_sum`."""
+    x = x.contiguous()
+    y = x.new_empty(x.shape[:-1])
+    _call("row_sum", x, _RowSum(y.numel(), x.shape[-1], _at(x), _at(y)), x.numel())
+    return y
+
+
+def dropout(x: Tensor, keys: Tensor, node: Tensor, threshold: Tensor, scale: Tensor, samples: Tensor) -> Tensor:
+    """See `vnn.kernels.reference.dropout`."""
+    x = x.contiguous()
+    y = torch.empty_like(x)
+    keys = keys.to(torch.uint32)
+    threshold = threshold.to(torch.uint32)
+    scale = scale.to(x.dtype)
+    arguments = _Dropout(
+        *x.shape, _at(keys), _at(node), _at(threshold), _at(scale), _at(samples), _at(x), _at(y)
+    )
+    _call("dropout", x, arguments, x.numel())
+    return y
+
+
+def adam(
+    parameter: Tensor,
+    grad: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    *,
+    lr: Tensor,
+    decay: Tensor,
+    correction1: Tensor,
+    correction2: Tensor,
+    active: Tensor,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decoupled: bool,
+) -> None:
+    """See `vnn.kernels.reference.adam`."""
+    for name, held in (("parameter", parameter), ("mean", mean), ("square", square)):
+        if not held.is_contiguous():
+            raise KernelError(f"`{name}` is updated in place and must be contiguous; its strides are {held.stride()}.")
+    grad = grad.contiguous()
+    per_replicate = [value.to(parameter.dtype) for value in (lr, decay, correction1, correction2)]
+    n_replicates = parameter.shape[-1]
+    rows = parameter.numel() // max(n_replicates, 1)
+    arguments = _Adam[parameter.dtype](
+        rows, n_replicates, beta1, beta2, eps, decoupled, *map(_at, per_replicate), _at(active),
+        _at(grad), _at(parameter), _at(mean), _at(square),
+    )  # fmt: skip
+    _call("adam", parameter, arguments, parameter.numel())

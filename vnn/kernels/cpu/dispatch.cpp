@@ -1,0 +1,60 @@
+// The C interface: picks an instruction set once and passes every call on.
+#include <cstdlib>
+#include <cstring>
+
+#include "kernels.h"
+
+namespace portable { extern const Kernels kernels; }
+#if defined(__x86_64__)
+namespace avx2 { extern const Kernels kernels; }
+namespace avx512 { extern const Kernels kernels; }
+#endif
+
+namespace {
+
+const Kernels* supported(int i) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+  const Kernels* all[] = {wide ? &avx512::kernels : nullptr,
+                          __builtin_cpu_supports("avx2") ? &avx2::kernels : nullptr, &portable::kernels};
+#else
+  const Kernels* all[] = {nullptr, nullptr, &portable::kernels};
+#endif
+  return i < 3 ? all[i] : nullptr;
+}
+
+const Kernels* best() {
+  for (int i = 0;; ++i)
+    if (supported(i)) return supported(i);
+}
+
+const Kernels* chosen = best();
+
+}  // namespace
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+EXPORT int vnn_abi() { return 1; }
+EXPORT const char* vnn_simd() { return chosen->name; }
+
+// 0 when the processor has the instruction set `name`, which is used from now on.
+EXPORT int vnn_choose_simd(const char* name) {
+  for (int i = 0; i < 3; ++i)
+    if (supported(i) && !std::strcmp(supported(i)->name, name)) {
+      chosen = supported(i);
+      return 0;
+    }
+  return 1;
+}
+
+#define CALL(name, Type)                                                                          \
+  EXPORT void vnn_##name##_f32(const Type<float>* p, int n) { chosen->name##_f32(*p, n); }         \
+  EXPORT void vnn_##name##_f64(const Type<double>* p, int n) { chosen->name##_f64(*p, n); }
+
+CALL(product, Product)
+CALL(edge_product, EdgeProduct)
+CALL(row_sum, RowSum)
+CALL(dropout, Dropout)
+CALL(adam, Adam)

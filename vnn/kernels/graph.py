@@ -1,0 +1,153 @@
+"""Graph: the edges of one mask as the index tensors a sparse product needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vnn._errors import KernelError
+
+
+class Wiring(NamedTuple):
+    """The index tensors of a `Graph`, in the order of the op schema; absent pointers mean one unit per node."""
+
+    ptr: Tensor
+    src: Tensor
+    ptr_t: Tensor
+    tgt_t: Tensor
+    perm_t: Tensor
+    unit_ptr_in: Tensor | None
+    unit_ptr_out: Tensor | None
+    block_ptr: Tensor | None
+    n_out: int
+    n_in: int
+    n_weights: int
+
+
+class Graph(nn.Module):
+    """Edges between two sets of nodes, validated once and moved with the layer that owns them.
+
+    A node owns as many rows (units) of the activations as `units_*` says, one unless given. The
+    weights of an edge from a node of k units to a node of l units are a block of l x k values, rows by
+    target unit; blocks follow each other in the order of the edges.
+
+    The tensors are buffers that are not saved: they are rebuilt from the topology. `source_row` is the
+    source row of every weight.
+
+    Parameters
+    ----------
+    edges
+        Pairs (source, target) of shape (n_edges, 2), sorted by target, then source, without repeats.
+    n_sources, n_targets
+        Numbers of nodes on both sides.
+    units_in, units_out
+        Units of each source and each target node.
+
+    Raises
+    ------
+    KernelError
+        If the edges are not sorted, repeat, or name nodes that are not there.
+    """
+
+    ptr: Tensor
+    src: Tensor
+    ptr_t: Tensor
+    tgt_t: Tensor
+    perm_t: Tensor
+    unit_ptr_in: Tensor | None
+    unit_ptr_out: Tensor | None
+    block_ptr: Tensor | None
+    source_row: Tensor
+
+    def __init__(
+        self,
+        edges: np.ndarray,
+        n_sources: int,
+        n_targets: int,
+        *,
+        units_in: Sequence[int] | np.ndarray | None = None,
+        units_out: Sequence[int] | np.ndarray | None = None,
+    ) -> None:
+        super().__init__()
+        pairs = np.asarray(edges, dtype=np.int64).reshape(-1, 2)
+        source, target = pairs[:, 0], pairs[:, 1]
+        if len(pairs) and (pairs.min() < 0 or source.max() >= n_sources or target.max() >= n_targets):
+            raise KernelError(
+                f"edges reach source {source.max():,} and target {target.max():,}; "
+                f"there are {n_sources:,} sources and {n_targets:,} targets, numbered from 0."
+            )
+        if (np.diff(target * max(n_sources, 1) + source) <= 0).any():
+            raise KernelError("edges must be sorted by target, then source, and must not repeat; a Mask sorts them.")
+        back = np.lexsort((target, source))
+        self.n_sources, self.n_targets, self.n_edges = n_sources, n_targets, len(pairs)
+        sizes_in, ptr_in = _units("units_in", units_in, n_sources)
+        sizes_out, ptr_out = _units("units_out", units_out, n_targets)
+        self.n_in, self.n_out = int(sizes_in.sum()), int(sizes_out.sum())
+        block = sizes_out[target] * sizes_in[source]
+        self.n_weights = int(block.sum())
+        if max(self.n_in, self.n_out, self.n_edges) >= 2**31:
+            raise KernelError(f"{self.n_edges:,} edges over {max(self.n_in, self.n_out):,} units exceed 32-bit indices.")
+        ragged = ptr_in is not None or ptr_out is not None
+        tensors = {
+            "ptr": _pointer(target, n_targets),
+            "src": source,
+            "ptr_t": _pointer(source, n_sources),
+            "tgt_t": target[back],
+            "perm_t": back,
+            "unit_ptr_in": ptr_in,
+            "unit_ptr_out": ptr_out,
+        }
+        for name, values in tensors.items():
+            self.register_buffer(name, None if values is None else torch.from_numpy(values.astype(np.int32)), persistent=False)
+        starts = torch.from_numpy(np.concatenate([[0], np.cumsum(block)[:-1]]).astype(np.int64)[: len(pairs)])
+        self.register_buffer("block_ptr", starts if ragged else None, persistent=False)
+        self.register_buffer("source_row", weight_rows(self.wiring)[1], persistent=False)
+
+    @property
+    def wiring(self) -> Wiring:
+        """The tensors and sizes an op takes."""
+        return Wiring(
+            self.ptr, self.src, self.ptr_t, self.tgt_t, self.perm_t,
+            self.unit_ptr_in, self.unit_ptr_out, self.block_ptr, self.n_out, self.n_in, self.n_weights,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        return f"{self.n_in:,} -> {self.n_out:,} units, {self.n_edges:,} edges"
+
+
+def weight_rows(wiring: Wiring) -> tuple[Tensor, Tensor]:
+    """Target row and source row of every weight of a wiring, int64."""
+    n_edges = wiring.src.numel()
+    degrees = (wiring.ptr[1:] - wiring.ptr[:-1]).long()
+    target = torch.repeat_interleave(torch.arange(degrees.numel(), device=degrees.device), degrees)
+    source = wiring.src.long()
+    if wiring.block_ptr is None:
+        return target, source
+    first_out, size_out = _span(wiring.unit_ptr_out, target)
+    first_in, size_in = _span(wiring.unit_ptr_in, source)
+    edge = torch.repeat_interleave(torch.arange(n_edges, device=source.device), size_out * size_in)
+    within = torch.arange(edge.numel(), device=source.device) - wiring.block_ptr[edge]
+    return first_out[edge] + within // size_in[edge], first_in[edge] + within % size_in[edge]
+
+
+def _span(unit_ptr: Tensor | None, node: Tensor) -> tuple[Tensor, Tensor]:
+    if unit_ptr is None:
+        return node, torch.ones_like(node)
+    return unit_ptr[node].long(), (unit_ptr[node + 1] - unit_ptr[node]).long()
+
+
+def _units(name: str, units: Sequence[int] | np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray | None]:
+    if units is None:
+        return np.ones(n, np.int64), None
+    sizes = np.asarray(units, dtype=np.int64)
+    if sizes.shape != (n,) or (sizes < 1).any():
+        raise KernelError(f"`{name}` has shape {sizes.shape}; it needs one number >= 1 for each of {n:,} nodes.")
+    return sizes, None if (sizes == 1).all() else np.concatenate([[0], np.cumsum(sizes)])
+
+
+def _pointer(sorted_nodes: np.ndarray, n: int) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(np.bincount(sorted_nodes, minlength=n))])

@@ -1,0 +1,87 @@
+"""The kernels in plain PyTorch: slow, obvious, and the truth every other backend is compared with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vnn.kernels.graph import Wiring, weight_rows
+
+
+def product(
+    x: Tensor, weight: Tensor, bias: Tensor | None, addend: Tensor | None, wiring: Wiring, *, transposed: bool, shared: bool
+) -> Tensor:
+    """`bias + addend + sum over edges of weight * x`, along the signal or `transposed` against it.
+
+    x of shape (n_units, R or 1, batch) and weight (n_weights, R) give (n_units, R, batch), or, with
+    `shared`, the sum over the replicates, (n_units, 1, batch).
+    """
+    target, source = weight_rows(wiring)
+    into, out_of, n = (source, target, wiring.n_in) if transposed else (target, source, wiring.n_out)
+    n_replicates, batch = weight.shape[1], x.shape[2]
+    y = x.new_zeros(n, 1 if shared else n_replicates, batch)
+    if bias is not None:
+        y = y + bias[:, :, None]
+    if addend is not None:
+        y = y + addend
+    for r in range(n_replicates):
+        products = weight[:, r, None] * x[out_of, 0 if x.shape[1] == 1 else r]
+        y[:, 0 if shared else r].index_add_(0, into, products)
+    return y
+
+
+def edge_product(g: Tensor, x: Tensor, wiring: Wiring) -> Tensor:
+    """For every weight the sum over the batch of `g` at its target times `x` at its source, (n_weights, R)."""
+    target, source = weight_rows(wiring)
+    columns = [
+        (g[target, r] * x[source, 0 if x.shape[1] == 1 else r]).sum(-1) for r in range(g.shape[1])
+    ]
+    return torch.stack(columns, dim=1) if columns else g.new_zeros(len(target), 0)
+
+
+def row_sum(x: Tensor) -> Tensor:
+    """The sum over the last axis."""
+    return x.sum(-1)
+
+
+def mix(h: Tensor) -> Tensor:
+    """The finaliser of MurmurHash3 on 32-bit words held in int64."""
+    h = h ^ (h >> 16)
+    h = (h * 0x85EBCA6B) & 0xFFFFFFFF
+    h = h ^ (h >> 13)
+    h = (h * 0xC2B2AE35) & 0xFFFFFFFF
+    return h ^ (h >> 16)
+
+
+def dropout(x: Tensor, keys: Tensor, node: Tensor, threshold: Tensor, scale: Tensor, samples: Tensor) -> Tensor:
+    """`x * scale`, or 0 where the hash of (key, node, sample) is below the row's threshold."""
+    by_node = mix(keys[None, :] ^ ((node.long()[:, None] * 0x9E3779B9) & 0xFFFFFFFF))
+    by_sample = (samples.long() * 0x9E3779B9) & 0xFFFFFFFF
+    dropped = mix(by_node[:, :, None] ^ by_sample) < threshold[:, None, None]
+    return torch.where(dropped, torch.zeros((), dtype=x.dtype), x * scale[:, None, None])
+
+
+def adam(
+    parameter: Tensor,
+    grad: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    *,
+    lr: Tensor,
+    decay: Tensor,
+    correction1: Tensor,
+    correction2: Tensor,
+    active: Tensor,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decoupled: bool,
+) -> None:
+    """One step of Adam or AdamW in place, for the `active` replicates (the last axis) only."""
+    w = parameter * (1 - lr * decay) if decoupled else parameter
+    g = grad if decoupled else grad + decay * parameter
+    m = beta1 * mean + (1 - beta1) * g
+    v = beta2 * square + (1 - beta2) * (g * g)
+    w = w - lr / correction1 * m / (v.sqrt() / correction2.sqrt() + eps)
+    for held, new in ((parameter, w), (mean, m), (square, v)):
+        held.copy_(torch.where(active, new, held))

@@ -1,0 +1,118 @@
+"""A sparse linear layer: one weight per edge, from any number of levels into one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vnn.kernels import Graph, sparse_product
+
+
+class Signal(NamedTuple):
+    """Raw inputs of a network on their way into its first products.
+
+    Parameters
+    ----------
+    values
+        Raw values with missing ones set to 0, shape (n_in, 1, batch): one copy for all replicates.
+    missing
+        1 where a value was missing, the same shape, or None when nothing may be missing.
+    n_samples
+        Samples of the batch; the columns behind them are padding.
+    """
+
+    values: Tensor
+    missing: Tensor | None
+    n_samples: int
+
+
+class SparseLinear(nn.Module):
+    """`y = bias + sum over source levels of W_level x_level`, W having weights only where the wiring has edges.
+
+    Several source levels are added into each other: nothing is concatenated.
+
+    Parameters
+    ----------
+    graphs
+        The edges from each source level, by its name.
+    n_replicates
+        Length of the replicate axis, the last of every parameter.
+    bias
+        Whether a bias of shape (n_out, R) is added.
+    """
+
+    def __init__(self, graphs: Mapping[str, Graph], n_replicates: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.sources = tuple(graphs)
+        self.graphs = nn.ModuleList(graphs.values())
+        self.weights = nn.ParameterList(nn.Parameter(torch.zeros(g.n_weights, n_replicates)) for g in graphs.values())
+        n_out = next(iter(graphs.values())).n_out
+        self.bias = nn.Parameter(torch.zeros(n_out, n_replicates)) if bias else None
+
+    def forward(self, levels: Mapping[str, Tensor | Signal], scalings: Mapping[str, InputScaling]) -> Tensor:
+        """Values of the target level before normalisation, shape (n_out, R, batch).
+
+        Parameters
+        ----------
+        levels
+            Values of every level below, (n_units, R, batch); raw inputs come as a `Signal`.
+        scalings
+            How raw inputs are scaled, by level; folded into weight and bias.
+        """
+        bias, total = self.bias, None
+        pending = []
+        for name, graph, weight in zip(self.sources, self.graphs, self.weights, strict=True):
+            values = levels[name]
+            if isinstance(values, Signal):
+                folded, shift, filled = scalings[name].fold(weight, graph)
+                bias = shift if bias is None else bias + shift
+                pending.append((values.values, folded, graph))
+                if values.missing is not None:
+                    pending.append((values.missing, filled, graph))
+            else:
+                pending.append((values, weight, graph))
+        for x, weight, graph in pending:
+            total = sparse_product(x, weight, graph, bias if total is None else None, total)
+        assert total is not None
+        return total
+
+
+class InputScaling(nn.Module):
+    """An affine map and a fill value per (input, replicate), folded into the first product.
+
+    The raw inputs stay shared by all replicates while each sees them scaled by its own training part:
+    `(x - centre) / scale`, and `(fill - centre) / scale` where x is missing.
+
+    Parameters
+    ----------
+    n_in
+        Number of inputs.
+    n_replicates
+        Length of the replicate axis.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    fill: Tensor
+
+    def __init__(self, n_in: int, n_replicates: int) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.ones(n_in, n_replicates))
+        self.register_buffer("shift", torch.zeros(n_in, n_replicates))
+        self.register_buffer("fill", torch.zeros(n_in, n_replicates))
+
+    def fold(self, weight: Tensor, graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights for the raw values, what they add to the bias, and weights for the missing ones."""
+        folded = weight * self.scale[graph.source_row]
+        shift = sparse_product(self.shift[:, :, None], weight, graph)[:, :, 0]
+        return folded, shift, folded * self.fill[graph.source_row]
+
+    def apply_to(self, signal: Signal) -> Tensor:
+        """The scaled inputs of every replicate, (n_in, R, batch): the plain form of `fold`."""
+        values = signal.values
+        if signal.missing is not None:
+            values = values + signal.missing * self.fill[:, :, None]
+        return values * self.scale[:, :, None] + self.shift[:, :, None]

@@ -1,0 +1,411 @@
+"""VisibleNetwork: a topology that computes, its hidden nodes named genes, pathways and terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from vnn._errors import AlignmentError, choose, culprits
+from vnn.kernels import Graph
+from vnn.layers import (
+    BatchNorm,
+    Draw,
+    InputScaling,
+    NodeDropout,
+    Signal,
+    SparseLinear,
+    activation,
+    gain,
+    initial_weights,
+    wired_rates,
+)
+from vnn.models.dense import DenseNetwork
+from vnn.models.recipe import Recipe
+from vnn.models.wiring import Stage, complete, resolve
+from vnn.ontology.topology import Level, Topology
+
+LANES = 16
+COVARIATES = "covariates"
+After = Literal["product", "normalisation", "activation"]
+
+
+class VisibleNetwork(nn.Module):
+    """A network whose hidden nodes are the nodes of a topology, wired only where it has edges.
+
+    R replicates live side by side: the last axis of every parameter and buffer is the replicate, and
+    nothing is ever summed over it. Inside, a level is a tensor (n_units, R, batch); outside, tensors are
+    batch first.
+
+    Parameters
+    ----------
+    topology
+        Levels and masks.
+    recipe
+        What the nodes compute.
+    n_targets
+        Logits: 1 for a binary phenotype or a quantity, one per class otherwise.
+    replicates
+        Names of the replicates; their initial weights depend on them and on `seed`, not on their number or order.
+    seed
+        Seed of the study.
+    n_covariates
+        Columns that enter late, at the logits.
+
+    Attributes
+    ----------
+    imputes
+        Whether x may hold NaN, replaced by `scaling.fill`; off unless a fit turns it on, since it costs a second product.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> edges = pd.DataFrame([("inputs", "TP53", "top", "apoptosis"), ("inputs", "BAX", "top", "apoptosis")],
+    ...                      columns=["source_level", "source", "target_level", "target"])
+    >>> topology = Topology.from_edges({"inputs": ["TP53", "BAX"], "top": ["apoptosis"]}, edges)
+    >>> network = VisibleNetwork(topology).eval()
+    >>> network(torch.zeros(8, 2)).shape
+    torch.Size([8, 1, 1])
+    """
+
+    output_scale: Tensor
+    output_shift: Tensor
+
+    def __init__(
+        self,
+        topology: Topology,
+        recipe: Recipe | None = None,
+        *,
+        n_targets: int = 1,
+        replicates: Sequence[str] = ("0",),
+        seed: int = 0,
+        n_covariates: int = 0,
+    ) -> None:
+        super().__init__()
+        self.topology, self.recipe = topology, recipe or Recipe()
+        self.n_targets, self.n_covariates, self.seed = n_targets, n_covariates, seed
+        self.replicate_names, self.imputes = tuple(replicates), False
+        if len(set(self.replicate_names)) < len(self.replicate_names):
+            raise ValueError(f"replicate names must be unique: {culprits(self.replicate_names)}.")
+        self._wire()
+        self._draw_weights()
+
+    @property
+    def n_replicates(self) -> int:
+        """Length of the replicate axis."""
+        return len(self.replicate_names)
+
+    # Building.
+
+    def _wire(self) -> None:
+        n = self.n_replicates
+        resolved = resolve(self.topology)
+        inputs = self.topology.levels[0]
+        self._stages, self._origin = resolved.stages, resolved.origin
+        self._units = {inputs.name: np.ones(len(inputs), dtype=np.int64)}
+        for stage in self._stages:
+            self._units[stage.level] = np.array([self.recipe.units_of(node) for node in stage.nodes], dtype=np.int64)
+        self.scaling = InputScaling(len(inputs), n)
+        self.linears = nn.ModuleList(self._linear(stage.edges, self._units[stage.level]) for stage in self._stages)
+        widths = [int(self._units[stage.level].sum()) for stage in self._stages]
+        batch_norm = self.recipe.normalisation == "batch"
+        self.norms = nn.ModuleList(BatchNorm(width, n) for width in widths if batch_norm)
+        self.activations = nn.ModuleList(activation(self.recipe.activation) for _ in self._stages)
+        self.dropouts = nn.ModuleList(self._dropout(name, rate) for name, rate in self._rates().items())
+        self.input_dropout = self._dropout(inputs.name, self._input_rates())
+        self._heads = self._head_stages()
+        ones = np.ones(self.n_targets, dtype=np.int64)
+        self.head_linears = nn.ModuleList(self._linear(head.edges, ones) for head in self._heads)
+        if self.n_covariates:
+            edges = {COVARIATES: complete(np.arange(self.n_covariates), self.n_targets)}
+            self._units[COVARIATES] = np.ones(self.n_covariates, dtype=np.int64)
+            self.covariate_scaling = InputScaling(self.n_covariates, n)
+            self.covariate_linear = self._linear(edges, ones, bias=False)
+        self.register_buffer("output_scale", torch.ones(self.n_targets, n))
+        self.register_buffer("output_shift", torch.zeros(self.n_targets, n))
+
+    def _linear(self, edges: Mapping[str, np.ndarray], units: np.ndarray, *, bias: bool = True) -> SparseLinear:
+        graphs = {
+            name: Graph(pairs, len(self._units[name]), len(units), units_in=self._units[name], units_out=units)
+            for name, pairs in edges.items()
+        }
+        return SparseLinear(graphs, self.n_replicates, bias=bias)
+
+    def _head_stages(self) -> list[Stage]:
+        nodes = tuple(str(i) for i in range(self.n_targets))
+        if self.recipe.heads == "outputs":
+            attached = {"outputs": list(self.topology.outputs)}
+        else:
+            attached = {stage.level: [(stage.level, node) for node in stage.nodes] for stage in self._stages}
+        index = {level.name: {node: i for i, node in enumerate(level.nodes)} for level in self.topology.levels}
+        heads = []
+        for name, members in attached.items():
+            rows: dict[str, list[int]] = {}
+            for level, node in members:
+                where, row = (values[index[level][node]] for values in self._origin[level])
+                rows.setdefault(self.topology.levels[where].name, []).append(int(row))
+            edges = {level: complete(np.array(found), self.n_targets) for level, found in rows.items()}
+            heads.append(Stage(name, nodes, edges))
+        return heads
+
+    def _leading_out(self, level: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        pairs, fan_ins = [], []
+        for stage in self._stages:
+            if level in stage.edges:
+                every = np.concatenate([edges[:, 1] for edges in stage.edges.values()])
+                pairs.append(stage.edges[level])
+                fan_ins.append(np.bincount(every, minlength=len(stage.nodes)))
+        return pairs, fan_ins
+
+    def _rates(self) -> dict[str, np.ndarray]:
+        rates = {}
+        for stage in self._stages:
+            pairs, fan_ins = self._leading_out(stage.level)
+            rates[stage.level] = wired_rates(self.recipe.dropout, pairs, len(stage.nodes), fan_ins)
+        return rates
+
+    def _input_rates(self) -> np.ndarray:
+        inputs = self.topology.levels[0]
+        pairs, fan_ins = self._leading_out(inputs.name)
+        return wired_rates(self.recipe.input_dropout, pairs, len(inputs), fan_ins)
+
+    def _dropout(self, level: str, rates: np.ndarray) -> NodeDropout:
+        return NodeDropout(level, rates, self._units[level], self.replicate_names)
+
+    def _names(self, level: str) -> tuple[str, ...]:
+        if level == COVARIATES:
+            return tuple(str(i) for i in range(self.n_covariates))
+        own = self.topology.level(level)
+        return tuple(node for node in own.nodes if node not in own.copies)
+
+    def _draw_weights(self) -> None:
+        hidden = gain(self.recipe.activation)
+        self._draw_into(self.linears, self._stages, hidden, "")
+        self._draw_into(self.head_linears, self._heads, 1.0, "head ")
+        if self.n_covariates:
+            nodes = tuple(str(i) for i in range(self.n_targets))
+            edges = {COVARIATES: complete(np.arange(self.n_covariates), self.n_targets)}
+            self._draw_into([self.covariate_linear], [Stage(COVARIATES, nodes, edges)], 1.0, "head ")
+
+    def _draw_into(self, linears: Sequence[nn.Module], stages: Sequence[Stage], scale: float, prefix: str) -> None:
+        for linear, stage in zip(linears, stages, strict=True):
+            assert isinstance(linear, SparseLinear)
+            units = np.ones(self.n_targets, dtype=np.int64) if prefix else self._units[stage.level]
+            sources = {name: (self._names(name), self._units[name], edges) for name, edges in stage.edges.items()}
+            weights = initial_weights(
+                prefix + stage.level, stage.nodes, units, sources, gain=scale, seed=self.seed, replicates=self.replicate_names
+            )
+            with torch.no_grad():
+                for name, parameter in zip(linear.sources, linear.weights, strict=True):
+                    parameter.copy_(torch.from_numpy(weights[name]))
+
+    # Computing.
+
+    def forward(self, x: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """The deployed logits.
+
+        Parameters
+        ----------
+        x
+            Raw inputs, shape (batch, n_in), in the order of `topology.inputs`; NaN where missing.
+        covariates
+            Shape (batch, n_covariates), for a network that has them.
+
+        Returns
+        -------
+        Tensor
+            Shape (batch, R, n_targets): log-odds, class logits, or the predicted quantity in its own units.
+        """
+        return self.deployed(self.heads(x, covariates))
+
+    def deployed(self, heads: Mapping[str, Tensor]) -> Tensor:
+        """The mean of the heads, in the units of the target."""
+        return sum(heads.values()) / len(heads) * self.output_scale.T + self.output_shift.T
+
+    def heads(
+        self,
+        x: Tensor | Signal,
+        covariates: Tensor | None = None,
+        *,
+        weights: Tensor | None = None,
+        draw: Draw | None = None,
+    ) -> dict[str, Tensor]:
+        """Logits of every head before they are combined, by its name, each (batch, R, n_targets).
+
+        Parameters
+        ----------
+        x, covariates
+            As for the network itself.
+        weights
+            Weight of each sample in each replicate, shape (R, batch); they enter the batch statistics. All 1 unless given.
+        draw
+            What dropout depends on; needed in training when the recipe has dropout.
+        """
+        signal = x if isinstance(x, Signal) else self.entrance(x)
+        values = self._run(signal, weights, draw)["activation"]
+        late = self._late(covariates, signal.n_samples)
+        heads = {}
+        for head, linear in zip(self._heads, self.head_linears, strict=True):
+            logits = linear(values, self._scalings)
+            heads[head.level] = (logits if late is None else logits + late)[:, :, : signal.n_samples].permute(2, 1, 0)
+        return heads
+
+    def activities(
+        self, x: Tensor | Signal, *, after: After = "activation", weights: Tensor | None = None, draw: Draw | None = None
+    ) -> dict[str, Tensor]:
+        """Values of every node above the inputs, by level, each (batch, R, n_units).
+
+        Columns follow the nodes of the level, copies included; a node of k units has k columns side by
+        side, `units` says how many.
+
+        Parameters
+        ----------
+        x
+            Raw inputs, shape (batch, n_in).
+        after
+            "product" (weighted sum and bias), "normalisation" or "activation".
+        """
+        choose("`after`", after, ("product", "normalisation", "activation"))
+        signal = x if isinstance(x, Signal) else self.entrance(x)
+        values = dict(self._run(signal, weights, draw)[after])
+        if any(level.copies for level in self.topology.levels):
+            values[self.topology.levels[0].name] = self.scaling.apply_to(signal)
+        return {
+            level.name: self._rows_of(level, values)[:, :, : signal.n_samples].permute(2, 1, 0)
+            for level in self.topology.levels[1:]
+        }
+
+    def units(self, level: str) -> np.ndarray:
+        """Units of each node of a level, copies included."""
+        where, row = self._origin[level]
+        return np.array([self._units[self.topology.levels[w].name][r] for w, r in zip(where, row, strict=True)])
+
+    def entrance(self, x: Tensor) -> Signal:
+        """User tensors (batch, n_in) as the network holds them: feature-major, padded, missing values apart."""
+        if x.dim() != 2 or x.shape[1] != len(self.topology.inputs):
+            raise AlignmentError(
+                f"`x` has shape {tuple(x.shape)}; the network needs (batch, {len(self.topology.inputs):,}), "
+                "columns in the order of `topology.inputs`."
+            )
+        return self.signal(x.T)
+
+    def signal(self, columns: Tensor) -> Signal:
+        """Feature-major values (n_in, batch), NaN where missing, padded to whole lanes."""
+        columns = columns.to(self.output_scale.dtype)
+        n_samples = columns.shape[1]
+        padded = pad(columns, (0, -n_samples % LANES)).contiguous()[:, None, :]
+        if not self.imputes:
+            return Signal(padded, None, n_samples)
+        missing = torch.isnan(padded)
+        return Signal(torch.where(missing, 0.0, padded), missing.to(padded.dtype), n_samples)
+
+    def _run(self, signal: Signal, weights: Tensor | None, draw: Draw | None) -> dict[str, dict[str, Tensor]]:
+        padding = signal.values.shape[2] - signal.n_samples
+        share = self._share(weights, signal.n_samples, padding) if self.training else None
+        if draw is not None:
+            draw = Draw(draw.seed, draw.step, pad(draw.samples, (0, padding)))
+        inputs = self.topology.levels[0].name
+        values: dict[str, Tensor | Signal] = {inputs: signal}
+        if self.training and self.recipe.input_dropout:
+            values[inputs] = self.input_dropout(self.scaling.apply_to(signal), draw)
+        products, normalised = {}, {}
+        for i, stage in enumerate(self._stages):
+            h = products[stage.level] = self.linears[i](values, self._scalings)
+            if self.norms:
+                h = self.norms[i](h, share)
+            normalised[stage.level] = h
+            values[stage.level] = self.dropouts[i](self.activations[i](h), draw)
+        return {"product": products, "normalisation": normalised, "activation": values}
+
+    def _share(self, weights: Tensor | None, n_samples: int, padding: int) -> Tensor:
+        if weights is None:
+            weights = self.output_scale.new_ones(self.n_replicates, n_samples)
+        if weights.shape != (self.n_replicates, n_samples):
+            raise ValueError(
+                f"`weights` has shape {tuple(weights.shape)}; it needs ({self.n_replicates}, {n_samples}): replicates, samples."
+            )
+        total = weights.sum(1, keepdim=True)
+        return pad(weights / torch.where(total > 0, total, 1.0), (0, padding))
+
+    @property
+    def _scalings(self) -> dict[str, InputScaling]:
+        return {self.topology.levels[0].name: self.scaling}
+
+    def _late(self, covariates: Tensor | None, n_samples: int) -> Tensor | None:
+        given = None if covariates is None else tuple(covariates.shape)
+        needed = (n_samples, self.n_covariates) if self.n_covariates else None
+        if given != needed:
+            raise AlignmentError(f"`covariates` has shape {given}; this network needs {needed}: samples, columns.")
+        if covariates is None:
+            return None
+        columns = covariates.T.to(self.output_scale.dtype)
+        signal = Signal(pad(columns, (0, -n_samples % LANES)).contiguous()[:, None, :], None, n_samples)
+        return self.covariate_linear({COVARIATES: signal}, {COVARIATES: self.covariate_scaling})
+
+    def _rows_of(self, level: Level, values: Mapping[str, Tensor]) -> Tensor:
+        if not level.copies:
+            return values[level.name]
+        rows = []
+        for where, row in zip(*self._origin[level.name], strict=True):
+            name = self.topology.levels[where].name
+            first = int(self._units[name][:row].sum())
+            rows.append(values[name][first : first + int(self._units[name][row])])
+        return torch.cat(rows)
+
+    # Other forms of the same network.
+
+    def replicates(self, ids: Sequence[int | str]) -> VisibleNetwork:
+        """An independent copy with some of the replicates, by position or name, in the order asked for."""
+        known = {name: i for i, name in enumerate(self.replicate_names)}
+        if unknown := [i for i in ids if i not in known and not (isinstance(i, int) and 0 <= i < self.n_replicates)]:
+            raise ValueError(
+                f"there are no replicates {culprits(unknown)}; there are {self.n_replicates}: {culprits(self.replicate_names)}."
+            )
+        at = [known[i] if isinstance(i, str) else i for i in ids]
+        new = VisibleNetwork.__new__(VisibleNetwork)
+        nn.Module.__init__(new)
+        new.topology, new.recipe = self.topology, self.recipe
+        new.n_targets, new.n_covariates, new.seed = self.n_targets, self.n_covariates, self.seed
+        new.replicate_names, new.imputes = tuple(self.replicate_names[i] for i in at), self.imputes
+        new._wire()
+        new.to(device=self.output_scale.device, dtype=self.output_scale.dtype)
+        new.load_state_dict({name: values[..., at] for name, values in self.state_dict().items()})
+        for mine, theirs in zip(new.parameters(), self.parameters(), strict=True):
+            mine.requires_grad_(theirs.requires_grad)
+        return new.train(self.training)
+
+    def dense(self, replicate: int | str = 0) -> DenseNetwork:
+        """The same function of one replicate in plain masked `nn.Linear` modules, (batch, n_in) to (batch, n_targets).
+
+        Written from the literal topology, copies included, so that it is an oracle of the sparse program,
+        and what Captum and rivals are given. A network with covariates takes them as a second argument.
+        """
+        return DenseNetwork(self.replicates([replicate]))
+
+    def arrays(self) -> dict[str, str]:
+        """Name of every saved array by what it is ("level 1/weight from inputs") and its key in `state_dict`."""
+        named = {}
+        for prefix, linears, stages in (("linears", self.linears, self._stages), ("head_linears", self.head_linears, self._heads)):
+            for i, (linear, stage) in enumerate(zip(linears, stages, strict=True)):
+                where = stage.level if prefix == "linears" else f"head {stage.level}"
+                for j, source in enumerate(linear.sources):
+                    named[f"{where}/weight from {source}"] = f"{prefix}.{i}.weights.{j}"
+                named[f"{where}/bias"] = f"{prefix}.{i}.bias"
+        for i, stage in enumerate(self._stages if self.norms else ()):
+            named |= {f"{stage.level}/batch-norm {what}": f"norms.{i}.{what}" for what in ("gain", "bias", "mean", "variance")}
+        for what in ("scale", "shift", "fill"):
+            named[f"{self.topology.levels[0].name}/{what}"] = f"scaling.{what}"
+        if self.n_covariates:
+            named[f"{COVARIATES}/weight"] = "covariate_linear.weights.0"
+            named |= {f"{COVARIATES}/{what}": f"covariate_scaling.{what}" for what in ("scale", "shift", "fill")}
+        named |= {"output/scale": "output_scale", "output/shift": "output_shift"}
+        if missed := self.state_dict().keys() - set(named.values()):
+            raise RuntimeError(f"arrays without a name: {culprits(sorted(missed))}.")
+        return named
+
+    def extra_repr(self) -> str:
+        return f"{self.topology!r}, {self.n_replicates} replicates, {self.n_targets} targets"

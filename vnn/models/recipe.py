@@ -1,0 +1,43 @@
+"""A recipe: everything about a visible network that its wiring does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Recipe(BaseModel):
+    """How the nodes of a topology compute.
+
+    Parameters
+    ----------
+    activation
+        "tanh", "softsign", "relu", "sigmoid" or "linear". Activities are oriented only for the first two and "linear".
+    normalisation
+        "batch" standardises every unit before its activation; "none" does not.
+    units
+        Units of each node, or a table by node id for those that have more than one.
+    dropout, input_dropout
+        Rate at which whole nodes and inputs are dropped in training, less where a target would lose its only sources.
+    heads
+        "outputs": one linear head on all nodes without parents. "levels": one on each level; the deployed
+        logits are their mean, and each head adds `head_weight` times its own loss.
+    head_weight
+        Weight of each single head's loss beside the loss of the deployed logits.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    activation: Literal["tanh", "softsign", "relu", "sigmoid", "linear"] = "tanh"
+    normalisation: Literal["batch", "none"] = "batch"
+    units: Annotated[int, Field(ge=1)] | Mapping[str, Annotated[int, Field(ge=1)]] = 1
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    input_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    heads: Literal["outputs", "levels"] = "levels"
+    head_weight: Annotated[float, Field(ge=0)] = 0.3
+
+    def units_of(self, node: str) -> int:
+        """Units of a node above the inputs."""
+        return self.units if isinstance(self.units, int) else self.units.get(node, 1)

@@ -1,0 +1,55 @@
+"""A design: which replicates a study trains, and which samples each of them learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vnn.data.splits import Split
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """One network of a study.
+
+    Parameters
+    ----------
+    id
+        Its identity in the study; chance depends on it, never on its position.
+    kind
+        "real"; nulls have other kinds.
+    partner
+        For a null the id of the replicate whose split, initial weights and order it carries, else its own.
+    seed
+        Number of the seed.
+    split
+        Name of the split.
+    """
+
+    id: str
+    kind: str
+    partner: str
+    seed: int
+    split: str
+
+
+def replicates_of(splits: Sequence[Split], n_seeds: int) -> tuple[Replicate, ...]:
+    """One real replicate per split and seed, named after both."""
+    if n_seeds < 1:
+        raise ValueError(f"`n_seeds` is {n_seeds}; a study needs at least one seed per split.")
+    names = [split.name for split in splits]
+    if len(set(names)) < len(names):
+        raise ValueError(f"splits must have different names; these are {names}.")
+    return tuple(
+        Replicate(id := f"{split.name}, seed {seed}", "real", id, seed, split.name)
+        for split in splits
+        for seed in range(n_seeds)
+    )
+
+
+def class_weights(codes: np.ndarray, n_classes: int) -> np.ndarray:
+    """Weight of each sample so that all classes weigh the same and the mean is 1."""
+    counts = np.bincount(codes, minlength=n_classes)
+    return len(codes) / (np.count_nonzero(counts) * np.maximum(counts, 1))[codes]

@@ -1,0 +1,518 @@
+"""Fit: the trained replicates of a study with everything that predicting on new data needs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+
+from vnn._atomic import replacing, write_text
+from vnn._errors import AlignmentError, FitError, choose, culprits
+from vnn.data.covariates import CovariateCoding
+from vnn.data.samples import Samples
+from vnn.data.scaling import Scaling, fit_scaling
+from vnn.data.splits import Split
+from vnn.data.targets import Target, encode_target
+from vnn.kernels import active_name
+from vnn.models import Recipe, VisibleNetwork
+from vnn.ontology.topology import Topology
+from vnn.training.design import Replicate, class_weights, replicates_of
+from vnn.training.loop import Listener, Problem, Trainer
+from vnn.training.orientation import Reading, orient
+from vnn.training.settings import Training
+
+FORMAT = "vnn fit 1"
+MANIFEST = "fit.json"
+PREDICTED_AT_ONCE = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What every replicate says of every sample.
+
+    Parameters
+    ----------
+    ids
+        Sample ids.
+    replicates
+        Replicate ids.
+    logits
+        Shape (n_samples, R, n_targets): log-odds of the second class, class logits, or the quantity itself.
+    target
+        Name, task and classes of what is predicted.
+    held_out
+        Shape (n_samples, R): whether the replicate had the sample in the test part of its split. Samples
+        no split knows are held out from all.
+    """
+
+    ids: tuple[str, ...]
+    replicates: tuple[str, ...]
+    logits: np.ndarray
+    target: Target
+    held_out: np.ndarray
+
+    @property
+    def values(self) -> np.ndarray:
+        """Probabilities per class, shape (n_samples, R, n_classes), or the predicted quantity, (n_samples, R, 1)."""
+        if self.target.task == "regression":
+            return self.logits
+        if self.target.task == "binary":
+            positive = 0.5 * (1 + np.tanh(0.5 * self.logits))
+            return np.concatenate([1 - positive, positive], axis=2)
+        shifted = np.exp(self.logits - self.logits.max(axis=2, keepdims=True))
+        return shifted / shifted.sum(axis=2, keepdims=True)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the last axis of `values` holds."""
+        return self.target.classes or (self.target.name,)
+
+    def table(self, *, held_out: bool = False) -> pd.DataFrame:
+        """Mean and spread over replicates, a row per sample.
+
+        Parameters
+        ----------
+        held_out
+            Count only replicates that held the sample out; a sample nobody held out gets missing values.
+        """
+        values = np.where(self.held_out[:, :, None], self.values, np.nan) if held_out else self.values
+        counted = np.sum(~np.isnan(values[:, :, 0]), axis=1)
+        mean = np.nansum(values, axis=1) / np.where(counted, counted, np.nan)[:, None]
+        spread = np.sqrt(np.nansum((values - mean[:, None]) ** 2, axis=1) / np.where(counted > 1, counted - 1, np.nan)[:, None])
+        columns = {}
+        for i, name in enumerate(self.columns):
+            columns[name], columns[f"{name} sd"] = mean[:, i], spread[:, i]
+        return pd.DataFrame(columns | {"n_replicates": counted}, index=pd.Index(self.ids, name="sample"))
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Trained networks, who they are, what they learnt from, and how new data become their inputs.
+
+    Parameters
+    ----------
+    topology
+        The wiring all of them share.
+    networks
+        All replicates side by side, with their best weights.
+    replicates
+        One row per replicate: id, kind, partner, seed, split, state ("stopped", "finished", "diverged"), best_epoch.
+    splits
+        Which samples each replicate learnt from, was stopped by, and never saw.
+    target
+        What is predicted; its values are those of the training data.
+    coding
+        How covariates become columns; None without covariates.
+    readings
+        How each level's units are read as oriented activities.
+    history
+        Loss per epoch and replicate: columns epoch, replicate, train, validation.
+    training
+        The settings.
+    about
+        Versions, backend, machine, seed, sources and logs: what another person needs to do it again.
+    """
+
+    topology: Topology
+    networks: VisibleNetwork
+    replicates: pd.DataFrame
+    splits: tuple[Split, ...]
+    target: Target
+    coding: CovariateCoding | None
+    readings: dict[str, Reading]
+    history: pd.DataFrame
+    training: Training
+    about: dict[str, Any]
+
+    def network(self, kind: str = "real") -> VisibleNetwork:
+        """The networks of one kind; "real" are those trained on the data as they are."""
+        choose("the kind of network", kind, sorted(set(self.replicates["kind"])))
+        return self.networks.replicates(np.flatnonzero(self.replicates["kind"] == kind).tolist())
+
+    def held_out(self, ids: Sequence[str]) -> np.ndarray:
+        """Whether each replicate never saw each sample while it was trained, shape (n_samples, R).
+
+        That is the test part of its split, and every sample the split does not know.
+        """
+        seen = {split.name: {*split.train, *split.validation} for split in self.splits}
+        return np.array([[i not in seen[name] for name in self.replicates["split"]] for i in ids]).reshape(len(ids), -1)
+
+    def align(self, samples: Samples, *, least: float = 0.8) -> Samples:
+        """The samples with exactly the inputs of the networks, absent ones as missing values.
+
+        Parameters
+        ----------
+        least
+            Share of the inputs that must be measured.
+
+        Raises
+        ------
+        AlignmentError
+            If fewer are measured.
+        """
+        inputs = self.topology.inputs
+        known = set(samples.features)
+        missing = [name for name in inputs if name not in known]
+        if len(missing) > (1 - least) * len(inputs):
+            raise AlignmentError(
+                f"`samples` has {len(inputs) - len(missing):,} of the {len(inputs):,} inputs of the fit "
+                f"({1 - len(missing) / len(inputs):.0%}); at least {least:.0%} are needed. Missing are {culprits(missing)}; "
+                f"the table has names like {culprits(samples.features[:3])}. Check the identifier type, or lower the share."
+            )
+        return samples.select(inputs, missing="nan")
+
+    def columns(self, samples: Samples) -> tuple[torch.Tensor, torch.Tensor | None, VisibleNetwork]:
+        """Aligned inputs (n_in, n_samples), coded covariates (n_samples, n_columns), and the networks ready for them."""
+        aligned = self.align(samples)
+        absent = np.array([name not in set(samples.features) for name in aligned.features])
+        values = torch.from_numpy(np.array(aligned.values))
+        gaps = torch.isnan(values).numpy()
+        if self.training.impute == "none" and gaps[~absent].any():
+            where = [aligned.features[i] for i in np.flatnonzero(gaps.any(1) & ~absent)]
+            raise AlignmentError(
+                f"{gaps[~absent].sum():,} values of {len(where):,} features are missing: {culprits(where)}. The fit was "
+                "trained without imputation; complete the table, or train with impute=\"mean\"."
+            )
+        networks = self.networks.replicates(range(self.networks.n_replicates))
+        networks.imputes = bool(gaps.any())
+        return values, self._covariates(samples), networks.eval()
+
+    def _covariates(self, samples: Samples) -> torch.Tensor | None:
+        if self.coding is None:
+            return None
+        return torch.from_numpy(self.coding.encode(samples.covariates).T.copy())
+
+    @torch.no_grad()
+    def predict(self, samples: Samples) -> Prediction:
+        """The prediction of every replicate for every sample, features joined by name.
+
+        Features the samples lack are taken at the mean of the training part; fewer than 80 % of them is an error.
+
+        Raises
+        ------
+        AlignmentError
+            If too few features are measured, values are missing that the fit cannot fill, or a covariate is absent.
+        """
+        values, covariates, networks = self.columns(samples)
+        parts = []
+        for at in torch.arange(values.shape[1]).split(PREDICTED_AT_ONCE):
+            signal = networks.signal(values[:, at])
+            heads = networks.heads(signal, None if covariates is None else covariates[at])
+            parts.append(networks.deployed(heads).double().numpy())
+        logits = np.concatenate(parts) if parts else np.zeros((0, networks.n_replicates, networks.n_targets))
+        return Prediction(samples.ids, tuple(self.replicates["id"]), logits, self.target, self.held_out(samples.ids))
+
+    # Files.
+
+    def save(self, path: Path | str) -> None:
+        """Write the fit to a folder: one safetensors file per replicate and `fit.json`.
+
+        Files of replicates are named by their content and `fit.json` is replaced last, so that a kill or a
+        full disk leaves the fit that was there before as it was.
+
+        Raises
+        ------
+        FitError
+            If the folder holds the fit of another study.
+        """
+        folder = Path(path)
+        held = folder / MANIFEST
+        if held.exists() and (other := json.loads(held.read_text())["study"]) != self.study:
+            raise FitError(
+                f"{folder} holds the fit of another study ({other[:12]}, this one is {self.study[:12]}). "
+                "Save to another folder, or remove that one first."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        state, named = self.networks.state_dict(), self.networks.arrays()
+        files = []
+        for i in range(self.networks.n_replicates):
+            arrays = {name: state[key][..., i].contiguous() for name, key in named.items()}
+            for level, reading in self.readings.items():
+                arrays[f"{level}/loading"] = torch.from_numpy(reading.loading[:, i].copy())
+                arrays[f"{level}/centre"] = torch.from_numpy(reading.centre[:, i].copy())
+            files.append(_write_by_content(folder, f"replicate-{i:04d}", arrays))
+        manifest = {
+            "format": FORMAT,
+            "study": self.study,
+            "topology": self.topology.fingerprint,
+            "recipe": self.networks.recipe.model_dump(),
+            "training": self.training.model_dump(),
+            "seed": self.networks.seed,
+            "target": {"name": self.target.name, "task": self.target.task, "classes": self.target.classes},
+            "target_values": self.target.values.tolist(),
+            "covariates": None if self.coding is None else self.coding.to_json(),
+            "splits": [asdict(split) for split in self.splits],
+            "replicates": self.replicates.to_dict(orient="records"),
+            "files": files,
+            "history": {name: column.tolist() for name, column in self.history.items()},
+            "about": self.about,
+        }
+        write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
+        for stale in folder.glob("replicate-*.safetensors"):
+            if stale.name not in files:
+                stale.unlink()
+
+    @property
+    def study(self) -> str:
+        """Identity of the study: wiring, recipe, settings, seed, splits and target, whatever was learnt."""
+        parts = [self.topology.fingerprint, self.networks.recipe.model_dump_json(), self.training.model_dump_json()]
+        parts += [str(self.networks.seed), self.target.name, *self.target.classes]
+        parts += [json.dumps(asdict(split)) for split in self.splits]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @classmethod
+    def load(cls, path: Path | str, topology: Topology) -> Fit:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path
+            The folder.
+        topology
+            The wiring it was trained with; another one is refused.
+
+        Raises
+        ------
+        FitError
+            If the folder holds no fit, a file is damaged, or the topology is another one.
+        """
+        folder = Path(path)
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text())
+        except FileNotFoundError:
+            raise FitError(f"{folder} holds no {MANIFEST}; give the folder that Fit.save or `vnn run` wrote.") from None
+        except ValueError as error:
+            raise FitError(f"{folder / MANIFEST} is damaged: {error}.") from error
+        if manifest.get("format") != FORMAT:
+            raise FitError(f"{folder / MANIFEST} has format {manifest.get('format')!r}; this vnn reads {FORMAT!r}.")
+        if manifest["topology"] != topology.fingerprint:
+            raise FitError(
+                f"the fit in {folder} was trained with topology {manifest['topology'][:12]}; the one given is "
+                f"{topology.fingerprint[:12]} ({topology!r}). Load the topology that was saved with the study."
+            )
+        coding = None if manifest["covariates"] is None else CovariateCoding.from_json(manifest["covariates"])
+        target = Target(**manifest["target"], values=np.array(manifest["target_values"]))
+        training = Training(**manifest["training"])
+        networks = VisibleNetwork(
+            topology,
+            Recipe(**manifest["recipe"]),
+            n_targets=target.n_outputs,
+            replicates=[record["id"] for record in manifest["replicates"]],
+            seed=manifest["seed"],
+            n_covariates=0 if coding is None else len(coding.names),
+        ).to(getattr(torch, training.dtype))
+        stored = [_read_by_content(folder / name) for name in manifest["files"]]
+        state = {key: torch.stack([arrays[name] for arrays in stored], dim=-1) for name, key in networks.arrays().items()}
+        networks.load_state_dict(state)
+        levels = [name.removesuffix("/loading") for name in stored[0] if name.endswith("/loading")]
+        stacked = {name: np.stack([arrays[name].numpy() for arrays in stored], axis=-1) for name in stored[0]}
+        readings = {level: Reading(stacked[f"{level}/loading"], stacked[f"{level}/centre"]) for level in levels}
+        splits = tuple(Split(**{k: tuple(v) if isinstance(v, list) else v for k, v in s.items()}) for s in manifest["splits"])
+        return cls(
+            topology, networks.eval(), pd.DataFrame(manifest["replicates"]), splits, target, coding,
+            readings, pd.DataFrame(manifest["history"]), training, manifest["about"],
+        )  # fmt: skip
+
+
+def fit(
+    topology: Topology,
+    samples: Samples,
+    *,
+    target: str,
+    splits: Sequence[Split],
+    n_seeds: int = 1,
+    recipe: Recipe | None = None,
+    training: Training | None = None,
+    task: str | None = None,
+    seed: int = 0,
+    only: Sequence[str] | None = None,
+    checkpoint: Path | None = None,
+    listener: Listener | None = None,
+) -> Fit:
+    """Train one network per split and seed, all in one program that reads the data once.
+
+    Parameters
+    ----------
+    topology
+        The wiring; its inputs must be features of `samples`.
+    samples
+        All samples of the study. Their covariates, if any, enter late.
+    target
+        Column of `samples.targets`.
+    splits
+        Training, validation and test samples of each fold. Without a validation part a replicate trains for all epochs.
+    n_seeds
+        Networks per split that differ only in chance.
+    recipe, training
+        What nodes compute, and how they are trained.
+    task
+        "binary", "multiclass" or "regression"; from the target unless given.
+    seed
+        Seed of the study.
+    only
+        Ids of the replicates to train here; the others of the study are left to other calls, and the
+        numbers are the same.
+    checkpoint
+        File from which an interrupted run goes on.
+    listener
+        Told after every epoch.
+
+    Raises
+    ------
+    AlignmentError
+        If a feature or sample is missing.
+    ValueError
+        If values are missing and `training.impute` is "none".
+    """
+    recipe, training = recipe or Recipe(), training or Training()
+    if target not in samples.targets.columns:
+        choose("the target", target, map(str, samples.targets.columns))
+    ordered = samples.select(topology.inputs, sorted(samples.ids))
+    wanted = encode_target(ordered.targets[target], task)
+    planned = replicates_of(splits, n_seeds)
+    if only is not None and (unknown := set(only) - {r.id for r in planned}):
+        raise ValueError(f"`only` names replicates the design does not have: {culprits(sorted(unknown))}.")
+    chunk = [r for r in planned if only is None or r.id in set(only)]
+    coding = CovariateCoding.fit(ordered.covariates) if len(ordered.covariates.columns) else None
+    columns = None if coding is None else coding.encode(ordered.covariates)
+    network = VisibleNetwork(
+        topology, recipe, n_targets=wanted.n_outputs, replicates=[r.id for r in chunk], seed=seed,
+        n_covariates=0 if columns is None else len(columns),
+    ).to(getattr(torch, training.dtype))  # fmt: skip
+    problem, centre, scale = _pose(network, ordered, columns, wanted, splits, chunk, training)
+    trainer = Trainer(network, problem, training, seed=seed, checkpoint=checkpoint)
+    trained = trainer.run(listener)
+    readings = orient(trained, problem, centre, scale)
+    record = trainer.record
+    table = pd.DataFrame([asdict(r) for r in chunk]).assign(state=record.state, best_epoch=record.best_epoch)
+    n_epochs = len(record.history)
+    history = pd.DataFrame(
+        {
+            "epoch": np.repeat(np.arange(1, n_epochs + 1), len(chunk)),
+            "replicate": [r.id for r in chunk] * n_epochs,
+            "train": [x for row in record.history for x in row["train"]],
+            "validation": [x for row in record.history for x in row["validation"]],
+        }
+    ).dropna(subset=["train"], ignore_index=True)
+    about = _about(seed) | {"sources": list(samples.sources), "log": list(samples.log), "provenance": list(topology.provenance)}
+    return Fit(topology, trained, table, tuple(splits), wanted, coding, readings, history, training, about)
+
+
+def _pose(
+    network: VisibleNetwork,
+    samples: Samples,
+    columns: np.ndarray | None,
+    target: Target,
+    splits: Sequence[Split],
+    chunk: Sequence[Replicate],
+    training: Training,
+) -> tuple[Problem, np.ndarray, np.ndarray]:
+    """The problem of a chunk, and mean and standard deviation of every input per replicate.
+
+    Scalings are fitted on training parts only and put into the network.
+    """
+    dtype = getattr(torch, training.dtype)
+    by_name = {split.name: split for split in splits}
+    train_at = {name: samples.index(split.train) for name, split in by_name.items()}
+    impute = None if training.impute == "none" else training.impute
+    missing = bool(np.isnan(samples.values).any())
+    scalings, standards = {}, {}
+    for name in dict.fromkeys(r.split for r in chunk):
+        part = samples.values[:, train_at[name]]
+        scalings[name] = fit_scaling(part, method=training.scaling, impute=impute)
+        standards[name] = fit_scaling(part, method="standard", impute=impute)
+    if missing and impute is None:
+        fit_scaling(samples.values, impute=None)
+    network.imputes = missing
+    _put(network.scaling, [scalings[r.split] for r in chunk])
+    if columns is not None:
+        _put(network.covariate_scaling, [fit_scaling(columns[:, train_at[r.split]]) for r in chunk])
+    train_weight = np.zeros((len(chunk), samples.n_samples))
+    validation_weight = np.zeros_like(train_weight)
+    values = np.tile(target.values.astype(float), (len(chunk), 1)) if target.task == "regression" else target.values
+    for i, replicate in enumerate(chunk):
+        at = train_at[replicate.split]
+        weight = np.ones(len(at))
+        if target.task != "regression" and training.class_weight == "balanced":
+            weight = class_weights(target.values[at], len(target.classes))
+        train_weight[i, at] = weight
+        validation_weight[i, samples.index(by_name[replicate.split].validation)] = 1
+        if target.task == "regression":
+            mean, sd = target.values[at].mean(), target.values[at].std() or 1.0
+            values[i] = (values[i] - mean) / sd
+            network.output_shift[:, i], network.output_scale[:, i] = mean, sd
+    universe = np.unique(np.concatenate([samples.index(split.train) for split in splits]))
+    problem = Problem(
+        inputs=torch.from_numpy(np.array(samples.values)).to(dtype),
+        covariates=None if columns is None else torch.from_numpy(columns).to(dtype),
+        target=torch.from_numpy(np.array(values)).to(dtype if target.task == "regression" else torch.int64),
+        task=target.task,
+        train_weight=torch.from_numpy(train_weight).to(dtype),
+        validation_weight=torch.from_numpy(validation_weight).to(dtype),
+        universe=universe,
+    )
+    return (
+        problem,
+        np.stack([standards[r.split].centre for r in chunk], axis=1),
+        np.stack([standards[r.split].scale for r in chunk], axis=1),
+    )
+
+
+def _put(into: Any, scalings: Sequence[Scaling]) -> None:
+    """Hand fitted scalings to a layer: scale and shift of its affine map, fill in raw units."""
+    centre = np.stack([s.centre for s in scalings], axis=1)
+    scale = np.stack([s.scale for s in scalings], axis=1)
+    fill = np.stack([s.centre if s.fill is None else s.fill for s in scalings], axis=1)
+    for buffer, values in ((into.scale, 1 / scale), (into.shift, -centre / scale), (into.fill, fill)):
+        buffer.copy_(torch.from_numpy(values))
+
+
+def _about(seed: int) -> dict[str, Any]:
+    def of(package: str) -> str:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return "not installed"
+
+    return {
+        "seed": seed,
+        "versions": {name: of(name) for name in ("vnn", "torch", "numpy", "pandas")} | {"python": platform.python_version()},
+        "backend": active_name(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _write_by_content(folder: Path, stem: str, arrays: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(name.encode() + arrays[name].numpy().tobytes())
+    name = f"{stem}-{digest.hexdigest()[:16]}.safetensors"
+    if not (folder / name).exists():
+        with replacing(folder / name) as part:
+            save_file(arrays, part)
+    return name
+
+
+def _read_by_content(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        arrays = load_file(path)
+    except (OSError, ValueError, Exception) as error:
+        raise FitError(f"{os.fspath(path)} is missing or damaged: {error}. The fit cannot be used without it.") from error
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(name.encode() + arrays[name].numpy().tobytes())
+    if digest.hexdigest()[:16] not in path.name:
+        raise FitError(f"{os.fspath(path)} was changed after it was written; its content does not match its name.")
+    return arrays

@@ -1,0 +1,35 @@
+"""Losses that stay apart: one number per replicate, never a sum over them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+
+def sample_losses(task: str, logits: Tensor, target: Tensor) -> Tensor:
+    """The loss of every sample in every replicate, shape (R, batch).
+
+    Parameters
+    ----------
+    task
+        "binary" (log loss of a logit), "multiclass" (cross-entropy) or "regression" (squared error).
+    logits
+        Shape (batch, R, n_targets).
+    target
+        Class codes of shape (batch,), or, for a regression, values of shape (R, batch) in each replicate's units.
+    """
+    if task == "regression":
+        return (logits[:, :, 0].T - target).square()
+    n_replicates = logits.shape[1]
+    if task == "binary":
+        wanted = target.to(logits.dtype)[:, None].expand(-1, n_replicates)
+        return binary_cross_entropy_with_logits(logits[:, :, 0], wanted, reduction="none").T
+    wanted = target[:, None].expand(-1, n_replicates)
+    return cross_entropy(logits.movedim(2, 1), wanted, reduction="none").T
+
+
+def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
+    """Mean over the batch with the weights of each replicate, both (R, batch); 0 where no sample counts."""
+    total = weights.sum(1)
+    return (losses * weights).sum(1) / torch.where(total > 0, total, 1.0)

@@ -1,0 +1,56 @@
+"""How networks are trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Training(BaseModel):
+    """Settings of a training run; every one acts per replicate.
+
+    Parameters
+    ----------
+    epochs
+        Most passes over the training samples.
+    batch_size
+        Samples per step.
+    optimiser
+        "adamw" (decoupled weight decay), "adam" or "sgd" (momentum 0.9).
+    lr, weight_decay
+        Learning rate and weight decay.
+    schedule
+        "constant", "cosine" (down to 0 over `epochs`), or "plateau" (halved after every `patience` / 3 epochs without gain).
+    patience
+        Epochs without a better validation loss after which a replicate stops and keeps its best weights.
+        Without a validation part all `epochs` are run.
+    min_gain
+        By how much the validation loss must fall to count as better.
+    clip
+        Largest norm of a replicate's gradient; 0 leaves it alone.
+    class_weight
+        "balanced" weighs the classes of the training part equally; "none" leaves them as they are.
+    scaling
+        "standard" (mean 0, variance 1), "minmax" (0 to 1) or "none", fitted on each training part.
+    impute
+        What replaces a missing value: "mean", "median" or "zero" of the training part; "none" refuses missing values.
+    dtype
+        "float32" or "float64".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: Annotated[int, Field(ge=1)] = 200
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    lr: Annotated[float, Field(gt=0)] = 3e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    patience: Annotated[int, Field(ge=1)] = 20
+    min_gain: Annotated[float, Field(ge=0)] = 1e-4
+    clip: Annotated[float, Field(ge=0)] = 0.0
+    class_weight: Literal["balanced", "none"] = "balanced"
+    scaling: Literal["standard", "minmax", "none"] = "standard"
+    impute: Literal["mean", "median", "zero", "none"] = "none"
+    dtype: Literal["float32", "float64"] = "float32"
