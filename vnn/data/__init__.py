@@ -1,0 +1,35 @@
+"""Data: files of values and labels become `Samples`, split, scaled and joined by name."""
+
+from vnn.data.covariates import CovariateCoding
+from vnn.data.gct import read_cls, read_gct
+from vnn.data.h5ad import read_h5ad
+from vnn.data.read import read_samples
+from vnn.data.samples import Samples
+from vnn.data.scaling import Scaling, fit_scaling
+from vnn.data.simulate import Simulated, Truth, simulate_expression
+from vnn.data.splits import Split, hold_out, k_fold, leave_one_group_out
+from vnn.data.tables import Matrix, read_matrix, read_table
+from vnn.data.targets import Target, encode_target
+
+__all__ = [
+    "Samples",
+    "read_samples",
+    "Matrix",
+    "read_matrix",
+    "read_table",
+    "read_gct",
+    "read_cls",
+    "read_h5ad",
+    "Target",
+    "encode_target",
+    "CovariateCoding",
+    "Split",
+    "hold_out",
+    "k_fold",
+    "leave_one_group_out",
+    "Scaling",
+    "fit_scaling",
+    "Simulated",
+    "Truth",
+    "simulate_expression",
+]

@@ -11,6 +11,7 @@ operator (`torch.compile` and `torch.export`).
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -115,6 +116,13 @@ def _sum(*parts: Tensor | None) -> Tensor:
     return total
 
 
+def _signed(function: type[Function]) -> type[Function]:
+    """The function with the signature of its forward worked out once; torch asks for it at every call."""
+    function.forward.__signature__ = inspect.signature(function.forward)  # type: ignore[attr-defined]
+    return function
+
+
+@_signed
 class _Product(Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None, addend: Tensor | None, wiring: Wiring) -> Tensor:
@@ -164,6 +172,7 @@ class _Product(Function):
         return _out_of_replicates(y, v), 0
 
 
+@_signed
 class _Transposed(Function):
     @staticmethod
     def forward(g: Tensor, weight: Tensor, wiring: Wiring, shared: bool) -> Tensor:
@@ -206,6 +215,7 @@ class _Transposed(Function):
         return (y.sum(2, keepdim=True) if shared else y), 0
 
 
+@_signed
 class _EdgeProduct(Function):
     @staticmethod
     def forward(g: Tensor, x: Tensor, wiring: Wiring) -> Tensor:
@@ -243,6 +253,7 @@ class _EdgeProduct(Function):
         return w.reshape(w.shape[0], v, n).movedim(1, 0), 0
 
 
+@_signed
 class _RowSum(Function):
     @staticmethod
     def forward(x: Tensor) -> Tensor:

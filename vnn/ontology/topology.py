@@ -121,20 +121,20 @@ class Mask:
     @classmethod
     def from_scipy(
         cls,
-        matrix: sparse.sparray | sparse.spmatrix,
+        matrix: Any,
         *,
         sources: Sequence[str],
         targets: Sequence[str],
         source_level: str = "source",
         target_level: str = "target",
     ) -> Mask:
-        """The mask of the non-zero entries of a (n_targets, n_sources) matrix."""
-        if matrix.shape != (len(targets), len(sources)):
+        """The mask of the non-zero entries of a (n_targets, n_sources) scipy sparse array or matrix."""
+        coo = sparse.coo_array(matrix)
+        if coo.shape != (len(targets), len(sources)):
             raise OntologyError(
-                f"the matrix has shape {matrix.shape}; {len(targets):,} targets and {len(sources):,} sources "
+                f"the matrix has shape {coo.shape}; {len(targets):,} targets and {len(sources):,} sources "
                 f"need ({len(targets)}, {len(sources)})."
             )
-        coo = sparse.coo_array(matrix)
         kept = coo.data != 0
         edges = np.stack([coo.col[kept], coo.row[kept]], axis=1)
         return cls(source_level, target_level, tuple(sources), tuple(targets), edges)
@@ -213,7 +213,9 @@ class Topology:
 
     def __post_init__(self) -> None:
         if len(self.levels) < 2:
-            raise OntologyError(f"a topology needs inputs and at least one level above; this one has {len(self.levels)}.")
+            raise OntologyError(
+                f"a topology needs inputs and at least one level above; this one has {len(self.levels)}."
+            )
         order = {level.name: i for i, level in enumerate(self.levels)}
         if len(order) < len(self.levels):
             raise OntologyError("two levels of the topology have the same name.")
@@ -231,11 +233,15 @@ class Topology:
                 )
             seen.add(pair)
             if mask.sources != self.levels[pair[0]].nodes or mask.targets != self.levels[pair[1]].nodes:
-                raise OntologyError(f"the mask {mask.source_level!r} -> {mask.target_level!r} lists other nodes than its levels.")
+                raise OntologyError(
+                    f"the mask {mask.source_level!r} -> {mask.target_level!r} lists other nodes than its levels."
+                )
             has_out[pair[0]][mask.edges[:, 0]] = True
             has_in[pair[1]][mask.edges[:, 1]] = True
         for i, level in enumerate(self.levels):
-            reached, leads = (np.ones(len(level), bool), has_out[i]) if i == 0 else (has_in[i], np.ones(len(level), bool))
+            reached, leads = (
+                (np.ones(len(level), bool), has_out[i]) if i == 0 else (has_in[i], np.ones(len(level), bool))
+            )
             if not (reached & leads).all():
                 lost = [level.nodes[j] for j in np.flatnonzero(~(reached & leads))]
                 what = "lead to no node" if i == 0 else "are reached from no input"
@@ -244,21 +250,29 @@ class Topology:
             raise OntologyError("inputs cannot be copies.")
         for below, level in zip(self.levels, self.levels[1:], strict=False):
             self._check_copies(below, level)
-        object.__setattr__(self, "masks", tuple(sorted(self.masks, key=lambda m: (order[m.target_level], order[m.source_level]))))
+        object.__setattr__(
+            self, "masks", tuple(sorted(self.masks, key=lambda m: (order[m.target_level], order[m.source_level])))
+        )
 
     def _check_copies(self, below: Level, level: Level) -> None:
         if not level.copies:
             return
-        incoming: dict[str, list[str]] = {}
+        copied = np.array([node in level.copies for node in level.nodes])
+        proper = np.zeros(len(level), dtype=np.int64)
+        foreign = np.zeros(len(level), dtype=np.int64)
         for mask in self.masks:
-            if mask.target_level == level.name:
-                for s, t in mask.edges:
-                    if mask.targets[t] in level.copies:
-                        incoming.setdefault(mask.targets[t], []).append(f"{mask.source_level}/{mask.sources[s]}")
-        wrong = [node for node in sorted(level.copies) if incoming.get(node) != [f"{below.name}/{node}"]]
+            if mask.target_level != level.name:
+                continue
+            source, target = mask.edges[copied[mask.edges[:, 1]]].T
+            same = np.array(mask.sources, dtype=object)[source] == np.array(mask.targets, dtype=object)[target]
+            same &= mask.source_level == below.name
+            np.add.at(proper, target[same], 1)
+            np.add.at(foreign, target[~same], 1)
+        wrong = [level.nodes[i] for i in np.flatnonzero(copied & ((proper != 1) | (foreign > 0)))]
         if wrong:
             raise OntologyError(
-                f"copies of level {level.name!r} must have one incoming edge, from the same id in {below.name!r}: {culprits(wrong)}."
+                f"copies of level {level.name!r} must have one incoming edge, from the same id in {below.name!r}: "
+                f"{culprits(wrong)}."
             )
 
     @classmethod
@@ -284,10 +298,13 @@ class Topology:
             Node ids per level that are identity copies; their edges are in `edges` like all others.
         """
         marked = {name: frozenset(ids) for name, ids in (copies or {}).items()}
-        built = tuple(Level(name, tuple(sorted(set(ids))), marked.get(name, frozenset())) for name, ids in levels.items())
+        built = tuple(
+            Level(name, tuple(sorted(set(ids))), marked.get(name, frozenset())) for name, ids in levels.items()
+        )
         at = {level.name: level for level in built}
         masks = []
-        for (low, high), group in edges.groupby(["source_level", "target_level"], sort=True):
+        for pair, group in edges.groupby(["source_level", "target_level"], sort=True):
+            low, high = map(str, pair)
             if unknown := {low, high} - at.keys():
                 raise OntologyError(f"an edge names levels that are not given: {culprits(sorted(unknown))}.")
             pairs = zip(group["source"], group["target"], strict=True)
@@ -314,7 +331,9 @@ class Topology:
         for level in self.levels:
             if level.name == name:
                 return level
-        raise OntologyError(f"there is no level {name!r}; the topology has {culprits([x.name for x in self.levels], 20)}.")
+        raise OntologyError(
+            f"there is no level {name!r}; the topology has {culprits([x.name for x in self.levels], 20)}."
+        )
 
     def label(self, node: str) -> str:
         """The readable name of a node id."""
@@ -404,7 +423,7 @@ class Topology:
             "log": [entry.to_json() for entry in self.log],
             "provenance": self.provenance,
         }
-        arrays = {f"edges_{i}": mask.edges for i, mask in enumerate(self.masks)}
+        arrays: dict[str, Any] = {f"edges_{i}": mask.edges for i, mask in enumerate(self.masks)}
         with replacing(path) as part, part.open("wb") as file:
             np.savez_compressed(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
 
@@ -418,7 +437,7 @@ class Topology:
             If the file is not a topology, or its content no longer matches its fingerprint.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 header = json.loads(file["header"].tobytes())
                 edges = [file[f"edges_{i}"] for i in range(len(header["masks"]))]
         except FileNotFoundError:

@@ -110,8 +110,10 @@ class Fit:
         One row per replicate: id, kind, partner, seed, split, state ("stopped", "finished", "diverged"), best_epoch.
     splits
         Which samples each replicate learnt from, was stopped by, and never saw.
+    ids
+        All samples of the study, sorted.
     target
-        What is predicted; its values are those of the training data.
+        What is predicted, with the values of these samples.
     coding
         How covariates become columns; None without covariates.
     readings
@@ -128,6 +130,7 @@ class Fit:
     networks: VisibleNetwork
     replicates: pd.DataFrame
     splits: tuple[Split, ...]
+    ids: tuple[str, ...]
     target: Target
     coding: CovariateCoding | None
     readings: dict[str, Reading]
@@ -250,7 +253,7 @@ class Fit:
             "training": self.training.model_dump(),
             "seed": self.networks.seed,
             "target": {"name": self.target.name, "task": self.target.task, "classes": self.target.classes},
-            "target_values": self.target.values.tolist(),
+            "samples": dict(zip(self.ids, self.target.values.tolist(), strict=True)),
             "covariates": None if self.coding is None else self.coding.to_json(),
             "splits": [asdict(split) for split in self.splits],
             "replicates": self.replicates.to_dict(orient="records"),
@@ -302,7 +305,7 @@ class Fit:
                 f"{topology.fingerprint[:12]} ({topology!r}). Load the topology that was saved with the study."
             )
         coding = None if manifest["covariates"] is None else CovariateCoding.from_json(manifest["covariates"])
-        target = Target(**manifest["target"], values=np.array(manifest["target_values"]))
+        target = Target(**manifest["target"], values=np.array(list(manifest["samples"].values())))
         training = Training(**manifest["training"])
         networks = VisibleNetwork(
             topology,
@@ -320,7 +323,7 @@ class Fit:
         readings = {level: Reading(stacked[f"{level}/loading"], stacked[f"{level}/centre"]) for level in levels}
         splits = tuple(Split(**{k: tuple(v) if isinstance(v, list) else v for k, v in s.items()}) for s in manifest["splits"])
         return cls(
-            topology, networks.eval(), pd.DataFrame(manifest["replicates"]), splits, target, coding,
+            topology, networks.eval(), pd.DataFrame(manifest["replicates"]), splits, tuple(manifest["samples"]), target, coding,
             readings, pd.DataFrame(manifest["history"]), training, manifest["about"],
         )  # fmt: skip
 
@@ -335,6 +338,7 @@ def fit(
     recipe: Recipe | None = None,
     training: Training | None = None,
     task: str | None = None,
+    classes: Sequence[str] | None = None,
     seed: int = 0,
     only: Sequence[str] | None = None,
     checkpoint: Path | None = None,
@@ -358,6 +362,8 @@ def fit(
         What nodes compute, and how they are trained.
     task
         "binary", "multiclass" or "regression"; from the target unless given.
+    classes
+        Order of the classes, the positive one last; sorted as text unless given.
     seed
         Seed of the study.
     only
@@ -379,7 +385,7 @@ def fit(
     if target not in samples.targets.columns:
         choose("the target", target, map(str, samples.targets.columns))
     ordered = samples.select(topology.inputs, sorted(samples.ids))
-    wanted = encode_target(ordered.targets[target], task)
+    wanted = encode_target(ordered.targets[target], task, classes)
     planned = replicates_of(splits, n_seeds)
     if only is not None and (unknown := set(only) - {r.id for r in planned}):
         raise ValueError(f"`only` names replicates the design does not have: {culprits(sorted(unknown))}.")
@@ -406,7 +412,7 @@ def fit(
         }
     ).dropna(subset=["train"], ignore_index=True)
     about = _about(seed) | {"sources": list(samples.sources), "log": list(samples.log), "provenance": list(topology.provenance)}
-    return Fit(topology, trained, table, tuple(splits), wanted, coding, readings, history, training, about)
+    return Fit(topology, trained, table, tuple(splits), ordered.ids, wanted, coding, readings, history, training, about)
 
 
 def _pose(

@@ -1,0 +1,233 @@
+"""The command line: one subcommand per thing a user does, torch loaded only where it is needed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from vnn.study import Results
+    from vnn.training.loop import Listener
+
+app = typer.Typer(
+    help="Visible neural networks in genomics: from files to named pathway activities.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+ontology_app = typer.Typer(help="What the catalogue of ontologies holds, and wirings made from it.", no_args_is_help=True)
+bench_app = typer.Typer(help="Measure speed and memory beside rivals.", no_args_is_help=True)
+app.add_typer(ontology_app, name="ontology")
+app.add_typer(bench_app, name="bench")
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Listener | None]:
+    """A listener that draws a progress bar on a terminal, and says nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("training", total=None, note="")
+
+        def listen(state: object) -> None:
+            from vnn.training import Progress as State
+
+            assert isinstance(state, State)
+            validation = "" if state.validation_loss != state.validation_loss else f", validation {state.validation_loss:.3f}"
+            note = f"{state.living} of {state.replicates} networks, loss {state.train_loss:.3f}{validation}"
+            bar.update(task, total=state.epochs, completed=state.epoch, note=note)
+
+        yield listen
+
+
+def _show(results: Results, most: int) -> None:
+    from vnn.report import WORDS, performance_text, ranking_text
+
+    classes = results.fit.target.classes
+    contrast = f" ({classes[1]} minus {classes[0]})" if len(classes) == 2 else ""
+    typer.echo(f"{results.samples!r}")
+    typer.echo(f"{results.topology!r}\n")
+    typer.echo(performance_text(results.performance) + "\n")
+    typer.echo(ranking_text(results.pathways, most=most, contrast=contrast) + "\n")
+    typer.echo(WORDS)
+    typer.echo(f"\nEverything is in {results.folder}")
+
+
+def _summary(results: Results) -> dict[str, object]:
+    from vnn.training.performance import summary
+
+    return {
+        "folder": str(results.folder),
+        "topology": results.topology.fingerprint,
+        "metric": results.performance.attrs["metric"],
+        "performance": {name: {"mean": mean, "sd": sd} for name, (mean, sd) in summary(results.performance).items()},
+        "pathways": json.loads(results.pathways.head(20).to_json(orient="records")),
+    }
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(help="Study file (TOML).")],
+    most: Annotated[int, typer.Option(help="How many pathways to print.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for a program.")] = False,
+) -> None:
+    """Run a whole study; one that was interrupted goes on where it was."""
+    from vnn.study import run_study
+
+    with _progress(as_json) as listener:
+        results = run_study(study, listener=listener)
+    if as_json:
+        typer.echo(json.dumps(_summary(results)))
+    else:
+        _show(results, most)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the simulated cohort, its study file and the results.")] = Path("vnn-demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the cohort and of the study.")] = 0,
+) -> None:
+    """Simulate a cohort with a planted causal pathway, train, and see whether the pathway is found."""
+    from vnn.cli.demo import planted
+    from vnn.study import run_study
+
+    cohort = planted(output, seed)
+    typer.echo(cohort.text() + "\n")
+    with _progress(False) as listener:
+        results = run_study(cohort.study, listener=listener)
+    _show(results, 10)
+    typer.echo(f"\nThe planted pathway, {cohort.causal!r}, has rank {cohort.rank(results.pathways)} of {len(results.pathways)}.")
+
+
+@app.command()
+def predict(
+    study: Annotated[Path, typer.Argument(metavar="FIT", help="Output folder of a study.")],
+    data: Annotated[Path, typer.Argument(metavar="NEW_DATA", help="Table, GCT or .h5ad of new samples.")],
+    labels: Annotated[Path | None, typer.Option(help="Table or CLS of their labels and covariates.")] = None,
+    samples_in: Annotated[str | None, typer.Option(help='"rows" or "columns" of NEW_DATA.')] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer of an .h5ad.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write predictions (CSV) here instead of printing them.")] = None,
+    activities_to: Annotated[Path | None, typer.Option("--activities", help="Write pathway activities (CSV) here.")] = None,
+) -> None:
+    """Predict new samples with a trained study; features join by name."""
+    from vnn._atomic import replacing
+    from vnn.cli.cohort import predicted
+
+    found = predicted(study, data, labels=labels, samples_in=samples_in, layer=layer)
+    typer.echo(found.text, err=True)
+    if output is None:
+        typer.echo(found.predictions.to_csv(), nl=False)
+    else:
+        with replacing(output) as part:
+            found.predictions.to_csv(part)
+    if activities_to is not None:
+        with replacing(activities_to) as part:
+            found.activities.to_csv(part)
+
+
+@app.command()
+def kernels(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False) -> None:
+    """What computes the sparse products here, and why something is missing."""
+    from vnn.kernels import describe
+
+    records = describe()
+    if as_json:
+        typer.echo(json.dumps(records))
+        return
+    for record in records:
+        typer.echo(f"{record['backend']:<12} {record['state']:<10} {record['detail']}")
+
+
+@ontology_app.command("list")
+def ontology_list() -> None:
+    """The recipes of the catalogue."""
+    from vnn.ontology import catalogue
+
+    for recipe in catalogue():
+        typer.echo(f"{recipe.name:<14} {recipe.title}; {recipe.species}; {recipe.licence}")
+
+
+@ontology_app.command("show")
+def ontology_show(
+    name: Annotated[str, typer.Argument(help="Recipe of the catalogue, a recipe file, or a .gmt file.")],
+    folder: Annotated[Path | None, typer.Option(help="Where its files lie.")] = None,
+) -> None:
+    """Counts, provenance and what was dropped when an ontology is read."""
+    from vnn.study import OntologySection, ontology_of
+
+    ontology = ontology_of(OntologySection(name=name, folder=folder))
+    typer.echo(repr(ontology))
+    for source in ontology.provenance:
+        typer.echo("\n".join(f"  {key}: {value}" for key, value in source.items() if key != "files"))
+        for file in source["files"]:
+            typer.echo(f"  {file['role']}: {file['name']}, sha256 {file['sha256']}")
+    for entry in ontology.log:
+        typer.echo(f"  {entry}")
+
+
+@ontology_app.command("build")
+def ontology_build(
+    name: Annotated[str, typer.Argument(help="Recipe of the catalogue, a recipe file, or a .gmt file.")],
+    output: Annotated[Path, typer.Argument(help="Topology file to write (.npz).")],
+    features: Annotated[Path | None, typer.Option(help="Text file with one measured feature a line; all genes unless given.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where the files of the recipe lie.")] = None,
+    min_genes: Annotated[int, typer.Option(help="Smallest number of measured genes of a term.")] = 5,
+    skips: Annotated[str, typer.Option(help='"edges" or "copies".')] = "edges",
+) -> None:
+    """Make a topology from an ontology and say what became of every gene and term."""
+    from vnn._errors import choose
+    from vnn.study import OntologySection, ontology_of
+
+    ontology = ontology_of(OntologySection(name=name, folder=folder))
+    measured = ontology.genes if features is None else tuple(features.read_text().split())
+    choose("--skips", skips, ("edges", "copies"))
+    topology = ontology.topology(measured, min_genes=min_genes, skips=skips)  # type: ignore[arg-type]
+    topology.save(output)
+    typer.echo(repr(topology))
+    for entry in topology.log:
+        typer.echo(f"  {entry}")
+
+
+@bench_app.command("kernels")
+def bench_kernels(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the records here.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(help="Batch sizes; 64 and 256 unless given.")] = None,
+    rounds: Annotated[int, typer.Option(help="Alternating rounds per rival.")] = 15,
+    topology: Annotated[Path | None, typer.Option(help="Measure the largest mask of this topology instead of the standard size.")] = None,
+) -> None:
+    """The sparse product forward and backward beside dense, COO, CSR and gather + index_add."""
+    from vnn._atomic import write_text
+    from vnn.bench import kernels as measured
+
+    records = measured(batches=tuple(batch or (64, 256)), rounds=rounds, topology=topology)
+    for record in records:
+        typer.echo(measured.line(record))
+    if json_file is not None:
+        write_text(json_file, json.dumps(records, indent=1))
+
+
+def main() -> None:
+    """Run the command line; what went wrong is told in words, without a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app()
+    except KeyboardInterrupt:
+        typer.echo("\nInterrupted; the same command goes on from the last checkpoint.", err=True)
+        sys.exit(130)
+    except (ValueError, RuntimeError, OSError, ImportError) as error:
+        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
+        typer.echo(f"vnn: {error}{notes}", err=True)
+        sys.exit(1)

@@ -1,0 +1,175 @@
+"""Activities: the value of every named node in every sample, read where the network never trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from vnn._errors import choose
+from vnn.data.samples import Samples
+from vnn.models.network import After
+from vnn.training import Fit
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+READ_AT_ONCE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Activities:
+    """Oriented values of the hidden nodes, shape (n_samples, R, n_nodes) per level.
+
+    Activities of different replicates live on scales of their own; compare samples within a replicate,
+    or standardise first, as `table` does.
+
+    Parameters
+    ----------
+    ids, replicates
+        Names along the first two axes.
+    levels
+        Values by level; the last axis is `nodes[level]`. Copies are merged with their original.
+    nodes
+        Node ids by level.
+    names
+        Readable names by node id.
+    held_out
+        Shape (n_samples, R): whether the replicate never saw the sample in training.
+    """
+
+    ids: tuple[str, ...]
+    replicates: tuple[str, ...]
+    levels: dict[str, np.ndarray]
+    nodes: dict[str, tuple[str, ...]]
+    names: dict[str, str]
+    held_out: np.ndarray
+
+    def table(self, *, held_out: bool = True) -> pd.DataFrame:
+        """One row per sample, one column per node: standardised in each replicate, then averaged over replicates.
+
+        A column is `level/node`. In a replicate a node's values are centred and scaled by their mean and
+        standard deviation over the samples that count.
+
+        Parameters
+        ----------
+        held_out
+            Let only replicates count that held the sample out; a sample nobody held out gets missing values.
+        """
+        counts = self.held_out if held_out else np.ones_like(self.held_out)
+        parts = [
+            pd.DataFrame(_average(standardised(values, counts), counts), index=pd.Index(self.ids, name="sample"),
+                         columns=[f"{level}/{node}" for node in self.nodes[level]])
+            for level, values in self.levels.items()
+        ]  # fmt: skip
+        return pd.concat(parts, axis=1)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Every value in long form: sample, replicate, level, node, activity, held_out."""
+        parts = []
+        for level, values in self.levels.items():
+            s, r, n = (axis.ravel() for axis in np.indices(values.shape))
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "sample": np.array(self.ids, dtype=object)[s],
+                        "replicate": np.array(self.replicates, dtype=object)[r],
+                        "level": level,
+                        "node": np.array(self.nodes[level], dtype=object)[n],
+                        "activity": values.ravel(),
+                        "held_out": self.held_out[s, r],
+                    }
+                )
+            )
+        return pd.concat(parts, ignore_index=True)
+
+    def to_anndata(self, adata: AnnData | None = None, *, held_out: bool = True) -> AnnData:
+        """The table in `.obsm["score_vnn"]` of an AnnData, levels and names of the nodes in `.uns["vnn"]`.
+
+        Parameters
+        ----------
+        adata
+            Where to put it; its observations must be these samples, in any order. A new one unless given.
+        """
+        try:
+            from anndata import AnnData
+        except ImportError as error:
+            raise ImportError("to_anndata needs anndata: pip install 'vnn[sc]'.") from error
+        table = self.table(held_out=held_out)
+        table.index.name = None
+        if adata is None:
+            adata = AnnData(obs=pd.DataFrame(index=pd.Index(self.ids)))
+        if set(adata.obs_names) != set(self.ids):
+            raise ValueError(
+                f"the AnnData has {adata.n_obs:,} observations, the activities {len(self.ids):,} samples, and they are not "
+                "the same; subset one of them first."
+            )
+        adata.obsm["score_vnn"] = table.loc[adata.obs_names]
+        nodes = pd.DataFrame(
+            [(level, node, self.names.get(node, node)) for level, ids in self.nodes.items() for node in ids],
+            columns=["level", "node", "name"],
+            index=table.columns,
+        )
+        adata.uns["vnn"] = {"nodes": nodes, "replicates": list(self.replicates)}
+        return adata
+
+
+@torch.no_grad()
+def activities(fit: Fit, samples: Samples, *, after: After = "activation") -> Activities:
+    """The activity of every named node in every sample and replicate.
+
+    Oriented without labels, as `vnn.training.orientation` says; k units of a node are read as their first
+    principal component over the training samples.
+
+    Parameters
+    ----------
+    fit
+        Trained networks.
+    samples
+        People the fit was made from, or new ones; features join by name.
+    after
+        Where a node is read: "product", "normalisation" or "activation".
+    """
+    choose("`after`", after, ("product", "normalisation", "activation"))
+    values, _, networks = fit.columns(samples)
+    topology = fit.topology
+    own = {
+        level.name: np.array([node not in level.copies for node in level.nodes])
+        for level in topology.levels[1:]
+        if level.name in fit.readings
+    }
+    found: dict[str, list[np.ndarray]] = {level: [] for level in own}
+    for at in torch.arange(values.shape[1]).split(READ_AT_ONCE):
+        read = networks.activities(networks.signal(values[:, at]), after=after)
+        for level, mine in own.items():
+            units = networks.units(level)
+            held = read[level].double().numpy()[:, :, np.repeat(mine, units)]
+            reading = fit.readings[level]
+            oriented = (held - reading.centre.T) * reading.loading.T
+            starts = np.concatenate([[0], np.cumsum(units[mine])[:-1]])
+            found[level].append(np.add.reduceat(oriented, starts, axis=2))
+    nodes = {level: tuple(np.array(topology.level(level).nodes, dtype=object)[mine]) for level, mine in own.items()}
+    return Activities(
+        samples.ids, tuple(fit.replicates["id"]), {level: np.concatenate(parts) for level, parts in found.items()},
+        nodes, dict(topology.names), fit.held_out(samples.ids),
+    )  # fmt: skip
+
+
+def standardised(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Values (n_samples, R, n_nodes) with mean 0 and standard deviation 1 over the samples that count, per replicate and node.
+
+    A node that does not vary is 0.
+    """
+    weight = counts[:, :, None].astype(float)
+    total = np.maximum(weight.sum(0), 1)
+    mean = (values * weight).sum(0) / total
+    sd = np.sqrt(((values - mean) ** 2 * weight).sum(0) / total)
+    return (values - mean) / np.where(sd > 1e-12, sd, np.inf)
+
+
+def _average(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    n = counts.sum(1).astype(float)
+    return (values * counts[:, :, None]).sum(1) / np.where(n > 0, n, np.nan)[:, None]

@@ -1,0 +1,97 @@
+"""Activity effects: how a node's held-out activity differs between classes, or moves with a quantity."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from vnn.interpret.activities import Activities, standardised
+from vnn.training import Fit
+
+
+def activity_effects(fit: Fit, activities: Activities) -> pd.DataFrame:
+    """The association of every node's activity with the target on held-out samples, largest first.
+
+    For two classes the difference of the mean activities, second minus first class, in standard
+    deviations of the activity; for more classes each against the rest; for a quantity the correlation.
+    Effects are averaged over the seeds of a split, then over splits; the interval is the t interval over
+    splits, so it speaks of these folds and this cohort. Folds share training samples: read it as a
+    spread, not as a test. An effect is an association, neither a cause nor an attribution.
+
+    Parameters
+    ----------
+    fit
+        Its splits say who was held out from whom.
+    activities
+        Of the samples of the fit.
+
+    Returns
+    -------
+    Columns level, node, name, n_inputs (inputs below the node), class (for more than two), effect, low, high
+    (95 % interval; missing with one split), n_splits; sorted by |effect|.
+    """
+    tested = {split.name: set(split.test) for split in fit.splits}
+    in_test = np.array([[i in tested[name] for name in fit.replicates["split"]] for i in activities.ids])
+    if sorted(activities.ids) != list(fit.ids):
+        raise ValueError("activity effects need the samples the fit was made from; these are others.")
+    target = fit.target.values[np.argsort(np.argsort(activities.ids))]
+    classes = list(fit.target.classes)
+    contrasts = [""] if len(classes) <= 2 else classes
+    size = {level.name: dict(zip(level.nodes, np.diff(fit.topology.members[level.name].indptr), strict=True))
+            for level in fit.topology.levels}  # fmt: skip
+    rows = []
+    for level, values in activities.levels.items():
+        z = standardised(values, in_test)
+        for contrast in contrasts:
+            wanted = target if fit.target.task == "regression" else (target == (classes.index(contrast) if contrast else 1))
+            by_split = _by_split(fit, z, in_test, wanted.astype(float))
+            mean, low, high = _interval(by_split)
+            for j, node in enumerate(activities.nodes[level]):
+                rows.append(
+                    {
+                        "level": level,
+                        "node": node,
+                        "name": activities.names.get(node, node),
+                        "n_inputs": int(size[level][node]),
+                        "class": contrast or None,
+                        "effect": mean[j],
+                        "low": low[j],
+                        "high": high[j],
+                        "n_splits": int((~np.isnan(by_split[:, j])).sum()),
+                    }
+                )
+    table = pd.DataFrame(rows)
+    if not any(contrasts):
+        table = table.drop(columns="class")
+    return table.iloc[np.argsort(-table["effect"].abs().fillna(-1), kind="stable")].reset_index(drop=True)
+
+
+def _by_split(fit: Fit, z: np.ndarray, in_test: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Effect per split and node, averaged over its replicates; missing where a test part has no contrast."""
+    names = [split.name for split in fit.splits]
+    effects = np.full((len(names), z.shape[2]), np.nan)
+    for i, name in enumerate(names):
+        per_seed = []
+        for r in np.flatnonzero(fit.replicates["split"] == name):
+            rows = in_test[:, r]
+            y = wanted[rows]
+            if rows.sum() < 3 or y.std() == 0:
+                continue
+            values = z[rows, r]
+            if fit.target.task == "regression":
+                per_seed.append((values * ((y - y.mean()) / y.std())[:, None]).mean(0))
+            else:
+                per_seed.append(values[y == 1].mean(0) - values[y == 0].mean(0))
+        if per_seed:
+            effects[i] = np.mean(per_seed, axis=0)
+    return effects
+
+
+def _interval(by_split: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    counted = (~np.isnan(by_split)).sum(0)
+    mean = np.where(counted > 0, np.nansum(by_split, axis=0) / np.maximum(counted, 1), np.nan)
+    variance = np.nansum((by_split - mean) ** 2, axis=0) / np.maximum(counted - 1, 1)
+    half = stats.t.ppf(0.975, np.maximum(counted - 1, 1)) * np.sqrt(variance / np.maximum(counted, 1))
+    half = np.where(counted > 1, half, np.nan)
+    return mean, mean - half, mean + half

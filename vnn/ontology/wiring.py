@@ -1,0 +1,224 @@
+"""From an ontology and the names of measured features to the levels and masks of a network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from vnn._errors import OntologyError, choose, culprits
+from vnn.ontology import dag
+from vnn.ontology.identifiers import WORDS, guess_type
+from vnn.ontology.log import Entry
+from vnn.ontology.ontology import MEMBERSHIP, REGULATION, Ontology, positions
+from vnn.ontology.topology import Topology
+
+Features = Sequence[str] | Mapping[str, Sequence[str]]
+
+
+def wire(
+    ontology: Ontology,
+    features: Features,
+    *,
+    min_genes: int,
+    max_genes: int | None,
+    collapse: bool,
+    skips: Literal["edges", "copies"],
+    gene_level: bool,
+    depth: int | None,
+    relations: Sequence[str],
+) -> Topology:
+    """What `Ontology.topology` returns; its docstring tells the parameters."""
+    choose("skips", skips, ("edges", "copies"))
+    for kind in relations:
+        choose("a relation that becomes an edge", kind, (*MEMBERSHIP, *REGULATION))
+    genes_of = _genes_of(features)
+    measured = {gene for genes in genes_of.values() for gene in genes}
+    if measured.isdisjoint(ontology.genes):
+        raise _nothing_meets(ontology, genes_of)
+
+    pruned = _typed(ontology, relations).restrict(measured)
+    if max_genes is not None:
+        pruned = pruned.max_genes(max_genes)
+    pruned = pruned.min_genes(max(min_genes, 1))
+    if collapse:
+        pruned = pruned.collapse_identical()
+    if depth is not None:
+        pruned = pruned.depth(depth)
+    pruned = pruned.most_specific()
+    if not len(pruned.annotations):
+        most = "" if max_genes is None else f" and at most {max_genes:,}"
+        raise OntologyError(
+            f"no term is left: {len(measured & set(ontology.genes)):,} of the {len(measured):,} measured genes are in "
+            f"the ontology, and none of its {len(ontology.terms):,} terms has at least {min_genes:,}{most} of them. "
+            "Lower min_genes, raise max_genes, or give more features."
+        )
+
+    names, edges = _edges(pruned, genes_of, gene_level=gene_level)
+    copies = _no_edges()
+    if skips == "copies":
+        edges, copies = _through_copies(edges)
+    labels = pruned.terms["name"]
+    level = np.array(names, dtype=object)
+    return Topology.from_edges(
+        _nodes(names, edges),
+        edges.assign(source_level=level[edges["source_level"]], target_level=level[edges["target_level"]]),
+        copies={names[at]: copies["target"][copies["target_level"] == at] for at in copies["target_level"].unique()},
+        names={term: name for term, name in zip(labels.index, labels, strict=True) if name != term},
+        log=(*pruned.log, *_feature_log(ontology, pruned, genes_of)),
+        provenance=ontology.provenance,
+    )
+
+
+def unaccounted(ontology: Ontology, features: Features, topology: Topology) -> tuple[str, ...]:
+    """The genes, terms and features that are neither in the topology nor named in its log.
+
+    An empty tuple is the promise of `Ontology.topology`; anything else is a defect of this package.
+    """
+    genes_of = _genes_of(features)
+    named: dict[str, set[str]] = {"genes": set(), "terms": set(), "features": set()}
+    for entry in topology.log[len(ontology.log) :]:
+        if entry.kind in named and not entry.reason.startswith("kept"):
+            named[entry.kind].update(name.split(" -> ")[0] for name in entry.names)
+    inputs = set(topology.inputs)
+    nodes = {node for level in topology.levels[1:] for node in level.nodes}
+    wired = {gene for feature in inputs for gene in genes_of[feature]}
+    return (
+        *(f"gene {gene}" for gene in ontology.genes if gene not in wired and gene not in named["genes"]),
+        *(f"term {term}" for term in ontology.terms.index if term not in nodes and term not in named["terms"]),
+        *(f"feature {name}" for name in genes_of if name not in inputs and name not in named["features"]),
+    )
+
+
+def _genes_of(features: Features) -> dict[str, tuple[str, ...]]:
+    if isinstance(features, Mapping):
+        return {name: tuple(genes) for name, genes in features.items()}
+    if isinstance(features, str):
+        raise TypeError(f"features is the text {features!r}; a sequence of feature names is needed.")
+    names = list(features)
+    if twice := sorted(name for name, n in Counter(names).items() if n > 1):
+        raise OntologyError(f"{len(twice):,} features are there twice: {culprits(twice)}. Merge or rename them first.")
+    return {name: (name,) for name in names}
+
+
+def _nothing_meets(ontology: Ontology, genes_of: Mapping[str, tuple[str, ...]]) -> OntologyError:
+    if not ontology.genes:
+        return OntologyError(
+            f"the ontology annotates no gene to any of its {len(ontology.terms):,} terms, so nothing can be wired. "
+            "Read it together with its gene sets or annotations."
+        )
+    genes = list(dict.fromkeys(gene for genes in genes_of.values() for gene in genes))
+    sides = [_looks(f"the {len(genes_of):,} features", list(genes_of))]
+    if genes != list(genes_of):
+        sides.append(_looks(f"the {len(genes):,} genes they are mapped to", genes))
+    sides.append(_looks(f"the ontology's {len(ontology.genes):,} genes", ontology.genes))
+    return OntologyError(
+        f"none of the features meets a gene of the ontology: {'; '.join(sides)}. Translate the features first: "
+        "`Identifiers.read(hgnc_table).resolve(features).genes` gives a mapping that `topology` takes."
+    )
+
+
+def _looks(what: str, names: Sequence[str]) -> str:
+    return f"{what} look like {WORDS[guess_type(names)]} ({culprits(names)})" if names else f"{what} are none"
+
+
+def _typed(ontology: Ontology, relations: Sequence[str]) -> Ontology:
+    """Only the chosen types of relation; the others are logged."""
+    away = ~ontology.relations["type"].isin(relations)
+    if not away.any():
+        return ontology
+    pairs = {f"{row.child} -> {row.parent}" for row in ontology.relations[away].itertuples()}
+    entry = Entry.of("relations", "relations", pairs, f"not wired: their type is not among {', '.join(relations)}")
+    return Ontology(
+        ontology.terms,
+        ontology.relations[~away],
+        ontology.annotations,
+        ontology.provenance,
+        (*ontology.log, entry),
+    )
+
+
+def _edges(
+    pruned: Ontology, genes_of: Mapping[str, tuple[str, ...]], *, gene_level: bool
+) -> tuple[list[str], pd.DataFrame]:
+    """Names of the levels, and the edges between nodes with the numbers of their levels."""
+    first = 2 if gene_level else 1
+    index = pruned.terms.index
+    child, parent = (positions(index, pruned.relations[end]) for end in ("child", "parent"))
+    at = pd.Series(dag.heights(len(index), child, parent) + first, index=index)
+    own = pruned.annotations[["gene", "term"]].drop_duplicates()
+    measured = pd.DataFrame([(feature, gene) for feature, genes in genes_of.items() for gene in genes])
+    measured.columns = pd.Index(["feature", "gene"])
+    measured = measured[measured["gene"].isin(own["gene"])].drop_duplicates()
+    related = pruned.relations
+    parts = [_table(at[related["child"]], related["child"], at[related["parent"]], related["parent"])]
+    if gene_level:
+        parts.append(_table(0, measured["feature"], 1, measured["gene"]))
+        parts.append(_table(1, own["gene"], at[own["term"]], own["term"]))
+    else:
+        joined = measured.merge(own, on="gene")
+        parts.append(_table(0, joined["feature"], at[joined["term"]], joined["term"]))
+    names = ["inputs", *(["genes"] if gene_level else []), *(f"level {k}" for k in range(1, at.max() - first + 2))]
+    return names, pd.concat(parts, ignore_index=True).drop_duplicates()
+
+
+def _table(source_level: object, source: pd.Series, target_level: object, target: pd.Series) -> pd.DataFrame:
+    columns = {"source_level": source_level, "source": source, "target_level": target_level, "target": target}
+    return pd.DataFrame({name: np.broadcast_to(np.asarray(column), len(source)) for name, column in columns.items()})
+
+
+def _no_edges() -> pd.DataFrame:
+    return pd.DataFrame({"source_level": [], "source": [], "target_level": [], "target": []})
+
+
+def _through_copies(edges: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Edges between neighbouring levels only, and those of them that lead into copies.
+
+    A node is copied as far up as an edge of its own needs it, and no further.
+    """
+    top = edges.groupby(["source_level", "source"], sort=True)["target_level"].max().reset_index()
+    steps = (top["target_level"] - top["source_level"] - 1).to_numpy()
+    longer = top.loc[np.repeat(top.index, steps)]
+    nth = np.arange(len(longer)) - np.repeat(np.cumsum(steps) - steps, steps)
+    below = longer["source_level"].to_numpy() + nth
+    copies = _table(below, longer["source"], below + 1, longer["source"])
+    real = pd.MultiIndex.from_frame(edges[["target_level", "target"]])
+    clash = pd.MultiIndex.from_frame(copies[["target_level", "target"]]).isin(real)
+    if clash.any():
+        raise OntologyError(
+            f"{copies[clash]['target'].nunique():,} names belong to a node and to the copy of another node in the same "
+            f"level: {culprits(sorted(copies[clash]['target'].unique()))}. Rename the features, or use "
+            'skips="edges".'
+        )
+    direct = edges.assign(source_level=edges["target_level"] - 1)
+    return pd.concat([direct, copies], ignore_index=True), copies
+
+
+def _nodes(names: Sequence[str], edges: pd.DataFrame) -> dict[str, Iterable[str]]:
+    nodes: dict[str, Iterable[str]] = {}
+    for at, name in enumerate(names):
+        ends = (edges[end][edges[f"{end}_level"] == at] for end in ("source", "target"))
+        nodes[name] = pd.unique(pd.concat(ends))
+    return nodes
+
+
+def _feature_log(ontology: Ontology, pruned: Ontology, genes_of: Mapping[str, tuple[str, ...]]) -> list[Entry]:
+    known, wired = set(ontology.genes), set(pruned.genes)
+    shared = Counter(gene for genes in genes_of.values() for gene in set(genes) & wired)
+    found: dict[str, list[str]] = {}
+    for name, genes in genes_of.items():
+        if not genes:
+            found.setdefault("dropped: they name no gene", []).append(name)
+        elif known.isdisjoint(genes):
+            found.setdefault("dropped: the ontology does not know their genes", []).append(name)
+        elif wired.isdisjoint(genes):
+            found.setdefault("dropped: their genes left with the terms they were annotated to", []).append(name)
+        else:
+            if len(wired.intersection(genes)) > 1:
+                found.setdefault("kept: they stand for several genes each", []).append(name)
+            if any(shared[gene] > 1 for gene in genes):
+                found.setdefault("kept: they share a gene with another feature", []).append(name)
+    return [Entry.of("features", "features", names, reason) for reason, names in sorted(found.items())]

@@ -1,0 +1,37 @@
+"""Results as plain text: the ranked pathways and the held-out performance, as the command line prints them."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pandas as pd
+
+from vnn.training.performance import summary
+
+WORDS = (
+    "Association, not causation; not validated for clinical use. An effect is the difference in held-out activity; "
+    "without null networks it is no proof that a pathway matters."
+)
+
+
+def performance_text(table: pd.DataFrame) -> str:
+    """Mean and spread over the splits of the network and its baseline, and the difference."""
+    found = summary(table)
+    lines = [f"Held-out {table.attrs['metric']}, mean over {len(table)} splits (standard deviation):"]
+    names = {"network": "visible network", "baseline": table.attrs["baseline"]}
+    lines += [f"  {names[key]:<22} {mean:.3f} ({sd:.3f})" for key, (mean, sd) in found.items()]
+    gain = table["network"] - table["baseline"]
+    lines.append(f"  {'difference':<22} {gain.mean():+.3f} ({gain.std(ddof=1):.3f})")
+    return "\n".join(lines)
+
+
+def ranking_text(effects: pd.DataFrame, *, most: int = 10, contrast: str = "") -> str:
+    """The nodes with the largest activity effects, a line each."""
+    lines = [f"Pathways by held-out activity effect{contrast}, 95 % interval over splits:"]
+    width = min(44, int(effects["name"].head(most).str.len().max()))
+    for i, row in enumerate(effects.head(most).itertuples(), 1):
+        kind = f" [{row._asdict()['class']}]" if "class" in effects else ""
+        name = textwrap.shorten(row.name, width, placeholder="…")
+        interval = "" if pd.isna(row.low) else f"  {row.low:+.2f} to {row.high:+.2f}"
+        lines.append(f"  {i:>2} {name:<{width}} {row.effect:+.2f}{interval}  {row.n_inputs:>4} genes, {row.level}{kind}")
+    return "\n".join(lines)
