@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
+
+from vnn.kernels import cpu
+from vnn.ontology import Topology
+
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
 
 
 def data_file(name: str) -> Path:
@@ -15,10 +23,9 @@ def data_file(name: str) -> Path:
     folder = Path(promised) if promised else Path(__file__).parents[2] / "shared" / "data"
     path = folder / name
     if not path.exists():
-        reason = f"needs the real input {name}; set VNN_DATA to the folder that holds it"
         if promised:
             pytest.fail(f"{path} does not exist although VNN_DATA promises it.")
-        pytest.skip(reason)
+        pytest.skip(f"needs the real input {name}; set VNN_DATA to the folder that holds it")
     return path
 
 
@@ -26,3 +33,80 @@ def data_file(name: str) -> Path:
 def real() -> Callable[[str], Path]:
     """Path of a real input: `real("reactome/ReactomePathways.gmt")`."""
     return data_file
+
+
+def compiled() -> bool:
+    """Whether the compiled kernels are here and wanted."""
+    return cpu.library_path() is not None and os.environ.get("VNN_BACKEND") != "reference"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("compiler") and not compiled():
+            item.add_marker(pytest.mark.skip(reason="needs the compiled kernels"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    wanting = [r for r in terminalreporter.stats.get("skipped", []) if "needs the real input" in str(r.longrepr)]
+    if wanting:
+        terminalreporter.write_line(f"{len(wanting)} tests were skipped for want of the real inputs (VNN_DATA).")
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory() -> Iterator[None]:
+    """Uninitialised memory holds NaN, so that a kernel that leaves a value unwritten is seen."""
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(autouse=True)
+def no_global_chance() -> Iterator[None]:
+    """No test may change a global generator through vnn: the states before and after are compared."""
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    yield
+    after = torch.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
+    assert torch.equal(before[0], after[0]), "torch's global generator was used"
+    assert np.array_equal(before[1], after[1]), "numpy's global generator was used"
+
+
+EDGES = [
+    ("inputs", "a", "level 1", "x"),
+    ("inputs", "b", "level 1", "x"),
+    ("inputs", "b", "level 1", "y"),
+    ("inputs", "c", "level 1", "y"),
+    ("inputs", "d", "level 1", "y"),
+    ("level 1", "x", "level 2", "p"),
+    ("level 1", "y", "level 2", "p"),
+    ("level 2", "p", "level 3", "r"),
+]
+SKIPS = [("level 1", "y", "level 3", "r"), ("inputs", "a", "level 3", "r"), ("inputs", "a", "level 2", "p")]
+COPIES = [
+    ("inputs", "a", "level 1", "a"),
+    ("level 1", "a", "level 2", "a"),
+    ("level 1", "y", "level 2", "y"),
+    ("level 2", "y", "level 3", "r"),
+    ("level 2", "a", "level 3", "r"),
+    ("level 1", "a", "level 2", "p"),
+]
+COLUMNS = ["source_level", "source", "target_level", "target"]
+
+
+def toy_topology(skips: str = "edges") -> Topology:
+    """Four inputs, four nodes in three levels, three skips: as edges, as copies, or left out ("none")."""
+    levels = {"inputs": list("abcd"), "level 1": ["x", "y"], "level 2": ["p"], "level 3": ["r"]}
+    edges, copies = list(EDGES), {}
+    if skips == "edges":
+        edges += SKIPS
+    elif skips == "copies":
+        levels |= {"level 1": ["x", "y", "a"], "level 2": ["p", "y", "a"]}
+        copies = {"level 1": ["a"], "level 2": ["y", "a"]}
+        edges += COPIES
+    return Topology.from_edges(levels, pd.DataFrame(edges, columns=COLUMNS), copies=copies)
+
+
+@pytest.fixture
+def topology() -> Topology:
+    """The toy topology with true skip edges."""
+    return toy_topology()

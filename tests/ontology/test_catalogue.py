@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def test_recipes_inside_an_installed_package_come_first(monkeypatch, tmp_path):
     assert len(catalogue()) == 4
     shutil.copytree(Path(__file__).parents[2] / "ontologies", tmp_path / "ontologies")
     (tmp_path / "ontologies" / "go.toml").unlink()
-    monkeypatch.setattr("vnn.ontology.catalogue.resources.files", lambda package: tmp_path)
+    monkeypatch.setattr(resources, "files", lambda package: tmp_path)
     assert [recipe.name for recipe in catalogue()] == ["hallmark", "human-small", "reactome"]
     assert len(load_ontology("human-small").terms) == 33
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from vnn.layers import activation
 from vnn.layers.normalisation import EPSILON, MOMENTUM
@@ -38,14 +39,9 @@ class DenseLevel(nn.Module):
         self.sources = tuple(products)
         self.products = nn.ModuleList(products.values())
         self.norm, self.act = norm, act
-        picked = torch.zeros(n, dtype=torch.long)
-        own = [i for i in range(n) if i not in copies]
-        picked[own] = torch.arange(len(own))
-        for j, (row, below) in enumerate(sorted(copies.items())):
-            picked[row] = len(own) + j
-            copies[row] = below
-        self.register_buffer("picked", picked)
-        self.register_buffer("copied", torch.tensor([below for _, below in sorted(copies.items())], dtype=torch.long))
+        rows = [i for i in range(n) if i not in copies] + list(copies)
+        self.register_buffer("picked", torch.from_numpy(np.argsort(rows)))
+        self.register_buffer("copied", torch.tensor(list(copies.values()), dtype=torch.long))
 
     def forward(self, values: dict[str, Tensor], below: Tensor) -> Tensor:
         """All rows of the level, copies at their place, (batch, n_units)."""
@@ -190,7 +186,7 @@ def _offsets(sizes: Iterable[int]) -> list[int]:
 
 
 def _linear(matrix: Tensor, bias: Tensor | None) -> nn.Linear:
-    linear = nn.Linear(matrix.shape[1], matrix.shape[0], bias=bias is not None, dtype=matrix.dtype)
+    linear = skip_init(nn.Linear, matrix.shape[1], matrix.shape[0], bias=bias is not None, dtype=matrix.dtype)
     with torch.no_grad():
         linear.weight.copy_(matrix)
         if bias is not None:

@@ -297,7 +297,7 @@ class VisibleNetwork(nn.Module):
         """Feature-major values (n_in, batch), NaN where missing, padded to whole lanes."""
         columns = columns.to(self.output_scale.dtype)
         n_samples = columns.shape[1]
-        padded = pad(columns, (0, -n_samples % LANES)).contiguous()[:, None, :]
+        padded = pad(columns, (0, _padding(n_samples))).contiguous()[:, None, :]
         if not self.imputes:
             return Signal(padded, None, n_samples)
         missing = torch.isnan(padded)
@@ -343,7 +343,7 @@ class VisibleNetwork(nn.Module):
         if covariates is None:
             return None
         columns = covariates.T.to(self.output_scale.dtype)
-        signal = Signal(pad(columns, (0, -n_samples % LANES)).contiguous()[:, None, :], None, n_samples)
+        signal = Signal(pad(columns, (0, _padding(n_samples))).contiguous()[:, None, :], None, n_samples)
         return self.covariate_linear({COVARIATES: signal}, {COVARIATES: self.covariate_scaling})
 
     def _rows_of(self, level: Level, values: Mapping[str, Tensor]) -> Tensor:
@@ -409,3 +409,8 @@ class VisibleNetwork(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.topology!r}, {self.n_replicates} replicates, {self.n_targets} targets"
+
+
+def _padding(n_samples: int) -> int:
+    """Columns up to whole lanes; none in a traced graph, whose batch may be of any size."""
+    return 0 if torch.compiler.is_compiling() else -n_samples % LANES
