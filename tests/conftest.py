@@ -7,15 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from vnn.kernels import cpu
-from vnn.ontology import Topology
-
-TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
-
 
 def data_file(name: str) -> Path:
     """A real input by its path inside the data folder; skipped where absent, failed where promised."""
@@ -69,44 +64,3 @@ def no_global_chance() -> Iterator[None]:
     after = torch.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
     assert torch.equal(before[0], after[0]), "torch's global generator was used"
     assert np.array_equal(before[1], after[1]), "numpy's global generator was used"
-
-
-EDGES = [
-    ("inputs", "a", "level 1", "x"),
-    ("inputs", "b", "level 1", "x"),
-    ("inputs", "b", "level 1", "y"),
-    ("inputs", "c", "level 1", "y"),
-    ("inputs", "d", "level 1", "y"),
-    ("level 1", "x", "level 2", "p"),
-    ("level 1", "y", "level 2", "p"),
-    ("level 2", "p", "level 3", "r"),
-]
-SKIPS = [("level 1", "y", "level 3", "r"), ("inputs", "a", "level 3", "r"), ("inputs", "a", "level 2", "p")]
-COPIES = [
-    ("inputs", "a", "level 1", "a"),
-    ("level 1", "a", "level 2", "a"),
-    ("level 1", "y", "level 2", "y"),
-    ("level 2", "y", "level 3", "r"),
-    ("level 2", "a", "level 3", "r"),
-    ("level 1", "a", "level 2", "p"),
-]
-COLUMNS = ["source_level", "source", "target_level", "target"]
-
-
-def toy_topology(skips: str = "edges") -> Topology:
-    """Four inputs, four nodes in three levels, three skips: as edges, as copies, or left out ("none")."""
-    levels = {"inputs": list("abcd"), "level 1": ["x", "y"], "level 2": ["p"], "level 3": ["r"]}
-    edges, copies = list(EDGES), {}
-    if skips == "edges":
-        edges += SKIPS
-    elif skips == "copies":
-        levels |= {"level 1": ["x", "y", "a"], "level 2": ["p", "y", "a"]}
-        copies = {"level 1": ["a"], "level 2": ["y", "a"]}
-        edges += COPIES
-    return Topology.from_edges(levels, pd.DataFrame(edges, columns=COLUMNS), copies=copies)
-
-
-@pytest.fixture
-def topology() -> Topology:
-    """The toy topology with true skip edges."""
-    return toy_topology()

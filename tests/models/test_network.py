@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.conftest import COLUMNS, toy_topology
+from tests.wirings import COLUMNS, toy_topology
 from vnn._errors import AlignmentError
 from vnn.kernels import backend
 from vnn.layers import Draw
@@ -22,9 +23,10 @@ from vnn.ontology import Topology
 UNITS = [1, 3, {"x": 2, "p": 3}]
 
 
-def network(topology: Topology, *, n: int = 3, n_targets: int = 2, n_covariates: int = 0, seed: int = 3, **recipe: object) -> VisibleNetwork:
+def network(topology: Topology, *, n: int = 3, n_targets: int = 2, n_covariates: int = 0, seed: int = 3, **recipe: Any) -> VisibleNetwork:
     """A network whose every parameter and buffer holds something, as after training."""
     names = [f"replicate {i}" for i in range(n)]
+    recipe = {"dropout": 0, "input_dropout": 0} | recipe
     made = VisibleNetwork(
         topology, Recipe(**recipe), n_targets=n_targets, replicates=names, seed=seed, n_covariates=n_covariates
     ).double()

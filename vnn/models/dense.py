@@ -78,7 +78,7 @@ class DenseNetwork(nn.Module):
                     continue
                 matrix = edge_weights.matrix(mask, own, first)
                 if matrix is not None:
-                    linear = _linear(matrix, weights[f"{level.name}/bias"] if not products else None)
+                    linear = _linear(matrix, None if products else weights.get(f"{level.name}/bias"))
                     products[mask.source_level] = linear
             norm = _batch_norm(level.name, width, weights) if own and recipe.normalisation == "batch" else nn.Identity()
             at = {node: i for i, node in enumerate(below.nodes)}

@@ -110,9 +110,11 @@ class VisibleNetwork(nn.Module):
         for stage in self._stages:
             self._units[stage.level] = np.array([self.recipe.units_of(node) for node in stage.nodes], dtype=np.int64)
         self.scaling = InputScaling(len(inputs), n)
-        self.linears = nn.ModuleList(self._linear(stage.edges, self._units[stage.level]) for stage in self._stages)
-        widths = [int(self._units[stage.level].sum()) for stage in self._stages]
         batch_norm = self.recipe.normalisation == "batch"
+        self.linears = nn.ModuleList(
+            self._linear(stage.edges, self._units[stage.level], bias=not batch_norm) for stage in self._stages
+        )
+        widths = [int(self._units[stage.level].sum()) for stage in self._stages]
         self.norms = nn.ModuleList(BatchNorm(width, n) for width in widths if batch_norm)
         self.activations = nn.ModuleList(activation(self.recipe.activation) for _ in self._stages)
         self.dropouts = nn.ModuleList(self._dropout(name, rate) for name, rate in self._rates().items())
@@ -246,8 +248,8 @@ class VisibleNetwork(nn.Module):
             What dropout depends on; needed in training when the recipe has dropout.
         """
         signal = x if isinstance(x, Signal) else self.entrance(x)
-        values = self._run(signal, weights, draw)["activation"]
         late = self._late(covariates, signal.n_samples)
+        values = self._run(signal, weights, draw)["activation"]
         heads = {}
         for head, linear in zip(self._heads, self.head_linears, strict=True):
             logits = linear(values, self._scalings)
@@ -394,7 +396,8 @@ class VisibleNetwork(nn.Module):
                 where = stage.level if prefix == "linears" else f"head {stage.level}"
                 for j, source in enumerate(linear.sources):
                     named[f"{where}/weight from {source}"] = f"{prefix}.{i}.weights.{j}"
-                named[f"{where}/bias"] = f"{prefix}.{i}.bias"
+                if linear.bias is not None:
+                    named[f"{where}/bias"] = f"{prefix}.{i}.bias"
         for i, stage in enumerate(self._stages if self.norms else ()):
             named |= {f"{stage.level}/batch-norm {what}": f"norms.{i}.{what}" for what in ("gain", "bias", "mean", "variance")}
         for what in ("scale", "shift", "fill"):

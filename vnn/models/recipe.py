@@ -16,7 +16,8 @@ class Recipe(BaseModel):
     activation
         "tanh", "softsign", "relu", "sigmoid" or "linear". Activities are oriented only for the first two and "linear".
     normalisation
-        "batch" standardises every unit before its activation; "none" does not.
+        "batch" standardises every unit before its activation, with a gain and bias of its own in place of the
+        bias of the product; "none" does not.
     units
         Units of each node, or a table by node id for those that have more than one.
     dropout, input_dropout
@@ -33,8 +34,8 @@ class Recipe(BaseModel):
     activation: Literal["tanh", "softsign", "relu", "sigmoid", "linear"] = "tanh"
     normalisation: Literal["batch", "none"] = "batch"
     units: Annotated[int, Field(ge=1)] | Mapping[str, Annotated[int, Field(ge=1)]] = 1
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    input_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    input_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     heads: Literal["outputs", "levels"] = "levels"
     head_weight: Annotated[float, Field(ge=0)] = 0.3
 

@@ -35,6 +35,7 @@ from vnn.training.settings import Training
 FORMAT = "vnn fit 1"
 MANIFEST = "fit.json"
 PREDICTED_AT_ONCE = 512
+LARGEST_FLOAT32 = 1e15
 
 
 @dataclass(frozen=True, eq=False)
@@ -429,6 +430,12 @@ def _pose(
     Scalings are fitted on training parts only and put into the network.
     """
     dtype = getattr(torch, training.dtype)
+    largest = float(np.nanmax(np.abs(samples.values), initial=0))
+    if training.dtype == "float32" and largest > LARGEST_FLOAT32:
+        raise ValueError(
+            f"the values reach {largest:.3g}; beyond {LARGEST_FLOAT32:.0e} their squares overflow in float32. "
+            'Take logarithms or other units, or train with dtype="float64".'
+        )
     by_name = {split.name: split for split in splits}
     train_at = {name: samples.index(split.train) for name, split in by_name.items()}
     impute = None if training.impute == "none" else training.impute

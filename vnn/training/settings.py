@@ -19,7 +19,7 @@ class Training(BaseModel):
     optimiser
         "adamw" (decoupled weight decay), "adam" or "sgd" (momentum 0.9).
     lr, weight_decay
-        Learning rate and weight decay.
+        Learning rate and weight decay; "adamw" shrinks every parameter by `lr * weight_decay` a step.
     schedule
         "constant", "cosine" (down to 0 over `epochs`), or "plateau" (halved after every `patience` / 3 epochs without gain).
     patience
@@ -45,7 +45,7 @@ class Training(BaseModel):
     batch_size: Annotated[int, Field(ge=1)] = 64
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: Annotated[float, Field(gt=0)] = 3e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    weight_decay: Annotated[float, Field(ge=0)] = 1.0
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
     patience: Annotated[int, Field(ge=1)] = 20
     min_gain: Annotated[float, Field(ge=0)] = 1e-4

@@ -1,0 +1,337 @@
+"""Training end to end on planted cohorts: what it learns, what it must not see, and the same bits again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from tests.planted import cohort, folds, wiring
+from tests.wirings import toy_topology
+from vnn._errors import AlignmentError, FitError
+from vnn.data import Samples, Split, k_fold
+from vnn.kernels import backend
+from vnn.models import Recipe
+from vnn.training import Fit, Training, fit, loop
+from vnn.training.loop import Progress
+
+SHORT = Training(epochs=12, batch_size=32, patience=4, lr=1e-2)
+DROPPING = Recipe(dropout=0.2, input_dropout=0.3)
+
+
+def trained(**changes: object) -> Fit:
+    arguments = {"target": "phenotype", "splits": folds(), "training": SHORT, "seed": 7} | changes
+    return fit(arguments.pop("topology", wiring()), arguments.pop("samples", cohort()), **arguments)  # type: ignore[arg-type]
+
+
+def state(made: Fit, replicate: str | None = None) -> dict[str, torch.Tensor]:
+    networks = made.networks if replicate is None else made.networks.replicates([replicate])
+    return networks.state_dict()
+
+
+def assert_same_bits(one: Fit, other: Fit) -> None:
+    for key, values in state(one).items():
+        assert torch.equal(values, state(other)[key]), key
+    pd.testing.assert_frame_equal(one.history, other.history)
+    pd.testing.assert_frame_equal(one.replicates, other.replicates)
+
+
+def changed(samples: Samples, **parts: object) -> Samples:
+    given = {name: getattr(samples, name) for name in ("values", "features", "ids", "targets", "covariates", "groups")}
+    return Samples(**(given | parts))  # type: ignore[arg-type]
+
+
+def held_out_auc(made: Fit, samples: Samples) -> float:
+    table = made.predict(samples).table(held_out=True)
+    return float(roc_auc_score(samples.targets["phenotype"] == made.target.classes[1], table[made.target.classes[1]]))
+
+
+def test_learns_the_planted_signal() -> None:
+    made = trained(training=Training(epochs=60, lr=1e-2))
+    assert held_out_auc(made, cohort()) > 0.8
+
+
+def test_overfits_32_samples() -> None:
+    samples = cohort().select(ids=cohort().ids[:32])
+    everyone = Split("all", samples.ids, (), ())
+    made = trained(
+        samples=samples, splits=(everyone,), recipe=Recipe(dropout=0, input_dropout=0),
+        training=Training(epochs=400, lr=1e-2, weight_decay=0),
+    )  # fmt: skip
+    values = made.predict(samples).values[:, 0, 1]
+    assert roc_auc_score(samples.targets["phenotype"] == made.target.classes[1], values) == 1
+    assert made.history["train"].iloc[-1] < 0.02
+
+
+def test_permuted_labels_give_chance() -> None:
+    aucs = []
+    for seed in range(4):
+        labels = cohort().targets.copy()
+        labels["phenotype"] = np.random.default_rng(seed).permutation(labels["phenotype"])
+        permuted = changed(cohort(), targets=labels)
+        splits = k_fold(permuted.ids, k=3, validation=0.25, seed=seed, stratify=labels["phenotype"])
+        aucs.append(held_out_auc(trained(samples=permuted, splits=splits), permuted))
+    assert abs(np.mean(aucs) - 0.5) < 0.12
+
+
+@pytest.mark.parametrize("target", ["quantity", "thirds"])
+def test_regression_and_several_classes(target: str) -> None:
+    made = trained(target=target, training=Training(epochs=60, lr=1e-2))
+    table = made.predict(cohort()).table(held_out=True)
+    if target == "quantity":
+        assert np.corrcoef(table["quantity"], cohort().targets["quantity"])[0, 1] > 0.6
+        assert abs(table["quantity"].mean() - 10) < 1
+    else:
+        assert made.target.classes == ("high", "low", "middle")
+        assert np.allclose(table[["high", "low", "middle"]].sum(axis=1), 1)
+        assert roc_auc_score(cohort().targets["thirds"] == "high", table["high"]) > 0.75
+
+
+def test_same_seed_same_bits_another_seed_others() -> None:
+    one = trained(recipe=DROPPING)
+    assert_same_bits(one, trained(recipe=DROPPING))
+    other = trained(recipe=DROPPING, seed=8)
+    assert not torch.equal(state(one)["linears.0.weights.0"], state(other)["linears.0.weights.0"])
+
+
+def test_order_of_samples_and_features_changes_no_bit() -> None:
+    rng = np.random.default_rng(0)
+    samples = cohort().select(rng.permutation(cohort().features), rng.permutation(cohort().ids))
+    assert_same_bits(trained(recipe=DROPPING), trained(recipe=DROPPING, samples=samples))
+
+
+@pytest.mark.parametrize("normalisation", ["batch", "none"])
+def test_values_of_held_out_people_change_no_bit(normalisation: str) -> None:
+    recipe = Recipe(normalisation=normalisation, dropout=0.2)
+    split = folds()[1]
+    values = cohort().values.copy()
+    values[:, cohort().index(split.test)] = np.random.default_rng(0).uniform(-1e4, 1e4, (len(values), len(split.test)))
+    others = changed(cohort(), values=values)
+    name = f"{split.name}, seed 0"
+    before, after = (trained(recipe=recipe, samples=s) for s in (cohort(), others))
+    for key, kept in state(before, name).items():
+        assert torch.equal(kept, state(after, name)[key]), key
+    moved = f"{folds()[0].name}, seed 0"
+    assert not torch.equal(*(state(made, moved)["linears.0.weights.0"] for made in (before, after)))
+
+
+def test_a_replicate_alone_equals_itself_among_others_in_float64() -> None:
+    settings = SHORT.model_copy(update={"dtype": "float64", "epochs": 40, "patience": 3})
+    together = trained(training=settings, n_seeds=2, recipe=DROPPING)
+    assert len(set(together.replicates["best_epoch"])) > 1, "replicates must stop at different epochs for this to say much"
+    for i, name in enumerate(together.replicates["id"]):
+        alone = trained(training=settings, n_seeds=2, recipe=DROPPING, only=[name])
+        assert alone.replicates["best_epoch"][0] == together.replicates["best_epoch"][i]
+        for key, values in state(alone).items():
+            assert torch.allclose(values, state(together, name)[key], rtol=0, atol=1e-9), key
+
+
+def test_a_replicate_alone_equals_itself_among_others_in_float32_over_ten_steps() -> None:
+    everyone = [Split(s.name, tuple(sorted({*s.train, *s.validation})), (), s.test) for s in folds()]
+    settings = Training(epochs=2, batch_size=24)
+    together = trained(training=settings, splits=everyone, recipe=DROPPING)
+    name = together.replicates["id"][1]
+    alone = trained(training=settings, splits=everyone, recipe=DROPPING, only=[name])
+    for key, values in state(alone).items():
+        assert torch.allclose(values, state(together, name)[key], rtol=0, atol=1e-5), key
+
+
+@pytest.mark.compiler
+def test_without_the_compiled_kernels_training_ends_the_same() -> None:
+    float64 = SHORT.model_copy(update={"dtype": "float64", "epochs": 25, "patience": 3})
+    float32 = Training(epochs=2, batch_size=24)
+    for settings, tolerance in ((float64, 1e-9), (float32, 1e-5)):
+        found = []
+        for name in ("cpu", "reference"):
+            with backend(name):
+                found.append(trained(training=settings, recipe=DROPPING))
+        assert found[0].replicates["best_epoch"].tolist() == found[1].replicates["best_epoch"].tolist()
+        for key, values in state(found[0]).items():
+            assert torch.allclose(values, state(found[1])[key], rtol=0, atol=tolerance), (settings.dtype, key)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("recipe", [DROPPING, Recipe(normalisation="none", heads="outputs")])
+def test_killed_at_random_points_and_resumed_it_has_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe
+) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    settings = SHORT.model_copy(update={"schedule": "plateau", "patience": 6, "epochs": 20})
+    whole = trained(recipe=recipe, training=settings)
+    rng = np.random.default_rng(1)
+    checkpoint = tmp_path / "training.checkpoint"
+    kills = 0
+    while True:
+        stop = int(rng.integers(1, 5))
+
+        def kill(progress: Progress, began: list[int] = [], stop: int = stop) -> None:  # noqa: B006
+            began.append(progress.epoch)
+            if len(began) == stop:
+                raise Killed
+
+        try:
+            resumed = trained(recipe=recipe, training=settings, checkpoint=checkpoint, listener=kill)
+            break
+        except Killed:
+            kills += 1
+            assert kills < 100
+    assert kills > 3
+    assert_same_bits(whole, resumed)
+
+
+def test_a_checkpoint_of_another_study_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    trained(checkpoint=tmp_path / "c")
+    with pytest.raises(FitError, match="another study"):
+        trained(checkpoint=tmp_path / "c", seed=8)
+
+
+def test_a_replicate_that_diverges_is_named_and_the_others_keep_their_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = trained()
+    set_rates = loop.Trainer._set_rates
+
+    def too_fast(trainer: loop.Trainer) -> None:
+        set_rates(trainer)
+        trainer.optimiser.lr[torch.tensor(trainer.living) == 1] = 1e30
+
+    monkeypatch.setattr(loop.Trainer, "_set_rates", too_fast)
+    made = trained()
+    assert made.replicates["state"][1] == "diverged"
+    assert "diverged" not in made.replicates["state"][[0, 2]].tolist()
+    for name in made.replicates["id"][[0, 2]]:
+        for key, kept in state(clean, name).items():
+            assert torch.equal(kept, state(made, name)[key]), key
+    assert all(torch.isfinite(values).all() for values in state(made).values())
+
+
+def test_values_that_float32_cannot_square_are_refused() -> None:
+    values = cohort().values.copy()
+    values[3, 4] = 1e30
+    with pytest.raises(ValueError, match="1e\\+30.*float64"):
+        trained(samples=changed(cohort(), values=values))
+
+
+def test_missing_values_are_filled_by_the_training_part_alone() -> None:
+    values = cohort().values.copy()
+    rng = np.random.default_rng(0)
+    values[rng.random(values.shape) < 0.1] = np.nan
+    gaps = changed(cohort(), values=values)
+    with pytest.raises(ValueError, match="impute"):
+        trained(samples=gaps)
+    made = trained(samples=gaps, training=SHORT.model_copy(update={"impute": "mean"}), splits=folds()[:1])
+    prediction = made.predict(gaps)
+    assert np.isfinite(prediction.logits).all()
+    fill = made.networks.scaling.fill[:, 0].numpy()
+    train = gaps.select(made.topology.inputs, folds()[0].train).values
+    assert np.allclose(fill, np.nanmean(train, axis=1), rtol=1e-5)
+    filled = np.where(np.isnan(values), 0, values)
+    rows = gaps.index  # noqa: F841
+    for i, name in enumerate(made.topology.inputs):
+        row = gaps.features.index(name)
+        filled[row] = np.where(np.isnan(values[row]), fill[i], values[row])
+    assert np.allclose(made.predict(changed(cohort(), values=filled)).logits, prediction.logits, atol=1e-5)
+
+
+def test_covariates_enter_late_and_matter() -> None:
+    sex = pd.DataFrame({"sex": np.where(cohort().targets["phenotype"] == "case", "f", "m")}, index=list(cohort().ids))
+    known = changed(cohort(), covariates=sex)
+    made = trained(samples=known, training=Training(epochs=60, lr=2e-2))
+    assert held_out_auc(made, known) > 0.97
+    with pytest.raises(AlignmentError, match="sex"):
+        made.predict(cohort())
+
+
+def test_saved_and_loaded_it_predicts_the_same_bits(tmp_path: Path) -> None:
+    made = trained(n_seeds=2, target="quantity")
+    made.save(tmp_path / "fit")
+    loaded = Fit.load(tmp_path / "fit", wiring())
+    assert_same_bits(made, loaded)
+    assert np.array_equal(made.predict(cohort()).logits, loaded.predict(cohort()).logits)
+    assert loaded.about == json.loads(json.dumps(made.about))
+    for level, reading in made.readings.items():
+        assert np.array_equal(reading.loading, loaded.readings[level].loading)
+
+
+def test_a_fit_refuses_another_topology_a_damaged_file_and_another_study(tmp_path: Path) -> None:
+    folder = tmp_path / "fit"
+    made = trained()
+    made.save(folder)
+    with pytest.raises(FitError, match="was trained with topology"):
+        Fit.load(folder, toy_topology())
+    with pytest.raises(FitError, match="another study"):
+        trained(seed=8).save(folder)
+    made.save(folder)
+    file = sorted(folder.glob("replicate-*"))[0]
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(FitError, match="changed after it was written"):
+        Fit.load(folder, wiring())
+    file.write_bytes(content[:100])
+    with pytest.raises(FitError, match="missing or damaged"):
+        Fit.load(folder, wiring())
+    with pytest.raises(FitError, match=r"no fit\.json"):
+        Fit.load(tmp_path, wiring())
+
+
+def test_a_full_disk_while_saving_leaves_the_old_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vnn.training import fit as _  # noqa: F401
+
+    module = __import__("sys").modules["vnn.training.fit"]
+    made = trained()
+    made.save(tmp_path / "fit")
+    longer = trained()
+    with torch.no_grad():
+        longer.networks.head_linears[0].bias += 1
+    calls = []
+
+    def full(arrays: object, path: object) -> None:
+        calls.append(path)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        save(arrays, path)
+
+    save = module.save_file
+    monkeypatch.setattr(module, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        longer.save(tmp_path / "fit")
+    monkeypatch.undo()
+    assert_same_bits(Fit.load(tmp_path / "fit", wiring()), made)
+
+
+def test_new_people_join_by_name() -> None:
+    made = trained()
+    rng = np.random.default_rng(0)
+    shuffled = cohort().select(rng.permutation(cohort().features))
+    assert np.array_equal(made.predict(shuffled).logits, made.predict(cohort()).logits)
+    fewer = cohort().select(cohort().features[3:])
+    assert np.isfinite(made.predict(fewer).logits).all()
+    with pytest.raises(AlignmentError, match=r"at least 80% are needed"):
+        made.predict(cohort().select(cohort().features[30:]))
+
+
+def test_held_out_people_are_those_a_replicate_never_saw() -> None:
+    made = trained()
+    prediction = made.predict(cohort())
+    for r, split in enumerate(made.splits):
+        assert {i for i, held in zip(prediction.ids, prediction.held_out[:, r], strict=True) if held} == set(split.test)
+    table = prediction.table(held_out=True)
+    assert (table["n_replicates"] == 1).all()
+    assert np.allclose(table.iloc[0, 0], prediction.values[0, prediction.held_out[0], 0])
+
+
+def test_wrong_names_are_told() -> None:
+    with pytest.raises(ValueError, match=r"'phenotyp'; known are .* Did you mean 'phenotype'"):
+        trained(target="phenotyp")
+    with pytest.raises(ValueError, match="`only` names replicates"):
+        trained(only=["repeat 9 fold 9, seed 0"])
+    with pytest.raises(AlignmentError, match="lacks 4 of the 4 features"):
+        trained(topology=toy_topology())
