@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkstemp
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
@@ -36,6 +41,17 @@ def write_text(path: Path | str, text: str) -> None:
     """Put `text` at `path`, whole or not at all."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def write_csv(path: Path | str, table: pd.DataFrame, *, index: bool = True) -> None:
+    """Put a table at `path`, whole or not at all; gzipped, and the same bytes every time, if the name ends in .gz."""
+    text = table.to_csv(index=index).encode()
+    with replacing(path) as part, part.open("wb") as file:
+        if str(path).endswith(".gz"):
+            with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+                packed.write(text)
+        else:
+            file.write(text)
 
 
 def sha256(path: Path | str) -> str:

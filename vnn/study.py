@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vnn._atomic import replacing, sha256, write_text
+from vnn._atomic import sha256, write_csv, write_text
 from vnn._errors import StudyError
 from vnn.data import Samples, Split, hold_out, k_fold, leave_one_group_out, read_samples
 from vnn.interpret import Activities, activities, activity_effects
@@ -254,15 +254,15 @@ def run_study(study: Study | Path | str, *, listener: Listener | None = None) ->
         samples, resolved = _samples(study)
         topology = _topology(study, samples, resolved)
         topology.save(folder / "topology.npz")
-        _write(folder / "ontology-log.csv", _log_table(topology))
+        write_csv(folder / "ontology-log.csv", _log_table(topology))
         trained = _trained(study, samples, topology, folder, listener)
         found = activities(trained, samples)
         pathways = activity_effects(trained, found)
         scores = performance(trained, samples)
-        _write(folder / "activities.csv.gz", found.table())
-        _write(folder / "predictions.csv", trained.predict(samples).table(held_out=True))
-        _write(folder / "pathways.csv", pathways, index=False)
-        _write(folder / "performance.csv", scores, index=False)
+        write_csv(folder / "activities.csv.gz", found.table())
+        write_csv(folder / "predictions.csv", trained.predict(samples).table(held_out=True))
+        write_csv(folder / "pathways.csv", pathways, index=False)
+        write_csv(folder / "performance.csv", scores, index=False)
     return Results(study, samples, topology, trained, found, pathways, scores, folder)
 
 
@@ -331,12 +331,6 @@ def _trained(study: Study, samples: Samples, topology: Topology, folder: Path, l
 def _log_table(topology: Topology) -> pd.DataFrame:
     rows = [(e.step, e.kind, e.reason, name) for e in topology.log for name in e.names]
     return pd.DataFrame(rows, columns=["step", "kind", "reason", "name"])
-
-
-def _write(path: Path, table: pd.DataFrame, *, index: bool = True) -> None:
-    with replacing(path) as part:
-        compression = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
-        table.to_csv(part, index=index, compression=compression)
 
 
 @contextmanager

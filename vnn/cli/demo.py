@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vnn._atomic import replacing, write_text
+from vnn._atomic import write_csv, write_text
 from vnn.data import simulate_expression
 from vnn.ontology import load_ontology
 
@@ -81,7 +81,6 @@ def planted(folder: Path, seed: int) -> Planted:
         ("phenotype.csv", simulated.samples.targets),
         ("truth.csv", truth.set_index("gene")),
     ):
-        with replacing(folder / name) as part:
-            table.to_csv(part, compression={"method": "gzip", "mtime": 0} if name.endswith(".gz") else None)
+        write_csv(folder / name, table)
     write_text(folder / "study.toml", STUDY.format(causal=CAUSAL, seed=seed))
     return Planted(folder / "study.toml", CAUSAL, (len(simulated.truth.carriers), len(sets[causal])))

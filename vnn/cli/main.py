@@ -123,7 +123,7 @@ def predict(
     activities_to: Annotated[Path | None, typer.Option("--activities", help="Write pathway activities (CSV) here.")] = None,
 ) -> None:
     """Predict new samples with a trained study; features join by name."""
-    from vnn._atomic import replacing
+    from vnn._atomic import write_csv
     from vnn.cli.cohort import predicted
 
     found = predicted(study, data, labels=labels, samples_in=samples_in, layer=layer)
@@ -131,11 +131,9 @@ def predict(
     if output is None:
         typer.echo(found.predictions.to_csv(), nl=False)
     else:
-        with replacing(output) as part:
-            found.predictions.to_csv(part)
+        write_csv(output, found.predictions)
     if activities_to is not None:
-        with replacing(activities_to) as part:
-            found.activities.to_csv(part)
+        write_csv(activities_to, found.activities)
 
 
 @app.command()

@@ -1,0 +1,95 @@
+"""The commands as a person types them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.planted import cohort
+from tests.test_study import STUDY, command, write_study
+from vnn.ontology import Topology
+
+
+def test_the_demo_finds_the_planted_pathway_and_prints_both_aucs(tmp_path: Path) -> None:
+    found = command("demo", "--output", tmp_path / "demo")
+    assert found.returncode == 0, found.stderr
+    assert "AUC 0.95" in found.stdout
+    assert "visible network" in found.stdout
+    assert "logistic regression" in found.stdout
+    rank = int(found.stdout.rsplit("has rank ", 1)[1].split()[0])
+    assert rank <= 2
+    performance = pd.read_csv(tmp_path / "demo" / "results" / "performance.csv")
+    assert performance["network"].mean() > 0.6
+
+
+def test_predict_on_new_people(tmp_path: Path) -> None:
+    assert command("run", write_study(tmp_path)).returncode == 0
+    fresh = cohort(140, seed=9)
+    fresh.to_frame().iloc[:, 2:].to_csv(tmp_path / "new.csv")
+    fresh.targets.to_csv(tmp_path / "new-people.csv")
+    found = command(
+        "predict", tmp_path / "results", tmp_path / "new.csv", "--labels", tmp_path / "new-people.csv",
+        "--output", tmp_path / "predicted.csv", "--activities", tmp_path / "activities.csv",
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert "140 samples" in found.stderr
+    assert "taken at the training mean" in found.stderr
+    assert "AUC of the mean prediction" in found.stderr
+    table = pd.read_csv(tmp_path / "predicted.csv", index_col=0)
+    assert list(table.columns) == ["control", "control sd", "case", "case sd", "n_replicates"]
+    assert np.allclose(table["control"] + table["case"], 1)
+    assert len(pd.read_csv(tmp_path / "activities.csv")) == 140
+    fresh.to_frame().iloc[:, 30:].to_csv(tmp_path / "few.csv")
+    refused = command("predict", tmp_path / "results", tmp_path / "few.csv", "--samples-in", "rows")
+    assert refused.returncode == 1
+    assert "at least 80%" in refused.stderr
+
+
+def test_ontology_commands(tmp_path: Path) -> None:
+    listed = command("ontology", "list")
+    assert {line.split()[0] for line in listed.stdout.splitlines()} >= {"go", "hallmark", "human-small", "reactome"}
+    shown = command("ontology", "show", "human-small")
+    assert "sha256" in shown.stdout
+    built = command("ontology", "build", "human-small", tmp_path / "small.npz", "--skips", "copies")
+    assert built.returncode == 0, built.stderr
+    assert Topology.load(tmp_path / "small.npz").fingerprint[:12] in built.stdout
+    wrong = command("ontology", "build", "human-small", tmp_path / "x.npz", "--skips", "copy")
+    assert "Did you mean 'copies'" in wrong.stderr
+
+
+def test_kernels_tells_what_is_here() -> None:
+    found = command("kernels")
+    assert "reference" in found.stdout
+    assert "in use" in found.stdout
+    assert "in use" in command("kernels", VNN_BACKEND="reference").stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["run", "nowhere.toml"], "there is no study file nowhere.toml"),
+        (["predict", "nowhere", "x.csv"], "not the output folder of a study"),
+        (["ontology", "show", "reactom"], "reactome"),
+    ],
+)
+def test_errors_are_told_in_words(arguments: list[str], what: str) -> None:
+    found = command(*arguments)
+    assert found.returncode == 1
+    assert what in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_notes_of_an_error_are_printed(tmp_path: Path) -> None:
+    study = write_study(tmp_path, STUDY)
+    text = (tmp_path / "expression.csv").read_text().splitlines()
+    cells = text[4].split(",")
+    cells[3] = "high"
+    text[4] = ",".join(cells)
+    (tmp_path / "expression.csv").write_text("\n".join(text))
+    found = command("run", study)
+    assert found.returncode == 1
+    assert "'high'" in found.stderr
+    assert "expression.csv" in found.stderr
