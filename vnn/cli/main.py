@@ -208,11 +208,12 @@ def bench_kernels(
 ) -> None:
     """The sparse product forward and backward beside dense, COO, CSR and gather + index_add."""
     from vnn._atomic import write_text
-    from vnn.bench import kernels as measured
+    from vnn.bench import kernels as measure
+    from vnn.bench import line
 
-    records = measured(batches=tuple(batch or (64, 256)), rounds=rounds, topology=topology)
+    records = measure(batches=tuple(batch or (64, 256)), rounds=rounds, topology=topology)
     for record in records:
-        typer.echo(measured.line(record))
+        typer.echo(line(record))
     if json_file is not None:
         write_text(json_file, json.dumps(records, indent=1))
 

@@ -44,6 +44,15 @@ inline void store(T* p, typename Simd<T>::vec v) {
   *reinterpret_cast<typename Simd<T>::mem*>(p) = v;
 }
 
+constexpr int64_t AHEAD = 8;  // edges whose source is asked for before it is needed
+
+// Ask for the first samples of a row.
+template <class T>
+inline void fetch(const T* row, int64_t n) {
+  const int64_t bytes = n * int64_t(sizeof(T)) < 256 ? n * int64_t(sizeof(T)) : 256;
+  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(reinterpret_cast<const char*>(row) + at);
+}
+
 inline int64_t first_row(const int32_t* units, int64_t node) { return units ? units[node] : node; }
 
 // The sum of one row over one stretch of COUNT registers of the batch.
@@ -65,7 +74,7 @@ inline void accumulate(const Product<T>& p, int64_t node, int64_t unit, int64_t 
       if (!RAGGED) {
         const T w = p.weight[edge * p.replicates + r];
         const T* row = x + e.from[i] * stride;
-        if (i + 8 < last) __builtin_prefetch(x + e.from[i + 8] * stride);
+        if (i + AHEAD < e.ptr[e.n_nodes]) fetch(x + e.from[i + AHEAD] * stride, COUNT * N<T>);
         for (int64_t c = 0; c < COUNT; ++c) part[c] += w * load(row + c * N<T>);
       } else {
         const int64_t other = first_row(e.from_units, e.from[i]);
@@ -136,29 +145,36 @@ inline void stretch(const Product<T>& p, int64_t node, int64_t unit, int64_t r, 
 
 constexpr int64_t STRETCH = 64;  // samples of one row that stay in registers
 
+// One node, one replicate of the result, one stretch of the batch.
+template <class T, bool RAGGED>
+inline void tile(const Product<T>& p, int64_t node, int64_t r, int64_t b) {
+  const Edges& e = p.edges;
+  const int64_t n = p.batch - b < STRETCH ? p.batch - b : STRETCH;
+  const int64_t begin = RAGGED ? first_row(e.units, node) : node;
+  const int64_t end = RAGGED ? first_row(e.units, node + 1) : node + 1;
+  for (int64_t row = begin; row < end; ++row) {
+    const T start = p.bias ? p.bias[row * p.replicates + r] : T(0);
+    const int64_t at = (row * p.y_replicates + r) * p.batch + b;
+    for (int64_t c = 0; c < n; ++c) p.y[at + c] = p.addend ? start + p.addend[at + c] : start;
+    const int64_t first = p.y_replicates == p.replicates ? r : 0;
+    const int64_t last = p.y_replicates == p.replicates ? r + 1 : p.replicates;
+    for (int64_t each = first; each < last; ++each) stretch<T, RAGGED>(p, node, row - begin, each, b, n, p.y + at);
+  }
+}
+
+// Nodes are dealt to threads; where there are few, their replicates and stretches are.
 template <class T, bool RAGGED>
 void product_of(const Product<T>& p, int threads) {
-  const Edges& e = p.edges;
-  const int64_t stretches = (p.batch + STRETCH - 1) / STRETCH;
-  const int64_t tiles = p.y_replicates * stretches;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 32) if (threads > 1)
-  for (int64_t item = 0; item < tiles * e.n_nodes; ++item) {
-    const int64_t node = item % e.n_nodes, tile = item / e.n_nodes;
-    const int64_t r = tile / stretches, b = tile % stretches * STRETCH;
-    const int64_t n = p.batch - b < STRETCH ? p.batch - b : STRETCH;
-    const int64_t begin = first_row(e.units, node), end = first_row(e.units, node + 1);
-    for (int64_t row = begin; row < end; ++row) {
-      T total[STRETCH];
-      const T start = p.bias ? p.bias[row * p.replicates + r] : T(0);
-      const int64_t at = (row * p.y_replicates + r) * p.batch + b;
-      for (int64_t c = 0; c < n; ++c) total[c] = p.addend ? start + p.addend[at + c] : start;
-      if (p.y_replicates == p.replicates) {
-        stretch<T, RAGGED>(p, node, row - begin, r, b, n, total);
-      } else {
-        for (int64_t each = 0; each < p.replicates; ++each) stretch<T, RAGGED>(p, node, row - begin, each, b, n, total);
-      }
-      for (int64_t c = 0; c < n; ++c) p.y[at + c] = total[c];
-    }
+  const int64_t n_nodes = p.edges.n_nodes, stretches = (p.batch + STRETCH - 1) / STRETCH;
+  if (n_nodes >= 16 * threads) {
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 16) if (threads > 1)
+    for (int64_t node = 0; node < n_nodes; ++node)
+      for (int64_t r = 0; r < p.y_replicates; ++r)
+        for (int64_t b = 0; b < p.batch; b += STRETCH) tile<T, RAGGED>(p, node, r, b);
+  } else {
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
+    for (int64_t item = 0; item < n_nodes * p.y_replicates * stretches; ++item)
+      tile<T, RAGGED>(p, item / stretches / p.y_replicates, item / stretches % p.y_replicates, item % stretches * STRETCH);
   }
 }
 
@@ -170,11 +186,47 @@ void product(const Product<T>& p, int threads) {
     product_of<T, false>(p, threads);
 }
 
+template <int64_t... I>
+struct Lanes {};
+template <int64_t COUNT, int64_t... I>
+struct Count : Count<COUNT - 1, COUNT - 1, I...> {};
+template <int64_t... I>
+struct Count<0, I...> { using lanes = Lanes<I...>; };
+
+// v with every lane moved down by HALF.
+template <int64_t HALF, class V, int64_t... I>
+inline V turned(V v, Lanes<I...>) {
+#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)
+  return __builtin_shufflevector(v, v, ((I + HALF) % int64_t(sizeof...(I)))...);
+#else
+  return V{v[(I + HALF) % int64_t(sizeof...(I))]...};
+#endif
+}
+
+template <class T, int64_t HALF>
+inline T fold_register(typename Simd<T>::vec v) {
+  v += turned<HALF>(v, typename Count<N<T>>::lanes());
+  if constexpr (HALF > 1) return fold_register<T, HALF / 2>(v);
+  return v[0];
+}
+
+// The sum of the virtual lanes, folded in halves.
 template <class T>
-inline T fold(T* lanes) {
-  for (int64_t half = LANES / 2; half; half /= 2)
-    for (int64_t j = 0; j < half; ++j) lanes[j] += lanes[j + half];
-  return lanes[0];
+inline T fold(typename Simd<T>::vec* sum) {
+  for (int64_t half = LANES / N<T> / 2; half; half /= 2)
+    for (int64_t k = 0; k < half; ++k) sum[k] += sum[k + half];
+  return fold_register<T, N<T> / 2>(sum[0]);
+}
+
+// Adds the last samples, fewer than LANES, to their lanes.
+template <class T>
+inline void add_tail(typename Simd<T>::vec* sum, const T* g, const T* x, int64_t n) {
+  T left[LANES] = {}, right[LANES] = {};
+  for (int64_t j = 0; j < n; ++j) {
+    left[j] = g ? g[j] : T(1);
+    right[j] = x[j];
+  }
+  for (int64_t k = 0; k < LANES / N<T>; ++k) sum[k] += load(left + k * N<T>) * load(right + k * N<T>);
 }
 
 // Dot products of one row with COUNT others, every one in the same virtual lanes.
@@ -190,10 +242,8 @@ inline void dots(const T* g, const T* const* x, int64_t batch, T* out) {
       for (int64_t c = 0; c < COUNT; ++c) sum[c][k] += left * load(x[c] + b + k * N<T>);
     }
   for (int64_t c = 0; c < COUNT; ++c) {
-    T lanes[LANES];
-    for (int64_t k = 0; k < REGISTERS; ++k) store(lanes + k * N<T>, sum[c][k]);
-    for (int64_t j = 0; b + j < batch; ++j) lanes[j] += g[b + j] * x[c][b + j];
-    out[c] = fold(lanes);
+    if (b < batch) add_tail(sum[c], g + b, x[c] + b, batch - b);
+    out[c] = fold<T>(sum[c]);
   }
 }
 
@@ -222,6 +272,7 @@ void edge_product(const EdgeProduct<T>& p, int threads) {
           waiting = 0;
         };
         for (int64_t i = e.ptr[node]; i < e.ptr[node + 1]; ++i) {
+          if (i + AHEAD < e.ptr[e.n_nodes]) fetch(x + first_row(e.from_units, e.from[i + AHEAD]) * stride, p.batch);
           const int64_t other = first_row(e.from_units, e.from[i]);
           const int64_t n = first_row(e.from_units, e.from[i] + 1) - other;
           const int64_t block = e.block ? e.block[i] : i;
@@ -248,10 +299,8 @@ void row_sum(const RowSum<T>& p, int threads) {
     int64_t b = 0;
     for (; b + LANES <= p.batch; b += LANES)
       for (int64_t k = 0; k < REGISTERS; ++k) sum[k] += load(x + b + k * N<T>);
-    T lanes[LANES];
-    for (int64_t k = 0; k < REGISTERS; ++k) store(lanes + k * N<T>, sum[k]);
-    for (int64_t j = 0; b + j < p.batch; ++j) lanes[j] += x[b + j];
-    p.y[row] = fold(lanes);
+    if (b < p.batch) add_tail<T>(sum, nullptr, x + b, p.batch - b);
+    p.y[row] = fold<T>(sum);
   }
 }
 
