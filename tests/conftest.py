@@ -12,6 +12,7 @@ import torch
 
 from vnn.kernels import cpu
 
+
 def data_file(name: str) -> Path:
     """A real input by its path inside the data folder; skipped where absent, failed where promised."""
     promised = os.environ.get("VNN_DATA")

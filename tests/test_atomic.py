@@ -43,7 +43,9 @@ def test_a_kill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "table.csv"
     write_text(target, "old")
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW, str(target)], stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": ":".join(sys.path)}
+        [sys.executable, "-c", SLOW, str(target)],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": ":".join(sys.path)},
     )
     assert process.stdout is not None
     assert process.stdout.readline() == b"writing\n"

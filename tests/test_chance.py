@@ -32,7 +32,8 @@ def test_two_processes_with_other_hash_seeds_draw_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [(4, "weights", "fold 1", 2), (3, "split", "fold 1", 2), (3, "weights", "fold 2", 2), (3, "weights", 2, "fold 1")]
+    "other",
+    [(4, "weights", "fold 1", 2), (3, "split", "fold 1", 2), (3, "weights", "fold 2", 2), (3, "weights", 2, "fold 1")],
 )
 def test_every_name_counts(other: tuple[int, str, int | str, int | str]) -> None:
     first = generator(3, "weights", "fold 1", 2).standard_normal(4)

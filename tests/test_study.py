@@ -17,7 +17,7 @@ import pytest
 
 from tests.planted import cohort, gene_sets
 from vnn._errors import AlignmentError, OntologyError, StudyError
-from vnn.study import Study, run_study, splits_of
+from vnn.study import Study, _samples, run_study, splits_of
 
 STUDY = """
 name = "toy"
@@ -197,7 +197,9 @@ def test_identifiers_that_do_not_meet_say_what_each_side_looks_like(tmp_path: Pa
     table = pd.read_csv(tmp_path / "expression.csv", index_col=0)
     table.columns = [f"ENSG{i:011d}" for i in range(table.shape[1])]
     table.to_csv(tmp_path / "expression.csv")
-    with pytest.raises(OntologyError, match=r"look like Ensembl ids \('ENSG00000000000'.*look like gene symbols \('g00'"):
+    with pytest.raises(
+        OntologyError, match=r"look like Ensembl ids \('ENSG00000000000'.*look like gene symbols \('g00'"
+    ):
         run_study(study)
 
 
@@ -216,18 +218,23 @@ def test_samples_in_one_table_only_are_counted_and_may_be_dropped(tmp_path: Path
 
 
 def test_splits_follow_the_study_file(tmp_path: Path) -> None:
-    site = 'k = 3\ngroup = "site"'
-    for text, n in ((STUDY, 3), (STUDY.replace("k = 3", 'kind = "hold-out"'), 1),
-                    (STUDY.replace("k = 3", 'kind = "leave-one-group-out"\ngroup = "site"'), 3), (STUDY.replace("k = 3", site), 3)):  # fmt: skip
-        from vnn.study import _samples
-
+    group = 'group = "site"'
+    asked = {
+        "k = 3": 3,
+        'kind = "hold-out"': 1,
+        f'kind = "leave-one-group-out"\n{group}': 3,
+        f"k = 3\n{group}": 3,
+    }
+    for text, n in ((STUDY.replace("k = 3", lines), n) for lines, n in asked.items()):
         study = Study.read(write_study(tmp_path, text))
         samples, _ = _samples(study)
         splits = splits_of(study, samples)
         assert len(splits) == n
         if "group =" in text:
             for split in splits:
-                parts = [set(samples.groups["site"][list(part)]) for part in (split.train, split.validation, split.test)]
+                parts = [
+                    set(samples.groups["site"][list(part)]) for part in (split.train, split.validation, split.test)
+                ]
                 assert not parts[0] & parts[2]
                 assert not parts[0] & parts[1]
     without = Study.read(write_study(tmp_path, STUDY.replace("k = 3", 'kind = "leave-one-group-out"')))

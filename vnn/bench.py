@@ -71,7 +71,11 @@ def _standard() -> tuple[np.ndarray, int, int, str]:
 def _largest(path: Path) -> tuple[np.ndarray, int, int, str]:
     mask = max(Topology.load(path).masks, key=len)
     sizes = len(mask.sources), len(mask.targets)
-    return mask.edges, *sizes, f"{mask.source_level} -> {mask.target_level}, {sizes[0]:,} -> {sizes[1]:,}, {len(mask):,} edges"
+    return (
+        mask.edges,
+        *sizes,
+        f"{mask.source_level} -> {mask.target_level}, {sizes[0]:,} -> {sizes[1]:,}, {len(mask):,} edges",
+    )
 
 
 def _measure(graph: Graph, name: str, batch: int, rounds: int, dense: bool) -> list[Record]:

@@ -346,7 +346,9 @@ def _claimed(folder: Path, study: Study) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StudyError(f"another process is running a study in {folder}; wait for it or choose another folder.") from None
+            raise StudyError(
+                f"another process is running a study in {folder}; wait for it or choose another folder."
+            ) from None
         identity = study.identity
         if record.exists():
             held_by = json.loads(record.read_text())

@@ -43,7 +43,10 @@ def test_an_override_holds_inside_its_block_only() -> None:
 
 
 def test_an_unknown_backend_lists_the_known() -> None:
-    with pytest.raises(ValueError, match=r"'referense'; known are 'reference', 'cpu'. Did you mean 'reference'"), backend("referense"):
+    with (
+        pytest.raises(ValueError, match=r"'referense'; known are 'reference', 'cpu'. Did you mean 'reference'"),
+        backend("referense"),
+    ):
         pass
     found = run("import torch; from vnn.kernels.backend import active; active(torch.device('cpu'))", VNN_BACKEND="gpu")
     assert "VNN_BACKEND is 'gpu'" in found.stderr
@@ -67,7 +70,9 @@ def test_an_unknown_instruction_set_is_refused() -> None:
         cpu.choose_simd("neon9")
 
 
-def test_a_library_that_does_not_load_is_an_error_with_its_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_does_not_load_is_an_error_with_its_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken = tmp_path / "libvnn_cpu.so"
     broken.write_bytes(b"not a library")
     monkeypatch.setattr(cpu, "library_path", lambda: broken)

@@ -42,7 +42,9 @@ def test_dropout_draws_the_same_mask(dtype: torch.dtype) -> None:
 def test_adam(decoupled: bool, n: int) -> None:
     states = [[draw(7, n), draw(7, n) * 0.1, draw(7, n) ** 2] for _ in range(2)]
     grad = draw(7, n) + 0.5
-    per = {name: torch.linspace(0.1, 0.4, n, dtype=torch.float64) for name in ("lr", "decay", "correction1", "correction2")}
+    per = {
+        name: torch.linspace(0.1, 0.4, n, dtype=torch.float64) for name in ("lr", "decay", "correction1", "correction2")
+    }
     active = torch.arange(n) % 2 == 0
     for kernels, (w, m, v) in zip((cpu, reference), states, strict=True):
         kernels.adam(w, grad, m, v, **per, active=active, beta1=0.9, beta2=0.999, eps=1e-8, decoupled=decoupled)

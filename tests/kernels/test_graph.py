@@ -41,7 +41,13 @@ def test_indices_move_with_the_module_and_are_not_saved() -> None:
 
 @pytest.mark.parametrize(
     ("edges", "what"),
-    [([[1, 0], [0, 0]], "sorted"), ([[0, 0], [0, 0]], "repeat"), ([[3, 0]], "source 3"), ([[0, 3]], "target 3"), ([[-1, 0]], "numbered")],
+    [
+        ([[1, 0], [0, 0]], "sorted"),
+        ([[0, 0], [0, 0]], "repeat"),
+        ([[3, 0]], "source 3"),
+        ([[0, 3]], "target 3"),
+        ([[-1, 0]], "numbered"),
+    ],
 )
 def test_edges_that_are_not_a_mask_are_refused(edges: list[list[int]], what: str) -> None:
     with pytest.raises(KernelError, match=what):

@@ -39,7 +39,9 @@ def random_graph(n_in: int = 7, n_out: int = 5, share: float = 0.5, seed: int = 
     return Graph(random_pairs(n_in, n_out, share, seed), n_in, n_out, **units)
 
 
-def operands(graph: Graph, n: int, batch: int, dtype: torch.dtype = torch.float64, shared: bool = False) -> list[Tensor]:
+def operands(
+    graph: Graph, n: int, batch: int, dtype: torch.dtype = torch.float64, shared: bool = False
+) -> list[Tensor]:
     rng = np.random.default_rng(1)
     shapes = [(graph.n_in, 1 if shared else n, batch), (graph.n_weights, n), (graph.n_out, n), (graph.n_out, n, batch)]
     return [torch.from_numpy(rng.standard_normal(shape)).to(dtype).requires_grad_() for shape in shapes]
@@ -63,7 +65,9 @@ def by_hand(graph: Graph, x: Tensor, weight: Tensor, bias: Tensor, addend: Tenso
         dense = torch.zeros(graph.n_out, graph.n_in, dtype=torch.float64).index_put(
             (torch.tensor(rows, dtype=torch.long), torch.tensor(columns, dtype=torch.long)), weight[:, r].double()
         )
-        layers.append(dense @ x[:, 0 if x.shape[1] == 1 else r].double() + bias[:, r, None].double() + addend[:, r].double())
+        layers.append(
+            dense @ x[:, 0 if x.shape[1] == 1 else r].double() + bias[:, r, None].double() + addend[:, r].double()
+        )
     return torch.stack(layers, dim=1)
 
 
@@ -102,13 +106,17 @@ def test_forward_and_every_gradient_equal_dense_matrices(
     batch=st.integers(1, 70),
     ragged=st.booleans(),
 )
-def test_any_graph_equals_dense_matrices(name: str, pairs: set[tuple[int, int]], n: int, batch: int, ragged: bool) -> None:
+def test_any_graph_equals_dense_matrices(
+    name: str, pairs: set[tuple[int, int]], n: int, batch: int, ragged: bool
+) -> None:
     units = {"units_in": [1, 2, 3] * 3, "units_out": [2, 1, 1, 3, 1, 1, 2]} if ragged else {}
     edges = np.array(sorted(pairs, key=lambda p: (p[1], p[0]))).reshape(-1, 2)
     graph = Graph(edges, 9, 7, **units)
     given_ = operands(graph, n, batch)
     with backend(name):
-        assert close(sparse_product(given_[0], given_[1], graph, given_[2], given_[3]), by_hand(graph, *given_), torch.float64)
+        assert close(
+            sparse_product(given_[0], given_[1], graph, given_[2], given_[3]), by_hand(graph, *given_), torch.float64
+        )
 
 
 @pytest.mark.compiler
@@ -161,7 +169,9 @@ def test_threads_instruction_sets_and_padding_do_not_change_a_bit(dtype: torch.d
     zeros = torch.zeros(len(g), 3, 10, dtype=dtype)
     padded = _EdgeProduct.apply(torch.cat([g, zeros], -1), x, graph.wiring)
     assert torch.equal(_EdgeProduct.apply(g, short, graph.wiring), padded)
-    assert torch.equal(sparse_product(short, weight, graph, bias, g), sparse_product(x, weight, graph, bias, addend)[:, :, :70])
+    assert torch.equal(
+        sparse_product(short, weight, graph, bias, g), sparse_product(x, weight, graph, bias, addend)[:, :, :70]
+    )
 
 
 @pytest.mark.compiler
@@ -217,10 +227,18 @@ def test_torch_func(ragged: bool, n: int, shared: bool) -> None:
         assert torch.allclose(one, other)
     _, pushed = jvp(f, tuple(given_), tuple(torch.ones_like(t) for t in given_))
     ones = [torch.ones_like(t) for t in given_]
-    assert torch.allclose(pushed, f(given_[0], ones[1], ones[2], ones[3]) + f(ones[0], given_[1], ones[2] * 0, ones[3] * 0))
+    assert torch.allclose(
+        pushed, f(given_[0], ones[1], ones[2], ones[3]) + f(ones[0], given_[1], ones[2] * 0, ones[3] * 0)
+    )
     flat = hessian(lambda x: f(x, *given_[1:]).tanh().sum())(given_[0]).reshape(given_[0].numel(), -1)
     assert torch.allclose(flat, flat.T)
-    for axes in ((0, None, None, None), (None, 0, None, None), (None, None, 0, None), (None, None, None, 0), (0, 0, 0, 0)):
+    for axes in (
+        (0, None, None, None),
+        (None, 0, None, None),
+        (None, None, 0, None),
+        (None, None, None, 0),
+        (0, 0, 0, 0),
+    ):
         many = [t if a is None else torch.stack([t, 2 * t, t - 1]) for t, a in zip(given_, axes, strict=True)]
         singles = [[t if a is None else t[i] for t, a in zip(many, axes, strict=True)] for i in range(3)]
         assert torch.allclose(vmap(f, axes)(*many), torch.stack([f(*one) for one in singles]))
@@ -228,7 +246,9 @@ def test_torch_func(ragged: bool, n: int, shared: bool) -> None:
         for i, found in enumerate(zip(*(slope(*one) for one in singles), strict=True)):
             assert torch.allclose(vmap(slope, axes)(*many)[i], torch.stack(found))
     last = torch.stack([given_[1], 2 * given_[1]], dim=-1)
-    assert torch.allclose(vmap(f, (None, 2, None, None))(given_[0], last, *given_[2:])[1], f(given_[0], 2 * given_[1], *given_[2:]))
+    assert torch.allclose(
+        vmap(f, (None, 2, None, None))(given_[0], last, *given_[2:])[1], f(given_[0], 2 * given_[1], *given_[2:])
+    )
 
 
 def test_the_inner_functions_differentiate_too() -> None:
@@ -296,4 +316,6 @@ def test_any_stride_gives_the_right_answer() -> None:
     graph = random_graph()
     x, w, b, a = operands(graph, 3, 8)
     turned = [t.detach().transpose(0, -1).contiguous().transpose(0, -1) for t in (x, w, b, a)]
-    assert close(sparse_product(turned[0], turned[1], graph, turned[2], turned[3]), by_hand(graph, x, w, b, a), torch.float64)
+    assert close(
+        sparse_product(turned[0], turned[1], graph, turned[2], turned[3]), by_hand(graph, x, w, b, a), torch.float64
+    )

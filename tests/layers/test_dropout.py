@@ -9,7 +9,9 @@ import torch
 from vnn.layers import Draw, NodeDropout, wired_rates
 
 
-def layer(rate: float = 0.4, n_nodes: int = 30, units: int = 2, replicates: tuple[str, ...] = ("a", "b", "c")) -> NodeDropout:
+def layer(
+    rate: float = 0.4, n_nodes: int = 30, units: int = 2, replicates: tuple[str, ...] = ("a", "b", "c")
+) -> NodeDropout:
     return NodeDropout("level 1", np.full(n_nodes, rate), np.full(n_nodes, units), replicates)
 
 

@@ -42,5 +42,7 @@ def test_a_replicate_and_a_name_decide_not_the_order() -> None:
 
 
 def test_replicates_are_unrelated() -> None:
-    weights = draw({"genes": (tuple(f"g{i:03}" for i in range(500)), np.ones(500, int), np.array([[i, 0] for i in range(500)]))})
+    weights = draw(
+        {"genes": (tuple(f"g{i:03}" for i in range(500)), np.ones(500, int), np.array([[i, 0] for i in range(500)]))}
+    )
     assert abs(np.corrcoef(weights["genes"].T)[0, 1]) < 0.15

@@ -23,7 +23,9 @@ from vnn.ontology import Topology
 UNITS = [1, 3, {"x": 2, "p": 3}]
 
 
-def network(topology: Topology, *, n: int = 3, n_targets: int = 2, n_covariates: int = 0, seed: int = 3, **recipe: Any) -> VisibleNetwork:
+def network(
+    topology: Topology, *, n: int = 3, n_targets: int = 2, n_covariates: int = 0, seed: int = 3, **recipe: Any
+) -> VisibleNetwork:
     """A network whose every parameter and buffer holds something, as after training."""
     names = [f"replicate {i}" for i in range(n)]
     recipe = {"dropout": 0, "input_dropout": 0} | recipe
@@ -203,7 +205,9 @@ def test_a_fresh_network_keeps_the_variance_of_its_inputs() -> None:
     topology = Topology.from_edges(
         {"inputs": genes, "level 1": {e[3] for e in edges}}, pd.DataFrame(edges, columns=COLUMNS)
     )
-    made = VisibleNetwork(topology, Recipe(activation="linear", normalisation="none"), replicates=list(map(str, range(40)))).eval()
+    made = VisibleNetwork(
+        topology, Recipe(activation="linear", normalisation="none"), replicates=list(map(str, range(40)))
+    ).eval()
     read = made.activities(torch.from_numpy(rng.standard_normal((200, 400))).float())["level 1"]
     assert abs(float(read.detach().var()) - 1) < 0.15
 

@@ -22,7 +22,10 @@ TORCHS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 def parameters(n: int) -> list[Tensor]:
     rng = np.random.default_rng(0)
-    return [torch.from_numpy(rng.standard_normal((5, n))).requires_grad_(), torch.from_numpy(rng.standard_normal((2, n))).requires_grad_()]
+    return [
+        torch.from_numpy(rng.standard_normal((5, n))).requires_grad_(),
+        torch.from_numpy(rng.standard_normal((2, n))).requires_grad_(),
+    ]
 
 
 def descend(held: list[Tensor]) -> None:

@@ -74,7 +74,11 @@ def planted(folder: Path, seed: int) -> Planted:
     simulated = simulate_expression(sets, causal=causal, n_samples=N_SAMPLES, oracle_auc=ORACLE_AUC, seed=seed)
     folder.mkdir(parents=True, exist_ok=True)
     truth = pd.DataFrame(
-        {"gene": list(simulated.truth.carriers), "direction": list(simulated.truth.carriers.values()), "pathway": CAUSAL}
+        {
+            "gene": list(simulated.truth.carriers),
+            "direction": list(simulated.truth.carriers.values()),
+            "pathway": CAUSAL,
+        }
     )
     for name, table in (
         ("expression.csv.gz", simulated.samples.to_frame()),

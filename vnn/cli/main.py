@@ -22,7 +22,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-ontology_app = typer.Typer(help="What the catalogue of ontologies holds, and wirings made from it.", no_args_is_help=True)
+ontology_app = typer.Typer(
+    help="What the catalogue of ontologies holds, and wirings made from it.", no_args_is_help=True
+)
 bench_app = typer.Typer(help="Measure speed and memory beside rivals.", no_args_is_help=True)
 app.add_typer(ontology_app, name="ontology")
 app.add_typer(bench_app, name="bench")
@@ -46,7 +48,9 @@ def _progress(quiet: bool) -> Iterator[Listener | None]:
             from vnn.training import Progress as State
 
             assert isinstance(state, State)
-            validation = "" if state.validation_loss != state.validation_loss else f", validation {state.validation_loss:.3f}"
+            validation = (
+                "" if state.validation_loss != state.validation_loss else f", validation {state.validation_loss:.3f}"
+            )
             note = f"{state.living} of {state.replicates} networks, loss {state.train_loss:.3f}{validation}"
             bar.update(task, total=state.epochs, completed=state.epoch, note=note)
 
@@ -97,7 +101,9 @@ def run(
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder for the simulated cohort, its study file and the results.")] = Path("vnn-demo"),
+    output: Annotated[
+        Path, typer.Option(help="Folder for the simulated cohort, its study file and the results.")
+    ] = Path("vnn-demo"),
     seed: Annotated[int, typer.Option(help="Seed of the cohort and of the study.")] = 0,
 ) -> None:
     """Simulate a cohort with a planted causal pathway, train, and see whether the pathway is found."""
@@ -109,7 +115,9 @@ def demo(
     with _progress(False) as listener:
         results = run_study(cohort.study, listener=listener)
     _show(results, 10)
-    typer.echo(f"\nThe planted pathway, {cohort.causal!r}, has rank {cohort.rank(results.pathways)} of {len(results.pathways)}.")
+    typer.echo(
+        f"\nThe planted pathway, {cohort.causal!r}, has rank {cohort.rank(results.pathways)} of {len(results.pathways)}."
+    )
 
 
 @app.command()
@@ -120,7 +128,9 @@ def predict(
     samples_in: Annotated[str | None, typer.Option(help='"rows" or "columns" of NEW_DATA.')] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of an .h5ad.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write predictions (CSV) here instead of printing them.")] = None,
-    activities_to: Annotated[Path | None, typer.Option("--activities", help="Write pathway activities (CSV) here.")] = None,
+    activities_to: Annotated[
+        Path | None, typer.Option("--activities", help="Write pathway activities (CSV) here.")
+    ] = None,
 ) -> None:
     """Predict new samples with a trained study; features join by name."""
     from vnn._atomic import write_csv
@@ -180,7 +190,9 @@ def ontology_show(
 def ontology_build(
     name: Annotated[str, typer.Argument(help="Recipe of the catalogue, a recipe file, or a .gmt file.")],
     output: Annotated[Path, typer.Argument(help="Topology file to write (.npz).")],
-    features: Annotated[Path | None, typer.Option(help="Text file with one measured feature a line; all genes unless given.")] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="Text file with one measured feature a line; all genes unless given.")
+    ] = None,
     folder: Annotated[Path | None, typer.Option(help="Where the files of the recipe lie.")] = None,
     min_genes: Annotated[int, typer.Option(help="Smallest number of measured genes of a term.")] = 5,
     skips: Annotated[str, typer.Option(help='"edges" or "copies".')] = "edges",
@@ -204,7 +216,9 @@ def bench_kernels(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the records here.")] = None,
     batch: Annotated[list[int] | None, typer.Option(help="Batch sizes; 64 and 256 unless given.")] = None,
     rounds: Annotated[int, typer.Option(help="Alternating rounds per rival.")] = 15,
-    topology: Annotated[Path | None, typer.Option(help="Measure the largest mask of this topology instead of the standard size.")] = None,
+    topology: Annotated[
+        Path | None, typer.Option(help="Measure the largest mask of this topology instead of the standard size.")
+    ] = None,
 ) -> None:
     """The sparse product forward and backward beside dense, COO, CSR and gather + index_add."""
     from vnn._atomic import write_text

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from vnn.interpret.activities import Activities, standardised
+from vnn.interpret.activity import Activities, standardised
 from vnn.training import Fit
 
 
@@ -44,7 +44,9 @@ def activity_effects(fit: Fit, activities: Activities) -> pd.DataFrame:
     for level, values in activities.levels.items():
         z = standardised(values, in_test)
         for contrast in contrasts:
-            wanted = target if fit.target.task == "regression" else (target == (classes.index(contrast) if contrast else 1))
+            wanted = (
+                target if fit.target.task == "regression" else (target == (classes.index(contrast) if contrast else 1))
+            )
             by_split = _by_split(fit, z, in_test, wanted.astype(float))
             mean, low, high = _interval(by_split)
             for j, node in enumerate(activities.nodes[level]):

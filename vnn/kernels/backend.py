@@ -54,7 +54,9 @@ def active(device: torch.device) -> ModuleType:
     if name == "reference":
         return reference
     if device.type != "cpu":
-        raise KernelError(f"the backend 'cpu' was asked for, but the tensors are on {device}; move them or drop the override.")
+        raise KernelError(
+            f"the backend 'cpu' was asked for, but the tensors are on {device}; move them or drop the override."
+        )
     cpu.library()
     return cpu
 
@@ -82,7 +84,9 @@ def describe() -> list[dict[str, str]]:
     """One record per backend: its name, its state ("in use", "available", "missing", "broken") and why."""
     records = [{"backend": "reference", "state": "available", "detail": f"plain PyTorch {torch.__version__}"}]
     if cpu.library_path() is None:
-        records.append({"backend": "cpu", "state": "missing", "detail": "not built; reinstall with a C++ compiler on the path"})
+        records.append(
+            {"backend": "cpu", "state": "missing", "detail": "not built; reinstall with a C++ compiler on the path"}
+        )
     else:
         try:
             cpu.library()

@@ -90,7 +90,9 @@ class Graph(nn.Module):
         block = sizes_out[target] * sizes_in[source]
         self.n_weights = int(block.sum())
         if max(self.n_in, self.n_out, self.n_edges) >= 2**31:
-            raise KernelError(f"{self.n_edges:,} edges over {max(self.n_in, self.n_out):,} units exceed 32-bit indices.")
+            raise KernelError(
+                f"{self.n_edges:,} edges over {max(self.n_in, self.n_out):,} units exceed 32-bit indices."
+            )
         ragged = ptr_in is not None or ptr_out is not None
         tensors = {
             "ptr": _pointer(target, n_targets),
@@ -102,7 +104,9 @@ class Graph(nn.Module):
             "unit_ptr_out": ptr_out,
         }
         for name, values in tensors.items():
-            self.register_buffer(name, None if values is None else torch.from_numpy(values.astype(np.int32)), persistent=False)
+            self.register_buffer(
+                name, None if values is None else torch.from_numpy(values.astype(np.int32)), persistent=False
+            )
         starts = torch.from_numpy(np.concatenate([[0], np.cumsum(block)[:-1]]).astype(np.int64)[: len(pairs)])
         self.register_buffer("block_ptr", starts if ragged else None, persistent=False)
         self.register_buffer("source_row", weight_rows(self.wiring)[1], persistent=False)

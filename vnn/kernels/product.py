@@ -23,7 +23,9 @@ from vnn.kernels.backend import active
 from vnn.kernels.graph import Graph, Wiring
 
 
-def sparse_product(x: Tensor, weight: Tensor, graph: Graph, bias: Tensor | None = None, addend: Tensor | None = None) -> Tensor:
+def sparse_product(
+    x: Tensor, weight: Tensor, graph: Graph, bias: Tensor | None = None, addend: Tensor | None = None
+) -> Tensor:
     """Sum the weighted sources of every node: `y[o,r,b] = bias[o,r] + addend[o,r,b] + sum w[e,r] x[src(e),r,b]`.
 
     Differentiable to any order, under `torch.compile`, `torch.export` and `torch.func`.
@@ -63,7 +65,9 @@ def sparse_product(x: Tensor, weight: Tensor, graph: Graph, bias: Tensor | None 
 
 def _check(x: Tensor, weight: Tensor, graph: Graph, bias: Tensor | None, addend: Tensor | None) -> None:
     if weight.dim() != 2 or weight.shape[0] != graph.n_weights:
-        raise KernelError(f"`weight` has shape {tuple(weight.shape)}; this graph needs ({graph.n_weights:,}, replicates).")
+        raise KernelError(
+            f"`weight` has shape {tuple(weight.shape)}; this graph needs ({graph.n_weights:,}, replicates)."
+        )
     n_replicates = weight.shape[1]
     if x.dim() != 3 or x.shape[0] != graph.n_in or x.shape[1] not in (1, n_replicates):
         raise KernelError(

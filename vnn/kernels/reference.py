@@ -9,7 +9,14 @@ from vnn.kernels.graph import Wiring, weight_rows
 
 
 def product(
-    x: Tensor, weight: Tensor, bias: Tensor | None, addend: Tensor | None, wiring: Wiring, *, transposed: bool, shared: bool
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    addend: Tensor | None,
+    wiring: Wiring,
+    *,
+    transposed: bool,
+    shared: bool,
 ) -> Tensor:
     """`bias + addend + sum over edges of weight * x`, along the signal or `transposed` against it.
 
@@ -33,9 +40,7 @@ def product(
 def edge_product(g: Tensor, x: Tensor, wiring: Wiring) -> Tensor:
     """For every weight the sum over the batch of `g` at its target times `x` at its source, (n_weights, R)."""
     target, source = weight_rows(wiring)
-    columns = [
-        (g[target, r] * x[source, 0 if x.shape[1] == 1 else r]).sum(-1) for r in range(g.shape[1])
-    ]
+    columns = [(g[target, r] * x[source, 0 if x.shape[1] == 1 else r]).sum(-1) for r in range(g.shape[1])]
     return torch.stack(columns, dim=1) if columns else g.new_zeros(len(target), 0)
 
 

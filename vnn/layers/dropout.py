@@ -36,7 +36,7 @@ class Draw:
     samples: Tensor
 
 
-def wired_rates(rate: float, edges: Sequence[np.ndarray], n_nodes: int, n_targets: Sequence[int]) -> np.ndarray:
+def wired_rates(rate: float, edges: Sequence[np.ndarray], n_nodes: int, fan_ins: Sequence[np.ndarray]) -> np.ndarray:
     """The dropout rate of each node: `rate`, less where some target has few other sources.
 
     A node that is the only source of a target is never dropped, one of two at most with 0.1, one of
@@ -50,7 +50,7 @@ def wired_rates(rate: float, edges: Sequence[np.ndarray], n_nodes: int, n_target
         Pairs (source, target) leading out of the nodes, one array per level above.
     n_nodes
         Number of nodes.
-    n_targets
+    fan_ins
         For each array the number of all edges into each of its targets, from every level.
 
     References
@@ -58,9 +58,9 @@ def wired_rates(rate: float, edges: Sequence[np.ndarray], n_nodes: int, n_target
     doi:10.1186/s13059-020-02100-5 (KPNN)
     """
     rates = np.full(n_nodes, rate)
-    for pairs, fan_in in zip(edges, n_targets, strict=True):
+    for pairs, fan_in in zip(edges, fan_ins, strict=True):
         for siblings, cap in CAPS.items():
-            few = pairs[np.asarray(fan_in)[pairs[:, 1]] == siblings, 0]
+            few = pairs[fan_in[pairs[:, 1]] == siblings, 0]
             rates[few] = np.minimum(rates[few], cap)
     return rates
 
@@ -89,7 +89,7 @@ class NodeDropout(nn.Module):
 
     def __init__(self, level: str, rates: np.ndarray, units: np.ndarray, replicates: Sequence[str]) -> None:
         super().__init__()
-        if len(rates) and not (0 <= rates.min() and rates.max() < 1):
+        if len(rates) and not (rates.min() >= 0 and rates.max() < 1):
             raise ValueError(f"dropout rates run from {rates.min()} to {rates.max()}; they must be >= 0 and < 1.")
         self.level, self.replicates = level, tuple(replicates)
         by_unit = np.repeat(rates, units)
@@ -103,7 +103,9 @@ class NodeDropout(nn.Module):
         if not self.training or not bool((self.threshold > 0).any()):
             return x
         if draw is None:
-            raise ValueError("dropout in training needs a `Draw` (seed, step, samples); call network.eval() to predict.")
+            raise ValueError(
+                "dropout in training needs a `Draw` (seed, step, samples); call network.eval() to predict."
+            )
         return _Dropout.apply(x, self.keys(draw), self.node, self.threshold, self.scale.to(x.dtype), draw.samples)
 
     def keys(self, draw: Draw) -> Tensor:
@@ -118,7 +120,9 @@ def _key(*words: int) -> int:
 
 class _Dropout(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, keys: Tensor, node: Tensor, threshold: Tensor, scale: Tensor, samples: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, keys: Tensor, node: Tensor, threshold: Tensor, scale: Tensor, samples: Tensor
+    ) -> Tensor:
         ctx.save_for_backward(keys, node, threshold, scale, samples)
         return active(x.device).dropout(x, keys, node, threshold, scale, samples)
 

@@ -49,7 +49,9 @@ class BatchNorm(nn.Module):
             factor = self.gain * torch.rsqrt(self.variance + EPSILON)
             return x * factor[:, :, None] + (self.bias - self.mean * factor)[:, :, None]
         if share is None:
-            raise ValueError("batch normalisation in training needs the share of each sample; call network.eval() to predict.")
+            raise ValueError(
+                "batch normalisation in training needs the share of each sample; call network.eval() to predict."
+            )
         mean = (x * share).sum(-1)
         centred = x - mean[:, :, None]
         variance = (centred * centred * share).sum(-1)

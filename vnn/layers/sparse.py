@@ -62,9 +62,11 @@ class SparseLinear(nn.Module):
         scalings
             How raw inputs are scaled, by level; folded into weight and bias.
         """
-        bias, total = self.bias, None
-        pending = []
+        bias: Tensor | None = self.bias
+        total: Tensor | None = None
+        pending: list[tuple[Tensor, Tensor, Graph]] = []
         for name, graph, weight in zip(self.sources, self.graphs, self.weights, strict=True):
+            assert isinstance(graph, Graph)
             values = levels[name]
             if isinstance(values, Signal):
                 folded, shift, filled = scalings[name].fold(weight, graph)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 class Affine(nn.Module):
     """`x * scale + shift` per column, after missing values were filled."""
 
+    scale: Tensor
+    shift: Tensor
+    fill: Tensor
+
     def __init__(self, scale: Tensor, shift: Tensor, fill: Tensor) -> None:
         super().__init__()
         for name, values in (("scale", scale), ("shift", shift), ("fill", fill)):
@@ -34,7 +38,12 @@ class Affine(nn.Module):
 class DenseLevel(nn.Module):
     """One level of the topology: a masked `nn.Linear` per level below, normalisation, activation, copies."""
 
-    def __init__(self, products: dict[str, nn.Linear], norm: nn.Module, act: nn.Module, copies: dict[int, int], n: int) -> None:
+    picked: Tensor
+    copied: Tensor
+
+    def __init__(
+        self, products: dict[str, nn.Linear], norm: nn.Module, act: nn.Module, copies: dict[int, int], n: int
+    ) -> None:
         super().__init__()
         self.sources = tuple(products)
         self.products = nn.ModuleList(products.values())
@@ -59,6 +68,9 @@ class DenseNetwork(nn.Module):
         A network of one replicate.
     """
 
+    output_scale: Tensor
+    output_shift: Tensor
+
     def __init__(self, network: VisibleNetwork) -> None:
         super().__init__()
         self.topology, self.n_covariates = network.topology, network.n_covariates
@@ -82,11 +94,13 @@ class DenseNetwork(nn.Module):
                     products[mask.source_level] = linear
             norm = _batch_norm(level.name, width, weights) if own and recipe.normalisation == "batch" else nn.Identity()
             at = {node: i for i, node in enumerate(below.nodes)}
-            copies = {}
+            copies: dict[int, int] = {}
             for i, node in enumerate(level.nodes):
                 if node in level.copies:
                     rows = range(first[level.name][i], first[level.name][i + 1])
-                    copies |= dict(zip(rows, range(first[below.name][at[node]], first[below.name][at[node] + 1]), strict=True))
+                    copies |= dict(
+                        zip(rows, range(first[below.name][at[node]], first[below.name][at[node] + 1]), strict=True)
+                    )
             self.levels.append(DenseLevel(products, norm, activation(recipe.activation), copies, first[level.name][-1]))
         self.heads = nn.ModuleList(edge_weights.heads(first))
         if self.n_covariates:
@@ -131,7 +145,9 @@ class _EdgeWeights:
                     found[source, names[s], stage.nodes[t]] = f"{stage.level}/weight from {source}", at
                     at += self._units(source, names[s]) * self._units(stage.level, stage.nodes[t])
         self.computed_in = {
-            (level.name, node): self._origin(i, node) for i, level in enumerate(network.topology.levels) for node in level.nodes
+            (level.name, node): self._origin(i, node)
+            for i, level in enumerate(network.topology.levels)
+            for node in level.nodes
         }
 
     def _origin(self, i: int, node: str) -> str:
@@ -156,7 +172,9 @@ class _EdgeWeights:
             key, at = self.blocks[mask.target_level][origin, source, target]
             k, m = self._units(origin, source), self.recipe.units_of(target)
             column = first[mask.source_level][s]
-            matrix[row_of[target] : row_of[target] + m, column : column + k] = self.weights[key][at : at + k * m].reshape(m, k)
+            matrix[row_of[target] : row_of[target] + m, column : column + k] = self.weights[key][
+                at : at + k * m
+            ].reshape(m, k)
             weighted = True
         return matrix if weighted else None
 
@@ -165,7 +183,11 @@ class _EdgeWeights:
         starts = dict(zip(first, np.cumsum([0] + [widths[-1] for widths in first.values()]), strict=False))
         heads = []
         for stage in self.network._heads:
-            matrix = torch.zeros(self.network.n_targets, sum(widths[-1] for widths in first.values()), dtype=self.weights["output/scale"].dtype)
+            matrix = torch.zeros(
+                self.network.n_targets,
+                sum(widths[-1] for widths in first.values()),
+                dtype=self.weights["output/scale"].dtype,
+            )
             for source in stage.edges:
                 flat = self.weights[f"head {stage.level}/weight from {source}"].reshape(self.network.n_targets, -1)
                 names = self.network._names(source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -193,13 +193,19 @@ class VisibleNetwork(nn.Module):
             edges = {COVARIATES: complete(np.arange(self.n_covariates), self.n_targets)}
             self._draw_into([self.covariate_linear], [Stage(COVARIATES, nodes, edges)], 1.0, "head ")
 
-    def _draw_into(self, linears: Sequence[nn.Module], stages: Sequence[Stage], scale: float, prefix: str) -> None:
+    def _draw_into(self, linears: Iterable[nn.Module], stages: Sequence[Stage], scale: float, prefix: str) -> None:
         for linear, stage in zip(linears, stages, strict=True):
             assert isinstance(linear, SparseLinear)
             units = np.ones(self.n_targets, dtype=np.int64) if prefix else self._units[stage.level]
             sources = {name: (self._names(name), self._units[name], edges) for name, edges in stage.edges.items()}
             weights = initial_weights(
-                prefix + stage.level, stage.nodes, units, sources, gain=scale, seed=self.seed, replicates=self.replicate_names
+                prefix + stage.level,
+                stage.nodes,
+                units,
+                sources,
+                gain=scale,
+                seed=self.seed,
+                replicates=self.replicate_names,
             )
             with torch.no_grad():
                 for name, parameter in zip(linear.sources, linear.weights, strict=True):
@@ -257,7 +263,12 @@ class VisibleNetwork(nn.Module):
         return heads
 
     def activities(
-        self, x: Tensor | Signal, *, after: After = "activation", weights: Tensor | None = None, draw: Draw | None = None
+        self,
+        x: Tensor | Signal,
+        *,
+        after: After = "activation",
+        weights: Tensor | None = None,
+        draw: Draw | None = None,
     ) -> dict[str, Tensor]:
         """Values of every node above the inputs, by level, each (batch, R, n_units).
 
@@ -391,15 +402,15 @@ class VisibleNetwork(nn.Module):
     def arrays(self) -> dict[str, str]:
         """Name of every saved array by what it is ("level 1/weight from inputs") and its key in `state_dict`."""
         named = {}
-        for prefix, linears, stages in (("linears", self.linears, self._stages), ("head_linears", self.head_linears, self._heads)):
-            for i, (linear, stage) in enumerate(zip(linears, stages, strict=True)):
-                where = stage.level if prefix == "linears" else f"head {stage.level}"
-                for j, source in enumerate(linear.sources):
-                    named[f"{where}/weight from {source}"] = f"{prefix}.{i}.weights.{j}"
-                if linear.bias is not None:
-                    named[f"{where}/bias"] = f"{prefix}.{i}.bias"
+        for key, linear, where in self._named_linears():
+            for j, source in enumerate(linear.sources):
+                named[f"{where}/weight from {source}"] = f"{key}.weights.{j}"
+            if linear.bias is not None:
+                named[f"{where}/bias"] = f"{key}.bias"
         for i, stage in enumerate(self._stages if self.norms else ()):
-            named |= {f"{stage.level}/batch-norm {what}": f"norms.{i}.{what}" for what in ("gain", "bias", "mean", "variance")}
+            named |= {
+                f"{stage.level}/batch-norm {what}": f"norms.{i}.{what}" for what in ("gain", "bias", "mean", "variance")
+            }
         for what in ("scale", "shift", "fill"):
             named[f"{self.topology.levels[0].name}/{what}"] = f"scaling.{what}"
         if self.n_covariates:
@@ -409,6 +420,14 @@ class VisibleNetwork(nn.Module):
         if missed := self.state_dict().keys() - set(named.values()):
             raise RuntimeError(f"arrays without a name: {culprits(sorted(missed))}.")
         return named
+
+    def _named_linears(self) -> Iterator[tuple[str, SparseLinear, str]]:
+        for i, (linear, stage) in enumerate(zip(self.linears, self._stages, strict=True)):
+            assert isinstance(linear, SparseLinear)
+            yield f"linears.{i}", linear, stage.level
+        for i, (linear, stage) in enumerate(zip(self.head_linears, self._heads, strict=True)):
+            assert isinstance(linear, SparseLinear)
+            yield f"head_linears.{i}", linear, f"head {stage.level}"
 
     def extra_repr(self) -> str:
         return f"{self.topology!r}, {self.n_replicates} replicates, {self.n_targets} targets"

@@ -78,7 +78,9 @@ def resolve(topology: Topology) -> Resolved:
                 found.setdefault(topology.levels[i].name, []).append(pairs)
         nodes = tuple(node for node in level.nodes if node not in level.copies)
         if nodes:
-            edges = {name: _sorted(np.concatenate(parts)) for name, parts in sorted(found.items(), key=lambda f: order[f[0]])}
+            edges = {
+                name: _sorted(np.concatenate(parts)) for name, parts in sorted(found.items(), key=lambda f: order[f[0]])
+            }
             stages.append(Stage(level.name, nodes, edges))
     return Resolved(tuple(stages), origin)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from vnn._atomic import replacing
 from vnn._errors import FitError
 from vnn.chance import generator
-from vnn.layers import Draw
+from vnn.layers import Draw, Signal
 from vnn.models import VisibleNetwork
 from vnn.training.losses import sample_losses, weighted_mean
 from vnn.training.optimiser import Optimiser
@@ -132,7 +132,13 @@ class Trainer:
     """
 
     def __init__(
-        self, network: VisibleNetwork, problem: Problem, settings: Training, *, seed: int, checkpoint: Path | None = None
+        self,
+        network: VisibleNetwork,
+        problem: Problem,
+        settings: Training,
+        *,
+        seed: int,
+        checkpoint: Path | None = None,
     ) -> None:
         self.full, self.problem, self.settings, self.seed = network, problem, settings, seed
         self.checkpoint, self.epoch, self.step = checkpoint, 0, 0
@@ -158,9 +164,9 @@ class Trainer:
             validation = self._validate()
             self._judge(losses, validation)
             if listener is not None:
-                means = [float(np.mean(v)) if len(v) else float("nan") for v in (losses, validation)]
-                n = len(self.record.names)
-                listener(Progress(self.epoch, self.settings.epochs, len(self.living), n, *means, time.monotonic() - began))
+                train, stopping = (float(np.mean(v)) if len(v) else float("nan") for v in (losses, validation))
+                n, seconds = len(self.record.names), time.monotonic() - began
+                listener(Progress(self.epoch, self.settings.epochs, len(self.living), n, train, stopping, seconds))
             if self.checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
                 self._save()
                 saved = time.monotonic()
@@ -207,7 +213,7 @@ class Trainer:
         self.optimiser.step(acting)
         return loss.detach().double().numpy(), counted.double().numpy()
 
-    def _columns(self, at: Tensor) -> tuple[object, Tensor | None]:
+    def _columns(self, at: Tensor) -> tuple[Signal, Tensor | None]:
         covariates = None if self._own.covariates is None else self._own.covariates[:, at].T
         return self.network.signal(self._own.inputs[:, at]), covariates
 

@@ -15,7 +15,7 @@ from vnn.data.samples import Samples
 from vnn.data.scaling import fit_scaling
 from vnn.data.splits import Split
 from vnn.data.targets import Target
-from vnn.training.fit import Fit
+from vnn.training.fitting import Fit
 
 METRIC = {"binary": "AUC", "multiclass": "AUC, mean over classes", "regression": "R2"}
 
@@ -91,7 +91,10 @@ def _baseline(fit: Fit, samples: Samples, split: Split, truth: dict[str, float])
         parts = [scaling.apply(part) for part in parts]
     if fit.coding is not None:
         columns = fit.coding.encode(samples.covariates)
-        parts = [np.concatenate([part, columns[:, samples.index(ids)]]) for part, ids in zip(parts, (learnt, split.test), strict=True)]
+        parts = [
+            np.concatenate([part, columns[:, samples.index(ids)]])
+            for part, ids in zip(parts, (learnt, split.test), strict=True)
+        ]
     return linear_baseline(fit.target, parts[0].T, np.array([truth[i] for i in learnt]), parts[1].T)
 
 

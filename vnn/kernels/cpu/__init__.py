@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from ctypes import POINTER, Structure, byref, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_uint8, c_void_p
+from ctypes import Structure, byref, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_uint8, c_void_p
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -146,7 +146,9 @@ def _threads(work: int) -> int:
 
 def _call(name: str, like: Tensor, arguments: Structure, work: int) -> None:
     if like.dtype not in _real:
-        raise KernelError(f"the CPU kernels take float32 and float64, not {like.dtype}; convert, or use VNN_BACKEND=reference.")
+        raise KernelError(
+            f"the CPU kernels take float32 and float64, not {like.dtype}; convert, or use VNN_BACKEND=reference."
+        )
     function = getattr(library(), f"vnn_{name}_{_real[like.dtype][0]}")
     function(byref(arguments), c_int(_threads(work)))
 
@@ -156,9 +158,17 @@ def _at(tensor: Tensor | None) -> int | None:
 
 
 def product(
-    x: Tensor, weight: Tensor, bias: Tensor | None, addend: Tensor | None, wiring: Wiring, *, transposed: bool, shared: bool
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    addend: Tensor | None,
+    wiring: Wiring,
+    *,
+    transposed: bool,
+    shared: bool,
 ) -> Tensor:
     """See `vnn.kernels.reference.product`."""
+    edges: tuple[Tensor | None, ...]
     if transposed:
         edges = (wiring.ptr_t, wiring.tgt_t, wiring.perm_t, wiring.unit_ptr_in, wiring.unit_ptr_out)
     else:
@@ -169,7 +179,7 @@ def product(
     n_replicates, batch = weight.shape[1], x.shape[2]
     y = x.new_empty(wiring.n_in if transposed else wiring.n_out, 1 if shared else n_replicates, batch)
     arguments = _Product(
-        _Edges(edges[0].numel() - 1, *map(_at, edges), _at(wiring.block_ptr)), transposed,
+        _Edges((wiring.ptr_t if transposed else wiring.ptr).numel() - 1, *map(_at, edges), _at(wiring.block_ptr)), transposed,
         x.shape[1], y.shape[1], n_replicates, batch, _at(x), _at(weight), _at(bias), _at(addend), _at(y),
     )  # fmt: skip
     _call("product", x, arguments, weight.numel() * batch + y.numel())
@@ -205,9 +215,7 @@ def dropout(x: Tensor, keys: Tensor, node: Tensor, threshold: Tensor, scale: Ten
     keys = keys.to(torch.uint32)
     threshold = threshold.to(torch.uint32)
     scale = scale.to(x.dtype)
-    arguments = _Dropout(
-        *x.shape, _at(keys), _at(node), _at(threshold), _at(scale), _at(samples), _at(x), _at(y)
-    )
+    arguments = _Dropout(*x.shape, _at(keys), _at(node), _at(threshold), _at(scale), _at(samples), _at(x), _at(y))
     _call("dropout", x, arguments, x.numel())
     return y
 

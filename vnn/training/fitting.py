@@ -90,7 +90,9 @@ class Prediction:
         values = np.where(self.held_out[:, :, None], self.values, np.nan) if held_out else self.values
         counted = np.sum(~np.isnan(values[:, :, 0]), axis=1)
         mean = np.nansum(values, axis=1) / np.where(counted, counted, np.nan)[:, None]
-        spread = np.sqrt(np.nansum((values - mean[:, None]) ** 2, axis=1) / np.where(counted > 1, counted - 1, np.nan)[:, None])
+        spread = np.sqrt(
+            np.nansum((values - mean[:, None]) ** 2, axis=1) / np.where(counted > 1, counted - 1, np.nan)[:, None]
+        )
         columns = {}
         for i, name in enumerate(self.columns):
             columns[name], columns[f"{name} sd"] = mean[:, i], spread[:, i]
@@ -186,7 +188,7 @@ class Fit:
             where = [aligned.features[i] for i in np.flatnonzero(gaps.any(1) & ~absent)]
             raise AlignmentError(
                 f"{gaps[~absent].sum():,} values of {len(where):,} features are missing: {culprits(where)}. The fit was "
-                "trained without imputation; complete the table, or train with impute=\"mean\"."
+                'trained without imputation; complete the table, or train with impute="mean".'
             )
         networks = self.networks.replicates(range(self.networks.n_replicates))
         networks.imputes = bool(gaps.any())
@@ -317,12 +319,16 @@ class Fit:
             n_covariates=0 if coding is None else len(coding.names),
         ).to(getattr(torch, training.dtype))
         stored = [_read_by_content(folder / name) for name in manifest["files"]]
-        state = {key: torch.stack([arrays[name] for arrays in stored], dim=-1) for name, key in networks.arrays().items()}
+        state = {
+            key: torch.stack([arrays[name] for arrays in stored], dim=-1) for name, key in networks.arrays().items()
+        }
         networks.load_state_dict(state)
         levels = [name.removesuffix("/loading") for name in stored[0] if name.endswith("/loading")]
         stacked = {name: np.stack([arrays[name].numpy() for arrays in stored], axis=-1) for name in stored[0]}
         readings = {level: Reading(stacked[f"{level}/loading"], stacked[f"{level}/centre"]) for level in levels}
-        splits = tuple(Split(**{k: tuple(v) if isinstance(v, list) else v for k, v in s.items()}) for s in manifest["splits"])
+        splits = tuple(
+            Split(s["name"], tuple(s["train"]), tuple(s["validation"]), tuple(s["test"])) for s in manifest["splits"]
+        )
         return cls(
             topology, networks.eval(), pd.DataFrame(manifest["replicates"]), splits, tuple(manifest["samples"]), target, coding,
             readings, pd.DataFrame(manifest["history"]), training, manifest["about"],
@@ -412,7 +418,11 @@ def fit(
             "validation": [x for row in record.history for x in row["validation"]],
         }
     ).dropna(subset=["train"], ignore_index=True)
-    about = _about(seed) | {"sources": list(samples.sources), "log": list(samples.log), "provenance": list(topology.provenance)}
+    about = _about(seed) | {
+        "sources": list(samples.sources),
+        "log": list(samples.log),
+        "provenance": list(topology.provenance),
+    }
     return Fit(topology, trained, table, tuple(splits), ordered.ids, wanted, coding, readings, history, training, about)
 
 
@@ -500,7 +510,8 @@ def _about(seed: int) -> dict[str, Any]:
 
     return {
         "seed": seed,
-        "versions": {name: of(name) for name in ("vnn", "torch", "numpy", "pandas")} | {"python": platform.python_version()},
+        "versions": {name: of(name) for name in ("vnn", "torch", "numpy", "pandas")}
+        | {"python": platform.python_version()},
         "backend": active_name(),
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
@@ -522,7 +533,9 @@ def _read_by_content(path: Path) -> dict[str, torch.Tensor]:
     try:
         arrays = load_file(path)
     except (OSError, ValueError, Exception) as error:
-        raise FitError(f"{os.fspath(path)} is missing or damaged: {error}. The fit cannot be used without it.") from error
+        raise FitError(
+            f"{os.fspath(path)} is missing or damaged: {error}. The fit cannot be used without it."
+        ) from error
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(name.encode() + arrays[name].numpy().tobytes())

@@ -11,7 +11,7 @@ from scipy import stats
 from tests.planted import cohort, folds, gene_sets, wiring
 from vnn.data import Samples, k_fold
 from vnn.interpret import activities, activity_effects
-from vnn.interpret.activities import standardised
+from vnn.interpret.activity import standardised
 from vnn.models import Recipe
 from vnn.training import Fit, Training, fit
 
@@ -75,7 +75,9 @@ def test_orientation_does_not_look_at_labels() -> None:
     for seed in range(3):
         labels = cohort().targets.copy()
         labels["phenotype"] = np.random.default_rng(seed).permutation(labels["phenotype"])
-        samples = Samples(cohort().values, cohort().features, cohort().ids, labels, cohort().covariates, cohort().groups)
+        samples = Samples(
+            cohort().values, cohort().features, cohort().ids, labels, cohort().covariates, cohort().groups
+        )
         splits = k_fold(samples.ids, k=2, validation=0.25, seed=seed, stratify=labels["phenotype"])
         made = trained(samples, splits=splits, n_seeds=1)
         found = activities(made, samples)

@@ -17,7 +17,7 @@ from vnn._errors import AlignmentError, FitError
 from vnn.data import Samples, Split, k_fold
 from vnn.kernels import backend
 from vnn.models import Recipe
-from vnn.training import Fit, Training, fit, loop
+from vnn.training import Fit, Training, fit, fitting, loop
 from vnn.training.loop import Progress
 
 SHORT = Training(epochs=12, batch_size=32, patience=4, lr=1e-2)
@@ -123,7 +123,9 @@ def test_values_of_held_out_people_change_no_bit(normalisation: str) -> None:
 def test_a_replicate_alone_equals_itself_among_others_in_float64() -> None:
     settings = SHORT.model_copy(update={"dtype": "float64", "epochs": 40, "patience": 3})
     together = trained(training=settings, n_seeds=2, recipe=DROPPING)
-    assert len(set(together.replicates["best_epoch"])) > 1, "replicates must stop at different epochs for this to say much"
+    assert len(set(together.replicates["best_epoch"])) > 1, (
+        "replicates must stop at different epochs for this to say much"
+    )
     for i, name in enumerate(together.replicates["id"]):
         alone = trained(training=settings, n_seeds=2, recipe=DROPPING, only=[name])
         assert alone.replicates["best_epoch"][0] == together.replicates["best_epoch"][i]
@@ -215,7 +217,7 @@ def test_a_replicate_that_diverges_is_named_and_the_others_keep_their_bits(monke
 def test_values_that_float32_cannot_square_are_refused() -> None:
     values = cohort().values.copy()
     values[3, 4] = 1e30
-    with pytest.raises(ValueError, match="1e\\+30.*float64"):
+    with pytest.raises(ValueError, match=r"1e\+30.*float64"):
         trained(samples=changed(cohort(), values=values))
 
 
@@ -233,7 +235,6 @@ def test_missing_values_are_filled_by_the_training_part_alone() -> None:
     train = gaps.select(made.topology.inputs, folds()[0].train).values
     assert np.allclose(fill, np.nanmean(train, axis=1), rtol=1e-5)
     filled = np.where(np.isnan(values), 0, values)
-    rows = gaps.index  # noqa: F841
     for i, name in enumerate(made.topology.inputs):
         row = gaps.features.index(name)
         filled[row] = np.where(np.isnan(values[row]), fill[i], values[row])
@@ -283,9 +284,6 @@ def test_a_fit_refuses_another_topology_a_damaged_file_and_another_study(tmp_pat
 
 
 def test_a_full_disk_while_saving_leaves_the_old_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vnn.training import fit as _  # noqa: F401
-
-    module = __import__("sys").modules["vnn.training.fit"]
     made = trained()
     made.save(tmp_path / "fit")
     longer = trained()
@@ -299,8 +297,8 @@ def test_a_full_disk_while_saving_leaves_the_old_fit(tmp_path: Path, monkeypatch
             raise OSError(28, "No space left on device")
         save(arrays, path)
 
-    save = module.save_file
-    monkeypatch.setattr(module, "save_file", full)
+    save = fitting.save_file
+    monkeypatch.setattr(fitting, "save_file", full)
     with pytest.raises(OSError, match="No space left"):
         longer.save(tmp_path / "fit")
     monkeypatch.undo()
