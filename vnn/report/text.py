@@ -16,12 +16,14 @@ WORDS = (
 
 def performance_text(table: pd.DataFrame) -> str:
     """Mean and spread over the splits of the network and its baseline, and the difference."""
-    found = summary(table)
-    lines = [f"Held-out {table.attrs['metric']}, mean over {len(table)} splits (standard deviation):"]
-    names = {"network": "visible network", "baseline": table.attrs["baseline"]}
-    lines += [f"  {names[key]:<22} {mean:.3f} ({sd:.3f})" for key, (mean, sd) in found.items()]
-    gain = table["network"] - table["baseline"]
-    lines.append(f"  {'difference':<22} {gain.mean():+.3f} ({gain.std(ddof=1):.3f})")
+    gained = table.assign(difference=table["network"] - table["baseline"])
+    names = {"network": "visible network", "baseline": table.attrs["baseline"], "difference": "difference"}
+    several = len(table) > 1
+    over = f", mean over {len(table)} splits (standard deviation)" if several else ""
+    lines = [f"Held-out {table.attrs['metric']}{over}:"]
+    for column, (mean, sd) in summary(gained, tuple(names)).items():
+        value = f"{mean:+.3f}" if column == "difference" else f"{mean:.3f}"
+        lines.append(f"  {names[column]:<22} {value}" + (f" ({sd:.3f})" if several else ""))
     return "\n".join(lines)
 
 
