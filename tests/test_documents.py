@@ -42,7 +42,9 @@ def test_links_of_the_documents_lead_somewhere() -> None:
                 assert (page.parent / link).exists(), (page.name, link)
 
 
-@pytest.mark.parametrize("name", [m.name for m in pkgutil.walk_packages(vnn.__path__, "vnn.") if "libvnn" not in m.name])
+@pytest.mark.parametrize(
+    "name", [m.name for m in pkgutil.walk_packages(vnn.__path__, "vnn.") if "libvnn" not in m.name]
+)
 def test_examples_in_docstrings_run(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

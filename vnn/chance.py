@@ -7,15 +7,15 @@ the identities it belongs to (replicate, fold, epoch), never by what was drawn b
 
 from __future__ import annotations
 
-from zlib import crc32
+from hashlib import blake2b
 
 import numpy as np
 
 
 def word(name: int | str) -> int:
-    """A name as a number a seed sequence takes: integers as they are, text by its CRC-32."""
+    """A name as a number a seed sequence takes: integers as they are, text by a hash of 64 bits."""
     if isinstance(name, str):
-        return crc32(name.encode())
+        return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little")
     if name < 0:
         raise ValueError(f"a seed or name of a draw is {name}; it must be a text or an integer >= 0.")
     return int(name)

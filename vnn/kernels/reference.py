@@ -7,6 +7,8 @@ from torch import Tensor
 
 from vnn.kernels.graph import Wiring, weight_rows
 
+GOLDEN = 0x9E3779B9
+
 
 def product(
     x: Tensor,
@@ -60,8 +62,8 @@ def mix(h: Tensor) -> Tensor:
 
 def dropout(x: Tensor, keys: Tensor, node: Tensor, threshold: Tensor, scale: Tensor, samples: Tensor) -> Tensor:
     """`x * scale`, or 0 where the hash of (key, node, sample) is below the row's threshold."""
-    by_node = mix(keys[None, :] ^ ((node.long()[:, None] * 0x9E3779B9) & 0xFFFFFFFF))
-    by_sample = (samples.long() * 0x9E3779B9) & 0xFFFFFFFF
+    by_node = mix(keys[None, :] ^ ((node.long()[:, None] * GOLDEN) & 0xFFFFFFFF))
+    by_sample = (samples.long() * GOLDEN) & 0xFFFFFFFF
     dropped = mix(by_node[:, :, None] ^ by_sample) < threshold[:, None, None]
     return torch.where(dropped, torch.zeros((), dtype=x.dtype), x * scale[:, None, None])
 

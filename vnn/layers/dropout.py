@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from vnn.chance import word
+from vnn.chance import generator
 from vnn.kernels.backend import active
+from vnn.kernels.reference import GOLDEN, mix
 
 CAPS = {1: 0.0, 2: 0.1, 3: 0.3}
 
@@ -23,15 +24,12 @@ class Draw:
 
     Parameters
     ----------
-    seed
-        Seed of the study.
     step
         Number of the step since training began.
     samples
         Identity of each sample of the batch, int64 of shape (batch,).
     """
 
-    seed: int
     step: int
     samples: Tensor
 
@@ -81,17 +79,22 @@ class NodeDropout(nn.Module):
         Units of each node.
     replicates
         Names of the replicates.
+    seed
+        Seed of the study.
     """
 
+    base: Tensor
     node: Tensor
     threshold: Tensor
     scale: Tensor
 
-    def __init__(self, level: str, rates: np.ndarray, units: np.ndarray, replicates: Sequence[str]) -> None:
+    def __init__(self, level: str, rates: np.ndarray, units: np.ndarray, replicates: Sequence[str], seed: int) -> None:
         super().__init__()
         if len(rates) and not (rates.min() >= 0 and rates.max() < 1):
             raise ValueError(f"dropout rates run from {rates.min()} to {rates.max()}; they must be >= 0 and < 1.")
-        self.level, self.replicates = level, tuple(replicates)
+        words = [int(generator(seed, "dropout", level, name).integers(2**32)) for name in replicates]
+        self.register_buffer("base", torch.tensor(words, dtype=torch.int64), persistent=False)
+        self.drops = bool((rates > 0).any())
         by_unit = np.repeat(rates, units)
         nodes = torch.from_numpy(np.repeat(np.arange(len(rates), dtype=np.int32), units))
         self.register_buffer("node", nodes, persistent=False)
@@ -100,22 +103,12 @@ class NodeDropout(nn.Module):
 
     def forward(self, x: Tensor, draw: Draw | None) -> Tensor:
         """`x` of shape (n_units, R, batch) with nodes dropped; unchanged in evaluation."""
-        if not self.training or not bool((self.threshold > 0).any()):
+        if not self.training or not self.drops:
             return x
         if draw is None:
-            raise ValueError(
-                "dropout in training needs a `Draw` (seed, step, samples); call network.eval() to predict."
-            )
-        return _Dropout.apply(x, self.keys(draw), self.node, self.threshold, self.scale.to(x.dtype), draw.samples)
-
-    def keys(self, draw: Draw) -> Tensor:
-        """One 32-bit key per replicate for this step, held in int64."""
-        names = [word(name) for name in self.replicates]
-        return torch.tensor([_key(draw.seed, word(self.level), draw.step, name) for name in names], dtype=torch.int64)
-
-
-def _key(*words: int) -> int:
-    return int(np.random.SeedSequence(words).generate_state(1, np.uint32)[0])
+            raise ValueError("dropout in training needs a `Draw` (step, samples); call network.eval() to predict.")
+        keys = mix(self.base ^ (draw.step * GOLDEN & 0xFFFFFFFF))
+        return _Dropout.apply(x, keys, self.node, self.threshold, self.scale.to(x.dtype), draw.samples)
 
 
 class _Dropout(Function):

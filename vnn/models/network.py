@@ -176,7 +176,7 @@ class VisibleNetwork(nn.Module):
         return wired_rates(self.recipe.input_dropout, pairs, len(inputs), fan_ins)
 
     def _dropout(self, level: str, rates: np.ndarray) -> NodeDropout:
-        return NodeDropout(level, rates, self._units[level], self.replicate_names)
+        return NodeDropout(level, rates, self._units[level], self.replicate_names, self.seed)
 
     def _names(self, level: str) -> tuple[str, ...]:
         if level == COVARIATES:
@@ -320,7 +320,7 @@ class VisibleNetwork(nn.Module):
         padding = signal.values.shape[2] - signal.n_samples
         share = self._share(weights, signal.n_samples, padding) if self.training else None
         if draw is not None:
-            draw = Draw(draw.seed, draw.step, pad(draw.samples, (0, padding)))
+            draw = Draw(draw.step, pad(draw.samples, (0, padding)))
         inputs = self.topology.levels[0].name
         values: dict[str, Tensor | Signal] = {inputs: signal}
         if self.training and self.recipe.input_dropout:

@@ -194,7 +194,7 @@ class Trainer:
     def _step(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         at = torch.from_numpy(batch)
         weights = self._own.train_weight[:, at]
-        draw = Draw(self.seed, self.step, at)
+        draw = Draw(self.step, at)
         heads = self.network.heads(*self._columns(at), weights=weights, draw=draw)
         target = self._own.target[:, at] if self._own.task == "regression" else self._own.target[at]
         loss = self._loss(heads, target, weights)
