@@ -10,7 +10,7 @@ demo: $(VENV)/ready
 	$(BIN)/vnn demo
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -q -n 2 -m "not slow and not network"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow and not network"
 
 slow: $(VENV)/ready
 	$(BIN)/python -m pytest -q -m "slow and not network"

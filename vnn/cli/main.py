@@ -104,7 +104,7 @@ def demo(
     output: Annotated[
         Path, typer.Option(help="Folder for the simulated cohort, its study file and the results.")
     ] = Path("vnn-demo"),
-    seed: Annotated[int, typer.Option(help="Seed of the cohort and of the study.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the cohort and of the study.")] = 1,
 ) -> None:
     """Simulate a cohort with a planted causal pathway, train, and see whether the pathway is found."""
     from vnn.cli.demo import planted

@@ -15,6 +15,7 @@ import inspect
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import Function
 
@@ -24,8 +25,12 @@ from vnn.kernels.graph import Graph, Wiring
 
 
 def sparse_product(
-    x: Tensor, weight: Tensor, graph: Graph, bias: Tensor | None = None, addend: Tensor | None = None
-) -> Tensor:
+    x: Float[Tensor, "n_in n_shared batch"],
+    weight: Float[Tensor, "n_weights n_replicates"],
+    graph: Graph,
+    bias: Float[Tensor, "n_out n_replicates"] | None = None,
+    addend: Float[Tensor, "n_out n_replicates batch"] | None = None,
+) -> Float[Tensor, "n_out n_replicates batch"]:
     """Sum the weighted sources of every node: `y[o,r,b] = bias[o,r] + addend[o,r,b] + sum w[e,r] x[src(e),r,b]`.
 
     Differentiable to any order, under `torch.compile`, `torch.export` and `torch.func`.
@@ -33,20 +38,20 @@ def sparse_product(
     Parameters
     ----------
     x
-        Activations of the sources, shape (n_in, R, batch), or (n_in, 1, batch) when all replicates share them.
+        Activations of the sources; `n_shared` is R, or 1 when all replicates share them.
     weight
-        Weights of the edges, shape (n_weights, R), in the order of the graph.
+        Weights of the edges, in the order of the graph.
     graph
         The edges.
     bias
-        Shape (n_out, R).
+        One value per unit and replicate.
     addend
-        Shape (n_out, R, batch): what other levels contribute to the same nodes.
+        What other levels contribute to the same nodes.
 
     Returns
     -------
     Tensor
-        Shape (n_out, R, batch), in the dtype of `weight`.
+        The sums, in the dtype of `weight`.
 
     Raises
     ------

@@ -27,16 +27,16 @@ def product(
     """
     target, source = weight_rows(wiring)
     into, out_of, n = (source, target, wiring.n_in) if transposed else (target, source, wiring.n_out)
-    n_replicates, batch = weight.shape[1], x.shape[2]
-    y = x.new_zeros(n, 1 if shared else n_replicates, batch)
+    sums = [
+        x.new_zeros(n, x.shape[2]).index_add_(0, into, weight[:, r, None] * x[out_of, 0 if x.shape[1] == 1 else r])
+        for r in range(weight.shape[1])
+    ]
+    y = torch.stack(sums, dim=1) if sums else x.new_zeros(n, 0, x.shape[2])
+    if shared:
+        y = y.sum(1, keepdim=True)
     if bias is not None:
         y = y + bias[:, :, None]
-    if addend is not None:
-        y = y + addend
-    for r in range(n_replicates):
-        products = weight[:, r, None] * x[out_of, 0 if x.shape[1] == 1 else r]
-        y[:, 0 if shared else r].index_add_(0, into, products)
-    return y
+    return y if addend is None else y + addend
 
 
 def edge_product(g: Tensor, x: Tensor, wiring: Wiring) -> Tensor:
@@ -48,7 +48,7 @@ def edge_product(g: Tensor, x: Tensor, wiring: Wiring) -> Tensor:
 
 def row_sum(x: Tensor) -> Tensor:
     """The sum over the last axis."""
-    return x.sum(-1)
+    return x.contiguous().sum(-1)
 
 
 def mix(h: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd import Function
 
@@ -31,7 +32,7 @@ class Draw:
     """
 
     step: int
-    samples: Tensor
+    samples: Int[Tensor, " batch"]
 
 
 def wired_rates(rate: float, edges: Sequence[np.ndarray], n_nodes: int, fan_ins: Sequence[np.ndarray]) -> np.ndarray:
@@ -101,8 +102,10 @@ class NodeDropout(nn.Module):
         self.register_buffer("threshold", torch.from_numpy((by_unit * 2**32).astype(np.int64)), persistent=False)
         self.register_buffer("scale", torch.from_numpy(1 / (1 - by_unit)), persistent=False)
 
-    def forward(self, x: Tensor, draw: Draw | None) -> Tensor:
-        """`x` of shape (n_units, R, batch) with nodes dropped; unchanged in evaluation."""
+    def forward(
+        self, x: Float[Tensor, "n_units n_replicates batch"], draw: Draw | None
+    ) -> Float[Tensor, "n_units n_replicates batch"]:
+        """`x` with nodes dropped; unchanged in evaluation."""
         if not self.training or not self.drops:
             return x
         if draw is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 MOMENTUM = 0.1
@@ -34,15 +35,19 @@ class BatchNorm(nn.Module):
         self.register_buffer("mean", torch.zeros(n_units, n_replicates))
         self.register_buffer("variance", torch.ones(n_units, n_replicates))
 
-    def forward(self, x: Tensor, share: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        x: Float[Tensor, "n_units n_replicates batch"],
+        share: Float[Tensor, "n_replicates batch"] | None,
+    ) -> Float[Tensor, "n_units n_replicates batch"]:
         """The standardised values.
 
         Parameters
         ----------
         x
-            Shape (n_units, R, batch).
+            Values of a level.
         share
-            Share of each sample in its replicate's batch, shape (R, batch), each row summing to 1 or all 0.
+            Share of each sample in its replicate's batch, each row summing to 1 or all 0.
             Needed in training; in evaluation the running statistics are used.
         """
         if not self.training:

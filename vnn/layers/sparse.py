@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from vnn.kernels import Graph, sparse_product
@@ -17,15 +18,15 @@ class Signal(NamedTuple):
     Parameters
     ----------
     values
-        Raw values with missing ones set to 0, shape (n_in, 1, batch): one copy for all replicates.
+        Raw values with missing ones set to 0: one copy for all replicates.
     missing
-        1 where a value was missing, the same shape, or None when nothing may be missing.
+        1 where a value was missing, or None when nothing may be missing.
     n_samples
         Samples of the batch; the columns behind them are padding.
     """
 
-    values: Tensor
-    missing: Tensor | None
+    values: Float[Tensor, "n_in 1 batch"]
+    missing: Float[Tensor, "n_in 1 batch"] | None
     n_samples: int
 
 
@@ -106,14 +107,20 @@ class InputScaling(nn.Module):
         self.register_buffer("shift", torch.zeros(n_in, n_replicates))
         self.register_buffer("fill", torch.zeros(n_in, n_replicates))
 
-    def fold(self, weight: Tensor, graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
+    def fold(
+        self, weight: Float[Tensor, "n_weights n_replicates"], graph: Graph
+    ) -> tuple[
+        Float[Tensor, "n_weights n_replicates"],
+        Float[Tensor, "n_out n_replicates"],
+        Float[Tensor, "n_weights n_replicates"],
+    ]:
         """Weights for the raw values, what they add to the bias, and weights for the missing ones."""
         folded = weight * self.scale[graph.source_row]
         shift = sparse_product(self.shift[:, :, None], weight, graph)[:, :, 0]
         return folded, shift, folded * self.fill[graph.source_row]
 
-    def apply_to(self, signal: Signal) -> Tensor:
-        """The scaled inputs of every replicate, (n_in, R, batch): the plain form of `fold`."""
+    def apply_to(self, signal: Signal) -> Float[Tensor, "n_in n_replicates batch"]:
+        """The scaled inputs of every replicate: the plain form of `fold`."""
         values = signal.values
         if signal.missing is not None:
             values = values + signal.missing * self.fill[:, :, None]

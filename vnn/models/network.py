@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -213,20 +214,22 @@ class VisibleNetwork(nn.Module):
 
     # Computing.
 
-    def forward(self, x: Tensor, covariates: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "batch n_in"], covariates: Float[Tensor, "batch n_covariates"] | None = None
+    ) -> Float[Tensor, "batch n_replicates n_targets"]:
         """The deployed logits.
 
         Parameters
         ----------
         x
-            Raw inputs, shape (batch, n_in), in the order of `topology.inputs`; NaN where missing.
+            Raw inputs in the order of `topology.inputs`; NaN where missing.
         covariates
-            Shape (batch, n_covariates), for a network that has them.
+            For a network that has them.
 
         Returns
         -------
         Tensor
-            Shape (batch, R, n_targets): log-odds, class logits, or the predicted quantity in its own units.
+            Log-odds, class logits, or the predicted quantity in its own units.
         """
         return self.deployed(self.heads(x, covariates))
 
@@ -236,10 +239,10 @@ class VisibleNetwork(nn.Module):
 
     def heads(
         self,
-        x: Tensor | Signal,
-        covariates: Tensor | None = None,
+        x: Float[Tensor, "batch n_in"] | Signal,
+        covariates: Float[Tensor, "batch n_covariates"] | None = None,
         *,
-        weights: Tensor | None = None,
+        weights: Float[Tensor, "n_replicates batch"] | None = None,
         draw: Draw | None = None,
     ) -> dict[str, Tensor]:
         """Logits of every head before they are combined, by its name, each (batch, R, n_targets).
@@ -249,7 +252,7 @@ class VisibleNetwork(nn.Module):
         x, covariates
             As for the network itself.
         weights
-            Weight of each sample in each replicate, shape (R, batch); they enter the batch statistics. All 1 unless given.
+            Weight of each sample in each replicate; they enter the batch statistics. All 1 unless given.
         draw
             What dropout depends on; needed in training when the recipe has dropout.
         """

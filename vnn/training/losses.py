@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 
-def sample_losses(task: str, logits: Tensor, target: Tensor) -> Tensor:
-    """The loss of every sample in every replicate, shape (R, batch).
+def sample_losses(
+    task: str, logits: Float[Tensor, "batch n_replicates n_targets"], target: Shaped[Tensor, "*n_replicates batch"]
+) -> Float[Tensor, "n_replicates batch"]:
+    """The loss of every sample in every replicate.
 
     Parameters
     ----------
     task
         "binary" (log loss of a logit), "multiclass" (cross-entropy) or "regression" (squared error).
     logits
-        Shape (batch, R, n_targets).
+        As the heads of a network give them.
     target
-        Class codes of shape (batch,), or, for a regression, values of shape (R, batch) in each replicate's units.
+        Class codes of the batch, or, for a regression, values of every replicate in its own units.
     """
     if task == "regression":
         return (logits[:, :, 0].T - target).square()
@@ -29,7 +32,9 @@ def sample_losses(task: str, logits: Tensor, target: Tensor) -> Tensor:
     return cross_entropy(logits.movedim(2, 1), wanted, reduction="none").T
 
 
-def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
-    """Mean over the batch with the weights of each replicate, both (R, batch); 0 where no sample counts."""
+def weighted_mean(
+    losses: Float[Tensor, "n_replicates batch"], weights: Float[Tensor, "n_replicates batch"]
+) -> Float[Tensor, " n_replicates"]:
+    """Mean over the batch with the weights of each replicate; 0 where no sample counts."""
     total = weights.sum(1)
     return (losses * weights).sum(1) / torch.where(total > 0, total, 1.0)
