@@ -176,6 +176,8 @@ def test_a_second_process_waits_outside(tmp_path: Path) -> None:
     ("old", "new", "error", "what"),
     [
         ("k = 3", "kk = 3", StudyError, r"splits\.kk is not known; known here are kind, k, .*"),
+        ('name = "sets.gmt"', 'name = "sets.gmt"\nrelease = "1"', StudyError, r"ontology\.release is for recipes"),
+        ("[splits]", '[network]\nunits = {"set 9" = 3}\n\n[splits]', ValueError, "units` names 1 nodes .*'set 9'"),
         ("epochs = 8", "epochs = 0", StudyError, r"training\.epochs is 0: .*greater than or equal to 1"),
         ("[ontology]", "[ontologies]", StudyError, "Did you mean 'ontology'"),
         ('name = "toy"', "name = toy", StudyError, "not valid TOML"),
@@ -249,3 +251,55 @@ def test_run_prints_json_for_programs(tmp_path: Path) -> None:
     assert record["metric"] == "AUC"
     assert set(record["performance"]) == {"network", "baseline"}
     assert record["pathways"][0]["effect"] is not None
+
+
+def test_one_split_is_json_too(tmp_path: Path) -> None:
+    found = command("run", write_study(tmp_path, STUDY.replace("k = 3", 'kind = "hold-out"')), "--json")
+    assert json.loads(found.stdout, parse_constant=pytest.fail)["performance"]["network"]["sd"] is None
+
+
+def test_other_ontology_files_are_noticed_before_anything_is_written(tmp_path: Path) -> None:
+    recipe = """
+name = "mine"
+title = "My sets"
+reader = "gmt"
+species = "made up"
+identifier = "symbol"
+licence = "none"
+citation = "none"
+redistributable = false
+[[releases]]
+release = "current"
+[[releases.files]]
+role = "gmt"
+name = "sets.gmt"
+format = "gmt"
+address = "nowhere"
+"""
+    text = STUDY.replace('name = "sets.gmt"', 'name = "mine.toml"\nfolder = "."')
+    study = write_study(tmp_path, text)
+    (tmp_path / "mine.toml").write_text(recipe)
+    run_study(study)
+    before = content(tmp_path / "results")
+    lines = (tmp_path / "sets.gmt").read_text().splitlines()
+    (tmp_path / "sets.gmt").write_text("\n".join(lines[:-1]) + "\n")
+    with pytest.raises(StudyError, match="was made with topology"):
+        run_study(study)
+    assert content(tmp_path / "results") == before
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    slow = STUDY.replace("epochs = 8", "epochs = 5000\npatience = 5000")
+    study = write_study(tmp_path, slow)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from vnn.cli.main import main; main()", "run", str(study)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for _ in range(600):
+        if (tmp_path / "results" / "training.checkpoint").exists():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "goes on from the last checkpoint" in told

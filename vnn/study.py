@@ -8,7 +8,7 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vnn._atomic import sha256, write_csv, write_text
 from vnn._errors import StudyError
-from vnn.data import Samples, Split, hold_out, k_fold, leave_one_group_out, read_samples
+from vnn.data import Samples, Split, encode_target, hold_out, k_fold, leave_one_group_out, read_samples
 from vnn.interpret import Activities, activities, activity_effects
 from vnn.models import Recipe
-from vnn.ontology import Identifiers, Ontology, Topology, load_ontology, read_gmt
+from vnn.ontology import Identifiers, Ontology, Resolution, Topology, load_ontology, read_gmt
 from vnn.training import Fit, Training, fit
 from vnn.training.loop import Listener
 from vnn.training.performance import performance
@@ -253,6 +253,7 @@ def run_study(study: Study | Path | str, *, listener: Listener | None = None) ->
     with _claimed(folder, study):
         samples, resolved = _samples(study)
         topology = _topology(study, samples, resolved)
+        _same_wiring(folder / "topology.npz", topology)
         topology.save(folder / "topology.npz")
         write_csv(folder / "ontology-log.csv", _log_table(topology))
         trained = _trained(study, samples, topology, folder, listener)
@@ -266,7 +267,7 @@ def run_study(study: Study | Path | str, *, listener: Listener | None = None) ->
     return Results(study, samples, topology, trained, found, pathways, scores, folder)
 
 
-def _samples(study: Study) -> tuple[Samples, Mapping[str, tuple[str, ...]] | None]:
+def _samples(study: Study) -> tuple[Samples, Resolution | None]:
     data = study.data
     samples = read_samples(
         data.values, labels=data.labels, targets=(data.target,), covariates=data.covariates, groups=data.groups,
@@ -275,19 +276,25 @@ def _samples(study: Study) -> tuple[Samples, Mapping[str, tuple[str, ...]] | Non
     )  # fmt: skip
     if data.identifiers is None:
         return samples, None
-    resolution = Identifiers.read(data.identifiers).resolve(samples.features)
-    return samples, resolution.genes
+    return samples, Identifiers.read(data.identifiers).resolve(samples.features)
 
 
-def _topology(study: Study, samples: Samples, resolved: Mapping[str, tuple[str, ...]] | None) -> Topology:
+def _topology(study: Study, samples: Samples, resolved: Resolution | None) -> Topology:
     asked = study.ontology
     options = asked.model_dump(include={"min_genes", "max_genes", "collapse", "skips", "gene_level", "depth"})
-    return ontology_of(asked).topology(samples.features if resolved is None else resolved, **options)
+    if resolved is None:
+        return ontology_of(asked).topology(samples.features, **options)
+    topology = ontology_of(asked).topology(resolved.genes, **options)
+    return replace(topology, log=(*resolved.log, *topology.log))
 
 
 def ontology_of(asked: OntologySection) -> Ontology:
     """The ontology a study asks for: from the catalogue, a recipe, or a gene-set file."""
     if _is_file(asked.name) and not asked.name.endswith(".toml"):
+        if extra := [key for key in ("folder", "release", "choices") if getattr(asked, key)]:
+            raise StudyError(
+                f"ontology.{extra[0]} is for recipes; {Path(asked.name).name} is a gene-set file. Leave it out."
+            )
         return read_gmt(asked.name)
     return load_ontology(asked.name, folder=asked.folder, release=asked.release, **asked.choices)
 
@@ -296,9 +303,7 @@ def splits_of(study: Study, samples: Samples) -> tuple[Split, ...]:
     """The splits a study asks for."""
     asked = study.splits
     column = samples.targets[study.data.target]
-    classes = study.data.task != "regression" and (
-        study.data.task is not None or not pd.api.types.is_numeric_dtype(column) or column.nunique() == 2
-    )
+    classes = encode_target(column, study.data.task, study.data.classes).task != "regression"
     stratify = column.astype(str) if asked.stratify and classes else None
     if asked.group is not None and asked.group not in samples.groups.columns:
         raise StudyError(
@@ -326,6 +331,14 @@ def _trained(study: Study, samples: Samples, topology: Topology, folder: Path, l
     trained.save(folder / "fit")
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return trained
+
+
+def _same_wiring(path: Path, topology: Topology) -> None:
+    if path.exists() and (held := Topology.load(path)).fingerprint != topology.fingerprint:
+        raise StudyError(
+            f"{path.parent} was made with topology {held.fingerprint[:12]} ({held!r}); the ontology's files now give "
+            f"{topology.fingerprint[:12]} ({topology!r}). Choose another `output`, or bring the old files back."
+        )
 
 
 def _log_table(topology: Topology) -> pd.DataFrame:

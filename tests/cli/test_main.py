@@ -48,6 +48,31 @@ def test_predict_on_new_people(tmp_path: Path) -> None:
     assert "at least 80%" in refused.stderr
 
 
+def test_predict_needs_neither_side_nor_labels_nor_target(tmp_path: Path) -> None:
+    sex = STUDY.replace('groups = ["site"]', 'groups = ["site"]\ncovariates = ["sex"]')
+    study = write_study(tmp_path, sex)
+    people = pd.read_csv(tmp_path / "people.csv", index_col=0)
+    people["sex"] = np.where(np.arange(len(people)) % 2, "f", "m")
+    people.to_csv(tmp_path / "people.csv")
+    assert command("run", study).returncode == 0
+    fresh = cohort(140, seed=9)
+    known = pd.DataFrame({"sex": ["f", "m"] * 70}, index=list(fresh.ids))
+    together = known.join(fresh.to_frame())
+    together.to_csv(tmp_path / "both.csv")
+    fresh.to_frame().T.to_csv(tmp_path / "genes-in-rows.csv")
+    known.to_csv(tmp_path / "covariates.csv")
+    one = command("predict", tmp_path / "results", tmp_path / "both.csv")
+    other = command(
+        "predict", tmp_path / "results", tmp_path / "genes-in-rows.csv", "--labels", tmp_path / "covariates.csv"
+    )
+    assert one.returncode == other.returncode == 0, one.stderr + other.stderr
+    assert one.stdout == other.stdout
+    assert "mean prediction" not in one.stderr
+    own = command("predict", tmp_path / "results", tmp_path / "expression.csv", "--labels", tmp_path / "people.csv")
+    assert "were learnt from by some networks" in own.stderr
+    assert "120 samples held out" in own.stderr
+
+
 def test_ontology_commands(tmp_path: Path) -> None:
     listed = command("ontology", "list")
     assert {line.split()[0] for line in listed.stdout.splitlines()} >= {"go", "hallmark", "human-small", "reactome"}

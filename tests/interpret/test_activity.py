@@ -91,17 +91,30 @@ def test_orientation_does_not_look_at_labels() -> None:
     assert stats.binomtest(sum(agreements), len(agreements)).pvalue > 0.001
 
 
-def test_the_table_averages_replicates_that_held_a_sample_out() -> None:
+def test_the_table_averages_replicates_that_held_a_sample_out_in_units_of_their_training_samples() -> None:
     made = trained()
     found = activities(made, cohort())
     table = found.table()
     assert list(table.columns)[:2] == ["level 1/set 0", "level 1/set 1"]
-    sample = 5
-    held = found.held_out[:, :]
-    z = standardised(found.levels["level 1"], held)
-    assert np.isclose(table.iloc[sample, 0], z[sample, held[sample], 0].mean())
-    assert found.table(held_out=False).shape == table.shape
+    sample, read = 5, []
+    for r, name in enumerate(made.replicates["split"]):
+        split = next(s for s in made.splits if s.name == name)
+        values = found.levels["level 1"][:, r, 0].astype(float)
+        learnt = values[cohort().index(split.train)]
+        if found.held_out[sample, r]:
+            read.append((values[sample] - learnt.mean()) / learnt.std())
+    assert len(read) == 2
+    assert np.isclose(table.iloc[sample, 0], np.mean(read), rtol=1e-4)
     assert not table.isna().any().any()
+
+
+def test_one_new_person_reads_the_same_alone_as_among_others() -> None:
+    made = trained()
+    many = cohort(140, seed=3)
+    everyone = activities(made, many).table(held_out=False)
+    alone = activities(made, many.select(ids=many.ids[7:8])).table(held_out=False)
+    assert np.allclose(alone.iloc[0], everyone.iloc[7], atol=1e-5)
+    assert (alone.iloc[0].abs() > 1e-3).any()
 
 
 def test_standardised_is_over_the_samples_that_count() -> None:
@@ -168,7 +181,9 @@ def test_effects_find_the_planted_set_and_equal_a_loop() -> None:
         by_split.append(np.mean(per_seed))
     row = effects[effects["node"] == "set 3"].iloc[0]
     assert np.isclose(row["effect"], np.mean(by_split))
-    low, high = stats.t.interval(0.95, 2, np.mean(by_split), stats.sem(by_split))
+    ratio = np.mean([len(s.test) / (len(s.train) + len(s.validation)) for s in made.splits])
+    spread = np.sqrt((1 / 3 + ratio) * np.var(by_split, ddof=1))
+    low, high = stats.t.interval(0.95, 2, np.mean(by_split), spread)
     assert np.allclose([row["low"], row["high"]], [low, high])
     assert row["n_inputs"] == 12
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -215,14 +216,62 @@ def test_a_replicate_that_diverges_is_named_and_the_others_keep_their_bits(monke
     assert all(torch.isfinite(values).all() for values in state(made).values())
 
 
-def test_values_that_float32_cannot_square_are_refused() -> None:
+def test_held_out_values_beyond_the_reach_of_the_arithmetic_are_refused() -> None:
     values = cohort().values.copy()
-    values[3, 4] = 1e30
-    with pytest.raises(ValueError, match=r"1e\+30.*float64"):
-        trained(samples=changed(cohort(), values=values))
+    row = cohort().features.index(wiring().inputs[3])
+    values[row, cohort().index(folds()[0].test[:1])] = 1e30
+    with pytest.raises(ValueError, match=rf"1 features reach .* overflows in float32: '{wiring().inputs[3]}'"):
+        trained(samples=changed(cohort(), values=values), splits=folds()[:1])
 
 
-def test_missing_values_are_filled_by_the_training_part_alone() -> None:
+def test_diverged_replicates_are_left_out_and_none_left_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = trained()
+    some = replace(made, replicates=made.replicates.assign(state=["diverged", "finished", "stopped"]))
+    assert some.predict(cohort()).replicates == tuple(made.replicates["id"][1:])
+    assert np.array_equal(some.predict(cohort()).logits, made.predict(cohort()).logits[:, 1:])
+    none = replace(made, replicates=made.replicates.assign(state="diverged"))
+    with pytest.raises(FitError, match=r"all 3 networks diverged; lower training\.lr"):
+        none.predict(cohort())
+
+
+def test_splits_with_and_without_validation_train_together_as_alone() -> None:
+    without = Split("all", tuple(sorted({*folds()[0].train, *folds()[0].validation})), (), folds()[0].test)
+    together = trained(splits=(folds()[1], without))
+    assert together.replicates["state"][1] == "finished"
+    assert together.replicates["best_epoch"][1] == SHORT.epochs
+    alone = trained(splits=(folds()[1], without), only=["all, seed 0"])
+    for key, values in state(alone).items():
+        assert torch.allclose(values, state(together, "all, seed 0")[key], rtol=0, atol=1e-5), key
+
+
+def test_probabilities_are_those_of_classes_as_frequent_as_they_are() -> None:
+    labels = cohort().targets["phenotype"]
+    rare = [i for i in cohort().ids if labels[i] == "control" or int(i[-2:]) % 5 == 0]
+    samples = cohort().select(ids=rare)
+    splits = k_fold(samples.ids, k=3, validation=0.25, seed=0, stratify=samples.targets["phenotype"])
+    share = (samples.targets["phenotype"] == "case").mean()
+    assert share < 0.25
+    means = {}
+    for weight in ("balanced", "none"):
+        made = trained(
+            samples=samples,
+            splits=splits,
+            classes=("control", "case"),
+            training=SHORT.model_copy(update={"class_weight": weight, "epochs": 60, "patience": 30}),
+        )
+        means[weight] = made.predict(samples).table(held_out=True)["case"].mean()
+    assert abs(means["balanced"] - share) < 0.1
+    assert abs(means["none"] - share) < 0.1
+
+
+def test_predicted_quantities_lie_around_the_diagonal() -> None:
+    made = trained(target="quantity", training=Training(epochs=80, lr=1e-2))
+    table = made.predict(cohort()).table(held_out=True)
+    slope = np.polyfit(table["quantity"], cohort().targets["quantity"], 1)[0]
+    assert 0.6 < slope < 1.5
+
+
+def test_missing_values_are_filled_by_the_training_part_alone(tmp_path: Path) -> None:
     values = cohort().values.copy()
     rng = np.random.default_rng(0)
     values[rng.random(values.shape) < 0.1] = np.nan
@@ -235,6 +284,10 @@ def test_missing_values_are_filled_by_the_training_part_alone() -> None:
     fill = made.networks.scaling.fill[:, 0].numpy()
     train = gaps.select(made.topology.inputs, folds()[0].train).values
     assert np.allclose(fill, np.nanmean(train, axis=1), rtol=1e-5)
+    made.save(tmp_path / "fit")
+    loaded = Fit.load(tmp_path / "fit", wiring())
+    x = torch.from_numpy(gaps.select(made.topology.inputs).values.T.copy())
+    assert torch.isfinite(loaded.network()(x)).all()
     filled = np.where(np.isnan(values), 0, values)
     for i, name in enumerate(made.topology.inputs):
         row = gaps.features.index(name)
@@ -312,7 +365,10 @@ def test_new_people_join_by_name() -> None:
     shuffled = cohort().select(rng.permutation(cohort().features))
     assert np.array_equal(made.predict(shuffled).logits, made.predict(cohort()).logits)
     fewer = cohort().select(cohort().features[3:])
-    assert np.isfinite(made.predict(fewer).logits).all()
+    means = cohort().values.copy()
+    means[:3] = cohort().select(ids=folds()[0].train).values[:3].astype(float).mean(1, keepdims=True)
+    expected = made.predict(changed(cohort(), values=means)).logits[:, 0]
+    assert np.allclose(made.predict(fewer).logits[:, 0], expected, atol=1e-4)
     with pytest.raises(AlignmentError, match=r"at least 80% are needed"):
         made.predict(cohort().select(cohort().features[30:]))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from vnn._errors import StudyError, culprits
-from vnn.data import encode_target, read_samples
+from vnn._errors import AlignmentError, StudyError, culprits
+from vnn.data import Samples, encode_target, read_h5ad, read_samples
+from vnn.data.tables import opened
 from vnn.interpret import activities
 from vnn.ontology import Topology
 from vnn.study import RECORD
@@ -44,13 +46,7 @@ def predicted(
     topology = Topology.load(study / "topology.npz")
     fit = Fit.load(study / "fit", topology)
     stated = json.loads((study / RECORD).read_text())["study"]["data"]
-    covariates = () if fit.coding is None else [name for name, _ in fit.coding.columns]
-    targets = (fit.target.name,) if labels is not None else ()
-    samples = read_samples(
-        data, labels=labels, targets=targets, covariates=tuple(covariates),
-        samples_in=samples_in or (None if labels else stated["samples_in"]), layer=layer or stated["layer"],
-        dtype=fit.training.dtype,
-    )  # fmt: skip
+    samples = _read(data, labels, fit, stated, samples_in, layer)
     prediction = fit.predict(samples)
     known = set(samples.features)
     absent = [name for name in topology.inputs if name not in known]
@@ -59,8 +55,70 @@ def predicted(
         f"{len(absent):,} taken at the training mean{': ' + culprits(absent) if absent else ''}; "
         f"{len(known - set(topology.inputs)):,} other features are not used."
     ]
-    if targets:
+    if known_to_some := [i for i, held in zip(samples.ids, prediction.held_out, strict=True) if not held.all()]:
+        lines.append(
+            f"{len(known_to_some):,} of these samples were learnt from by some networks: {culprits(known_to_some)}."
+        )
+    if fit.target.name in samples.targets:
         truth = encode_target(samples.targets[fit.target.name], fit.target.task, fit.target.classes or None).values
-        mean = np.nanmean(prediction.values, axis=1)
-        lines.append(f"{METRIC[fit.target.task]} of the mean prediction: {score(fit.target.task, truth, mean):.3f}")
+        new = prediction.held_out.any(1)
+        weight = np.where(prediction.held_out, 1.0, np.nan)[new, :, None]
+        mean = np.nanmean(prediction.values[new] * weight, axis=1)
+        found = score(fit.target.task, truth[new], mean)
+        lines.append(f"{METRIC[fit.target.task]} of the mean prediction on {new.sum():,} samples held out: {found:.3f}")
     return Predicted(prediction.table(), activities(fit, samples).table(held_out=False), "\n".join(lines))
+
+
+def _read(
+    data: Path, labels: Path | None, fit: Fit, stated: dict[str, Any], samples_in: str | None, layer: str | None
+) -> Samples:
+    """New samples with the covariates the fit needs, and with its target where they have it."""
+    needed = [] if fit.coding is None else [name for name, _ in fit.coding.columns]
+    held = _columns(labels or data)
+    roles = {
+        "targets": [name for name in (fit.target.name,) if name in held],
+        "covariates": needed if labels is not None or needed else [],
+        "groups": [name for name in stated["groups"] if name in held],
+    }
+    options = {
+        "labels": labels,
+        "layer": layer or stated["layer"],
+        "unmatched": stated["unmatched"],
+        "dtype": fit.training.dtype,
+    }
+    is_table = not data.name.removesuffix(".gz").endswith((".h5ad", ".gct"))
+    sides: list[str | None] = [None]
+    if is_table:
+        sides = [samples_in] if samples_in else [stated["samples_in"]] if stated["samples_in"] else ["rows", "columns"]
+    best: Samples | None = None
+    for side in sides:
+        try:
+            asked: dict[str, Any] = roles if side != "columns" or labels else {}
+            column = stated["sample_column"] if side == "rows" or labels else None
+            found = read_samples(data, samples_in=side, sample_column=column, **asked, **options)
+        except (ValueError, AlignmentError):
+            if len(sides) == 1 or (side == sides[-1] and best is None):
+                raise
+            continue
+        if best is None or _met(found, fit) > _met(best, fit):
+            best = found
+    assert best is not None
+    return best
+
+
+def _met(samples: Samples, fit: Fit) -> int:
+    return len(set(samples.features) & set(fit.topology.inputs))
+
+
+def _columns(file: Path) -> set[str]:
+    """Names of the columns a file of labels, or of values with labels in it, may have."""
+    name = file.name.removesuffix(".gz")
+    if name.endswith(".h5ad"):
+        return set(read_h5ad(file).labels.columns)
+    if name.endswith((".cls", ".gct")):
+        return {"class"} if name.endswith(".cls") else set()
+    if name.endswith(".parquet"):
+        return {str(column) for column in pd.read_parquet(file).columns}
+    with opened(file) as text:
+        first = text.readline().strip()
+    return {cell.strip().strip('"') for cell in first.split("\t" if "\t" in first else ",")}

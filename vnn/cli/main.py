@@ -10,11 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import click
 import typer
 
 if TYPE_CHECKING:
     from vnn.study import Results
     from vnn.training.loop import Listener
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     help="Visible neural networks in genomics: from files to named pathway activities.",
@@ -77,7 +80,10 @@ def _summary(results: Results) -> dict[str, object]:
         "folder": str(results.folder),
         "topology": results.topology.fingerprint,
         "metric": results.performance.attrs["metric"],
-        "performance": {name: {"mean": mean, "sd": sd} for name, (mean, sd) in summary(results.performance).items()},
+        "performance": {
+            name: {"mean": mean, "sd": None if sd != sd else sd}
+            for name, (mean, sd) in summary(results.performance).items()
+        },
         "pathways": json.loads(results.pathways.head(20).to_json(orient="records")),
     }
 
@@ -236,11 +242,16 @@ def main() -> None:
     """Run the command line; what went wrong is told in words, without a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        app()
-    except KeyboardInterrupt:
-        typer.echo("\nInterrupted; the same command goes on from the last checkpoint.", err=True)
-        sys.exit(130)
+        code = app(standalone_mode=False)
+    except (KeyboardInterrupt, click.Abort):
+        code = INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except (ValueError, RuntimeError, OSError, ImportError) as error:
         notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
         typer.echo(f"vnn: {error}{notes}", err=True)
         sys.exit(1)
+    if code == INTERRUPTED:
+        typer.echo("\nInterrupted; the same command goes on from the last checkpoint.", err=True)
+    sys.exit(code)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 READ_AT_ONCE = 256
+FLAT = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,7 @@ class Activities:
     """Oriented values of the hidden nodes, shape (n_samples, R, n_nodes) per level.
 
     Activities of different replicates live on scales of their own; compare samples within a replicate,
-    or standardise first, as `table` does.
+    or standardise first, as `table` does. Replicates that diverged are left out.
 
     Parameters
     ----------
@@ -39,6 +40,8 @@ class Activities:
         Readable names by node id.
     held_out
         Shape (n_samples, R): whether the replicate never saw the sample in training.
+    mean, sd
+        By level, of each node over the training samples of each replicate, (R, n_nodes).
     """
 
     ids: tuple[str, ...]
@@ -47,12 +50,14 @@ class Activities:
     nodes: dict[str, tuple[str, ...]]
     names: dict[str, str]
     held_out: np.ndarray
+    mean: dict[str, np.ndarray]
+    sd: dict[str, np.ndarray]
 
     def table(self, *, held_out: bool = True) -> pd.DataFrame:
         """One row per sample, one column per node: standardised in each replicate, then averaged over replicates.
 
         A column is `level/node`. In a replicate a node's values are centred and scaled by their mean and
-        standard deviation over the samples that count.
+        standard deviation over its training samples, so that one new sample can be read alone.
 
         Parameters
         ----------
@@ -60,11 +65,12 @@ class Activities:
             Let only replicates count that held the sample out; a sample nobody held out gets missing values.
         """
         counts = self.held_out if held_out else np.ones_like(self.held_out)
-        parts = [
-            pd.DataFrame(_average(standardised(values, counts), counts), index=pd.Index(self.ids, name="sample"),
-                         columns=[f"{level}/{node}" for node in self.nodes[level]])
-            for level, values in self.levels.items()
-        ]  # fmt: skip
+        parts = []
+        for level, values in self.levels.items():
+            sd = np.where(self.sd[level] > FLAT, self.sd[level], np.inf)
+            means = _average((values - self.mean[level]) / sd, counts)
+            columns = [f"{level}/{node}" for node in self.nodes[level]]
+            parts.append(pd.DataFrame(means, index=pd.Index(self.ids, name="sample"), columns=columns))
         return pd.concat(parts, axis=1)
 
     def to_pandas(self) -> pd.DataFrame:
@@ -135,7 +141,7 @@ def activities(fit: Fit, samples: Samples, *, after: After = "activation") -> Ac
     """
     choose("`after`", after, ("product", "normalisation", "activation"))
     values, _, networks = fit.columns(samples)
-    topology = fit.topology
+    topology, sound = fit.topology, fit.sound
     own = {
         level.name: np.array([node not in level.copies for node in level.nodes])
         for level in topology.levels[1:]
@@ -146,16 +152,22 @@ def activities(fit: Fit, samples: Samples, *, after: After = "activation") -> Ac
         read = networks.activities(networks.signal(values[:, at]), after=after)
         for level, mine in own.items():
             units = networks.units(level)
-            held = read[level].double().numpy()[:, :, np.repeat(mine, units)]
+            held = read[level].numpy()[:, :, np.repeat(mine, units)]
             reading = fit.readings[level]
-            oriented = (held - reading.centre.T) * reading.loading.T
+            oriented = (held - reading.centre.T[sound]) * reading.loading.T[sound]
             starts = np.concatenate([[0], np.cumsum(units[mine])[:-1]])
-            found[level].append(np.add.reduceat(oriented, starts, axis=2))
+            found[level].append(np.add.reduceat(oriented, starts, axis=2).astype(np.float32))
     nodes = {level: tuple(np.array(topology.level(level).nodes, dtype=object)[mine]) for level, mine in own.items()}
     return Activities(
-        samples.ids, tuple(fit.replicates["id"]), {level: np.concatenate(parts) for level, parts in found.items()},
-        nodes, dict(topology.names), fit.held_out(samples.ids),
-    )  # fmt: skip
+        samples.ids,
+        tuple(fit.replicates["id"][sound]),
+        {level: np.concatenate(parts) for level, parts in found.items()},
+        nodes,
+        dict(topology.names),
+        fit.held_out(samples.ids)[:, sound],
+        {level: fit.readings[level].mean.T[sound] for level in own},
+        {level: fit.readings[level].sd.T[sound] for level in own},
+    )
 
 
 def standardised(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -167,7 +179,7 @@ def standardised(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     total = np.maximum(weight.sum(0), 1)
     mean = (values * weight).sum(0) / total
     sd = np.sqrt(((values - mean) ** 2 * weight).sum(0) / total)
-    return (values - mean) / np.where(sd > 1e-12, sd, np.inf)
+    return (values - mean) / np.where(sd > FLAT, sd, np.inf)
 
 
 def _average(values: np.ndarray, counts: np.ndarray) -> np.ndarray:

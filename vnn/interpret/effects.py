@@ -15,9 +15,10 @@ def activity_effects(fit: Fit, activities: Activities) -> pd.DataFrame:
 
     For two classes the difference of the mean activities, second minus first class, in standard
     deviations of the activity; for more classes each against the rest; for a quantity the correlation.
-    Effects are averaged over the seeds of a split, then over splits; the interval is the t interval over
-    splits, so it speaks of these folds and this cohort. Folds share training samples: read it as a
-    spread, not as a test. An effect is an association, neither a cause nor an attribution.
+    Effects are averaged over the seeds of a split, then over splits. The interval is the corrected resampled
+    t interval over J splits, variance (1/J + n_test/n_train) s2 with J - 1 degrees of freedom, since splits
+    share samples; it speaks of this cohort and is not a test against chance. An effect is an
+    association, neither a cause nor an attribution.
 
     Parameters
     ----------
@@ -30,9 +31,15 @@ def activity_effects(fit: Fit, activities: Activities) -> pd.DataFrame:
     -------
     Columns level, node, name, n_inputs (inputs below the node), class (for more than two), effect, low, high
     (95 % interval; missing with one split), n_splits; sorted by |effect|.
+
+    References
+    ----------
+    Nadeau & Bengio (2003), doi:10.1023/A:1024068626366
     """
     tested = {split.name: set(split.test) for split in fit.splits}
-    in_test = np.array([[i in tested[name] for name in fit.replicates["split"]] for i in activities.ids])
+    split_of = dict(zip(fit.replicates["id"], fit.replicates["split"], strict=True))
+    splits = [split_of[name] for name in activities.replicates]
+    in_test = np.array([[i in tested[name] for name in splits] for i in activities.ids])
     if sorted(activities.ids) != list(fit.ids):
         raise ValueError("activity effects need the samples the fit was made from; these are others.")
     target = fit.target.values[np.argsort(np.argsort(activities.ids))]
@@ -40,15 +47,16 @@ def activity_effects(fit: Fit, activities: Activities) -> pd.DataFrame:
     contrasts = [""] if len(classes) <= 2 else classes
     size = {level.name: dict(zip(level.nodes, np.diff(fit.topology.members[level.name].indptr), strict=True))
             for level in fit.topology.levels}  # fmt: skip
+    ratio = float(np.mean([len(s.test) / max(len(s.train) + len(s.validation), 1) for s in fit.splits]))
     rows = []
     for level, values in activities.levels.items():
-        z = standardised(values, in_test)
+        z = standardised(values.astype(np.float64), in_test)
         for contrast in contrasts:
             wanted = (
                 target if fit.target.task == "regression" else (target == (classes.index(contrast) if contrast else 1))
             )
-            by_split = _by_split(fit, z, in_test, wanted.astype(float))
-            mean, low, high = _interval(by_split)
+            by_split = _by_split(fit, splits, z, in_test, wanted.astype(float))
+            mean, low, high = _interval(by_split, ratio)
             for j, node in enumerate(activities.nodes[level]):
                 rows.append(
                     {
@@ -69,13 +77,13 @@ def activity_effects(fit: Fit, activities: Activities) -> pd.DataFrame:
     return table.iloc[np.argsort(-table["effect"].abs().fillna(-1), kind="stable")].reset_index(drop=True)
 
 
-def _by_split(fit: Fit, z: np.ndarray, in_test: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def _by_split(fit: Fit, splits: list[str], z: np.ndarray, in_test: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Effect per split and node, averaged over its replicates; missing where a test part has no contrast."""
     names = [split.name for split in fit.splits]
     effects = np.full((len(names), z.shape[2]), np.nan)
     for i, name in enumerate(names):
         per_seed = []
-        for r in np.flatnonzero(fit.replicates["split"] == name):
+        for r in (r for r, split in enumerate(splits) if split == name):
             rows = in_test[:, r]
             y = wanted[rows]
             if rows.sum() < 3 or y.std() == 0:
@@ -90,10 +98,10 @@ def _by_split(fit: Fit, z: np.ndarray, in_test: np.ndarray, wanted: np.ndarray) 
     return effects
 
 
-def _interval(by_split: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _interval(by_split: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     counted = (~np.isnan(by_split)).sum(0)
     mean = np.where(counted > 0, np.nansum(by_split, axis=0) / np.maximum(counted, 1), np.nan)
     variance = np.nansum((by_split - mean) ** 2, axis=0) / np.maximum(counted - 1, 1)
-    half = stats.t.ppf(0.975, np.maximum(counted - 1, 1)) * np.sqrt(variance / np.maximum(counted, 1))
+    half = stats.t.ppf(0.975, np.maximum(counted - 1, 1)) * np.sqrt(variance * (1 / np.maximum(counted, 1) + ratio))
     half = np.where(counted > 1, half, np.nan)
     return mean, mean - half, mean + half

@@ -104,6 +104,10 @@ class VisibleNetwork(nn.Module):
 
     def _wire(self) -> None:
         n = self.n_replicates
+        if not isinstance(self.recipe.units, int):
+            known = {node for level in self.topology.levels[1:] for node in level.nodes}
+            if unknown := sorted(set(self.recipe.units) - known):
+                raise ValueError(f"`units` names {len(unknown)} nodes the topology does not have: {culprits(unknown)}.")
         resolved = resolve(self.topology)
         inputs = self.topology.levels[0]
         self._stages, self._origin = resolved.stages, resolved.origin

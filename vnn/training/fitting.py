@@ -34,8 +34,9 @@ from vnn.training.settings import Training
 
 FORMAT = "vnn fit 1"
 MANIFEST = "fit.json"
+READING = ("loading", "centre", "mean", "sd")
 PREDICTED_AT_ONCE = 512
-LARGEST_FLOAT32 = 1e15
+LARGEST = {"float32": 1e9, "float64": 1e100}
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +147,20 @@ class Fit:
         choose("the kind of network", kind, sorted(set(self.replicates["kind"])))
         return self.networks.replicates(np.flatnonzero(self.replicates["kind"] == kind).tolist())
 
+    @property
+    def sound(self) -> np.ndarray:
+        """Positions of the replicates that did not diverge; only they are read and predict.
+
+        Raises
+        ------
+        FitError
+            If all of them diverged.
+        """
+        kept = np.flatnonzero(self.replicates["state"] != "diverged")
+        if not len(kept):
+            raise FitError(f"all {len(self.replicates)} networks diverged; lower training.lr or set training.clip.")
+        return kept
+
     def held_out(self, ids: Sequence[str]) -> np.ndarray:
         """Whether each replicate never saw each sample while it was trained, shape (n_samples, R).
 
@@ -181,7 +196,8 @@ class Fit:
     def columns(self, samples: Samples) -> tuple[torch.Tensor, torch.Tensor | None, VisibleNetwork]:
         """Aligned inputs (n_in, n_samples), coded covariates (n_samples, n_columns), and the networks ready for them."""
         aligned = self.align(samples)
-        absent = np.array([name not in set(samples.features) for name in aligned.features])
+        known = set(samples.features)
+        absent = np.array([name not in known for name in aligned.features])
         values = torch.from_numpy(np.array(aligned.values))
         gaps = torch.isnan(values).numpy()
         if self.training.impute == "none" and gaps[~absent].any():
@@ -190,7 +206,7 @@ class Fit:
                 f"{gaps[~absent].sum():,} values of {len(where):,} features are missing: {culprits(where)}. The fit was "
                 'trained without imputation; complete the table, or train with impute="mean".'
             )
-        networks = self.networks.replicates(range(self.networks.n_replicates))
+        networks = self.networks.replicates(self.sound.tolist())
         networks.imputes = bool(gaps.any())
         return values, self._covariates(samples), networks.eval()
 
@@ -203,7 +219,8 @@ class Fit:
     def predict(self, samples: Samples) -> Prediction:
         """The prediction of every replicate for every sample, features joined by name.
 
-        Features the samples lack are taken at the mean of the training part; fewer than 80 % of them is an error.
+        Features the samples lack are filled as missing values are: with the mean of the training part unless
+        the fit imputes otherwise. Fewer than 80 % of them is an error. Replicates that diverged are left out.
 
         Raises
         ------
@@ -217,7 +234,8 @@ class Fit:
             heads = networks.heads(signal, None if covariates is None else covariates[at])
             parts.append(networks.deployed(heads).double().numpy())
         logits = np.concatenate(parts) if parts else np.zeros((0, networks.n_replicates, networks.n_targets))
-        return Prediction(samples.ids, tuple(self.replicates["id"]), logits, self.target, self.held_out(samples.ids))
+        ids = tuple(self.replicates["id"][self.sound])
+        return Prediction(samples.ids, ids, logits, self.target, self.held_out(samples.ids)[:, self.sound])
 
     # Files.
 
@@ -245,8 +263,8 @@ class Fit:
         for i in range(self.networks.n_replicates):
             arrays = {name: state[key][..., i].contiguous() for name, key in named.items()}
             for level, reading in self.readings.items():
-                arrays[f"{level}/loading"] = torch.from_numpy(reading.loading[:, i].copy())
-                arrays[f"{level}/centre"] = torch.from_numpy(reading.centre[:, i].copy())
+                for what in READING:
+                    arrays[f"{level}/{what}"] = torch.from_numpy(getattr(reading, what)[:, i].copy())
             files.append(_write_by_content(folder, f"replicate-{i:04d}", arrays))
         manifest = {
             "format": FORMAT,
@@ -255,6 +273,7 @@ class Fit:
             "recipe": self.networks.recipe.model_dump(),
             "training": self.training.model_dump(),
             "seed": self.networks.seed,
+            "imputes": self.networks.imputes,
             "target": {"name": self.target.name, "task": self.target.task, "classes": self.target.classes},
             "samples": dict(zip(self.ids, self.target.values.tolist(), strict=True)),
             "covariates": None if self.coding is None else self.coding.to_json(),
@@ -271,9 +290,15 @@ class Fit:
 
     @property
     def study(self) -> str:
-        """Identity of the study: wiring, recipe, settings, seed, splits and target, whatever was learnt."""
+        """Identity of the study: data, wiring, recipe, settings, seed, splits and replicates, whatever was learnt."""
         parts = [self.topology.fingerprint, self.networks.recipe.model_dump_json(), self.training.model_dump_json()]
-        parts += [str(self.networks.seed), self.target.name, *self.target.classes]
+        parts += [
+            str(self.networks.seed),
+            self.target.name,
+            *self.target.classes,
+            self.about["data"],
+            *self.replicates["id"],
+        ]
         parts += [json.dumps(asdict(split)) for split in self.splits]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -323,9 +348,10 @@ class Fit:
             key: torch.stack([arrays[name] for arrays in stored], dim=-1) for name, key in networks.arrays().items()
         }
         networks.load_state_dict(state)
+        networks.imputes = manifest["imputes"]
         levels = [name.removesuffix("/loading") for name in stored[0] if name.endswith("/loading")]
         stacked = {name: np.stack([arrays[name].numpy() for arrays in stored], axis=-1) for name in stored[0]}
-        readings = {level: Reading(stacked[f"{level}/loading"], stacked[f"{level}/centre"]) for level in levels}
+        readings = {level: Reading(*(stacked[f"{level}/{what}"] for what in READING)) for level in levels}
         splits = tuple(
             Split(s["name"], tuple(s["train"]), tuple(s["validation"]), tuple(s["test"])) for s in manifest["splits"]
         )
@@ -375,7 +401,7 @@ def fit(
         Seed of the study.
     only
         Ids of the replicates to train here; the others of the study are left to other calls, and the
-        numbers are the same.
+        networks are the same. Activities too weak to be oriented by their genes follow the first of these.
     checkpoint
         File from which an interrupted run goes on.
     listener
@@ -406,6 +432,8 @@ def fit(
     problem, centre, scale = _pose(network, ordered, columns, wanted, splits, chunk, training)
     trainer = Trainer(network, problem, training, seed=seed, checkpoint=checkpoint)
     trained = trainer.run(listener)
+    if wanted.task == "regression":
+        _calibrate(trained, problem)
     readings = orient(trained, problem, centre, scale)
     record = trainer.record
     table = pd.DataFrame([asdict(r) for r in chunk]).assign(state=record.state, best_epoch=record.best_epoch)
@@ -419,6 +447,7 @@ def fit(
         }
     ).dropna(subset=["train"], ignore_index=True)
     about = _about(seed) | {
+        "data": problem.fingerprint,
         "sources": list(samples.sources),
         "log": list(samples.log),
         "provenance": list(topology.provenance),
@@ -440,27 +469,24 @@ def _pose(
     Scalings are fitted on training parts only and put into the network.
     """
     dtype = getattr(torch, training.dtype)
-    largest = float(np.nanmax(np.abs(samples.values), initial=0))
-    if training.dtype == "float32" and largest > LARGEST_FLOAT32:
-        raise ValueError(
-            f"the values reach {largest:.3g}; beyond {LARGEST_FLOAT32:.0e} their squares overflow in float32. "
-            'Take logarithms or other units, or train with dtype="float64".'
-        )
     by_name = {split.name: split for split in splits}
     train_at = {name: samples.index(split.train) for name, split in by_name.items()}
     impute = None if training.impute == "none" else training.impute
     missing = bool(np.isnan(samples.values).any())
+    ends = np.fmin.reduce(samples.values, axis=1), np.fmax.reduce(samples.values, axis=1)
     scalings, standards = {}, {}
     for name in dict.fromkeys(r.split for r in chunk):
         part = samples.values[:, train_at[name]]
-        scalings[name] = fit_scaling(part, method=training.scaling, impute=impute)
+        scalings[name] = fit_scaling(part, method=training.scaling, impute=impute, features=samples.features)
         standards[name] = fit_scaling(part, method="standard", impute=impute)
+        _within_reach(samples, ends, scalings[name], training.dtype)
     if missing and impute is None:
-        fit_scaling(samples.values, impute=None)
+        fit_scaling(samples.values, impute=None, features=samples.features)
     network.imputes = missing
-    _put(network.scaling, [scalings[r.split] for r in chunk])
+    _put(network.scaling, [scalings[r.split] for r in chunk], [standards[r.split] for r in chunk])
     if columns is not None:
-        _put(network.covariate_scaling, [fit_scaling(columns[:, train_at[r.split]]) for r in chunk])
+        fitted = [fit_scaling(columns[:, train_at[r.split]]) for r in chunk]
+        _put(network.covariate_scaling, fitted, fitted)
     train_weight = np.zeros((len(chunk), samples.n_samples))
     validation_weight = np.zeros_like(train_weight)
     values = np.tile(target.values.astype(float), (len(chunk), 1)) if target.task == "regression" else target.values
@@ -469,6 +495,7 @@ def _pose(
         weight = np.ones(len(at))
         if target.task != "regression" and training.class_weight == "balanced":
             weight = class_weights(target.values[at], len(target.classes))
+            _undo_weights(network, i, target.values[at], weight)
         train_weight[i, at] = weight
         validation_weight[i, samples.index(by_name[replicate.split].validation)] = 1
         if target.task == "regression":
@@ -492,11 +519,55 @@ def _pose(
     )
 
 
-def _put(into: Any, scalings: Sequence[Scaling]) -> None:
-    """Hand fitted scalings to a layer: scale and shift of its affine map, fill in raw units."""
+def _within_reach(samples: Samples, ends: tuple[np.ndarray, np.ndarray], scaling: Scaling, dtype: str) -> None:
+    """Refuse values, held out or not, so far from the training part that arithmetic on them overflows."""
+    farthest = np.fmax(*(np.abs(end - scaling.centre) / scaling.scale for end in ends))
+    if (beyond := farthest > LARGEST[dtype]).any():
+        names = [samples.features[i] for i in np.flatnonzero(beyond)]
+        raise ValueError(
+            f"{len(names):,} features reach {np.nanmax(farthest):.3g} after scaling, which overflows in {dtype}: "
+            f"{culprits(names)}. Take logarithms or other units, or look at these values."
+        )
+
+
+def _undo_weights(network: VisibleNetwork, i: int, codes: np.ndarray, weight: np.ndarray) -> None:
+    """Let the deployed logits speak of classes as frequent as they are, although training weighed them equally."""
+    log_weight = np.array(
+        [np.log(weight[codes == k][0]) if (codes == k).any() else 0.0 for k in range(codes.max() + 1)]
+    )
+    undone = log_weight[:1] - log_weight[1:] if network.n_targets == 1 else -log_weight
+    network.output_shift[: len(undone), i] = torch.from_numpy(undone)
+
+
+@torch.no_grad()
+def _calibrate(network: VisibleNetwork, problem: Problem) -> None:
+    """Stretch predicted quantities so that the samples each replicate knows lie around the diagonal.
+
+    Dropout and weight decay shrink what a network predicts in evaluation; slope and intercept are those of
+    the least-squares line over validation samples, or training samples where there are fewer than 10.
+    """
+    parts = []
+    for at in torch.arange(problem.inputs.shape[1]).split(PREDICTED_AT_ONCE):
+        covariates = None if problem.covariates is None else problem.covariates[:, at].T
+        heads = network.heads(network.signal(problem.inputs[:, at]), covariates)
+        parts.append(torch.stack(list(heads.values())).mean(0)[:, :, 0].T.double())
+    raw = torch.cat(parts, dim=1)
+    for i in range(network.n_replicates):
+        known = problem.validation_weight[i] > 0
+        known = known if known.sum() >= 10 else problem.train_weight[i] > 0
+        x, y = raw[i, known], problem.target[i, known].double()
+        spread = (x - x.mean()).square().sum()
+        slope = ((x - x.mean()) * (y - y.mean())).sum() / spread if spread > 0 else torch.ones(())
+        if slope > 0:
+            network.output_shift[:, i] += network.output_scale[:, i] * (y.mean() - slope * x.mean())
+            network.output_scale[:, i] *= slope
+
+
+def _put(into: Any, scalings: Sequence[Scaling], means: Sequence[Scaling]) -> None:
+    """Hand fitted scalings to a layer: scale and shift of its affine map, fill in raw units, the mean unless chosen."""
     centre = np.stack([s.centre for s in scalings], axis=1)
     scale = np.stack([s.scale for s in scalings], axis=1)
-    fill = np.stack([s.centre if s.fill is None else s.fill for s in scalings], axis=1)
+    fill = np.stack([m.centre if s.fill is None else s.fill for s, m in zip(scalings, means, strict=True)], axis=1)
     for buffer, values in ((into.scale, 1 / scale), (into.shift, -centre / scale), (into.fill, fill)):
         buffer.copy_(torch.from_numpy(values))
 
@@ -532,7 +603,7 @@ def _write_by_content(folder: Path, stem: str, arrays: dict[str, torch.Tensor]) 
 def _read_by_content(path: Path) -> dict[str, torch.Tensor]:
     try:
         arrays = load_file(path)
-    except (OSError, ValueError, Exception) as error:
+    except Exception as error:
         raise FitError(
             f"{os.fspath(path)} is missing or damaged: {error}. The fit cannot be used without it."
         ) from error

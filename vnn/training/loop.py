@@ -25,7 +25,7 @@ from vnn.training.optimiser import Optimiser
 from vnn.training.settings import Training
 
 EVALUATED_AT_ONCE = 1024
-CHECKPOINT_SECONDS = 20.0
+CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 2.0, 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,17 +159,23 @@ class Trainer:
         if self.checkpoint is not None and self.checkpoint.exists():
             self._resume()
         began = saved = time.monotonic()
+        cost = 0.0
         while self.living and self.epoch < self.settings.epochs:
             losses = self._epoch()
             validation = self._validate()
             self._judge(losses, validation)
             if listener is not None:
-                train, stopping = (float(np.mean(v)) if len(v) else float("nan") for v in (losses, validation))
+                told = validation[~np.isnan(validation)]
+                train, stopping = float(np.mean(losses)), float(np.mean(told)) if len(told) else float("nan")
                 n, seconds = len(self.record.names), time.monotonic() - began
                 listener(Progress(self.epoch, self.settings.epochs, len(self.living), n, train, stopping, seconds))
-            if self.checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if self.checkpoint is not None and time.monotonic() - saved > max(
+                CHECKPOINT_SECONDS, cost / CHECKPOINT_SHARE
+            ):
+                asked = time.monotonic()
                 self._save()
                 saved = time.monotonic()
+                cost = saved - asked
         for i in self.living:
             self.record.state[i] = "finished"
         trained = self.full.replicates(list(range(len(self.record.names))))
@@ -228,18 +234,19 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self) -> np.ndarray:
-        """Validation loss of each living replicate; empty when there is no validation part."""
+        """Validation loss of each living replicate; NaN for those without a validation part."""
         weights = self._own.validation_weight
         columns = torch.nonzero((weights > 0).any(0))[:, 0]
         if not len(columns):
-            return np.zeros(0)
+            return np.full(len(self.living), np.nan)
         self.network.eval()
         parts = []
         for at in columns.split(EVALUATED_AT_ONCE):
             heads = self.network.heads(*self._columns(at))
             target = self._own.target[:, at] if self._own.task == "regression" else self._own.target[at]
             parts.append(sample_losses(self._own.task, torch.stack(list(heads.values())).mean(0), target))
-        return weighted_mean(torch.cat(parts, dim=1), weights[:, columns]).double().numpy()
+        losses = weighted_mean(torch.cat(parts, dim=1), weights[:, columns]).double().numpy()
+        return np.where((weights > 0).any(1).numpy(), losses, np.nan)
 
     def _set_rates(self) -> None:
         base = self.settings.lr * self.lr_factor[self.living]
@@ -251,13 +258,14 @@ class Trainer:
         """Keep the best weights, stop who no longer gains, and go on with the rest alone."""
         record, settings = self.record, self.settings
         n = len(record.names)
+        stops = (self._own.validation_weight > 0).any(1).tolist()
         row = {"train": [float("nan")] * n, "validation": [float("nan")] * n}
         better = []
         for j, i in enumerate(self.living):
             row["train"][i] = float(losses[j])
             if record.state[i] == "diverged":
                 continue
-            if not len(validation):
+            if not stops[j]:
                 better.append(j)
                 record.best_epoch[i], record.best_loss[i] = self.epoch, float(losses[j])
                 continue

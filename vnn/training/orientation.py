@@ -12,7 +12,7 @@ from vnn.layers import ODD
 from vnn.models import VisibleNetwork
 from vnn.training.loop import Problem
 
-SAMPLES_AT_ONCE = 128
+VALUES_AT_ONCE = 2**24
 WEAK = 0.1
 
 
@@ -25,10 +25,14 @@ class Reading:
     loading, centre
         Shape (n_units, R), for the level's own nodes. With one unit per node the loading is 1 or -1 and
         the centre 0; with more they are the first principal component over the training samples.
+    mean, sd
+        Of the activity over the training samples of each replicate, shape (n_nodes, R).
     """
 
     loading: np.ndarray
     centre: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
 
 
 @torch.no_grad()
@@ -37,7 +41,7 @@ def orient(network: VisibleNetwork, problem: Problem, centre: np.ndarray, scale:
 
     A node's sign makes its activity rise with the mean z-score of its member inputs over the training
     samples of the replicate; where that correlation is weaker than 0.1 it agrees with the first
-    replicate instead. A node of one unit is turned only where the activation is odd, so that turning it
+    replicate of the network instead. A node of one unit is turned only where the activation is odd, so that turning it
     loses nothing; a principal component has no sign of its own and is always turned.
 
     Parameters
@@ -51,7 +55,8 @@ def orient(network: VisibleNetwork, problem: Problem, centre: np.ndarray, scale:
     """
     moments = _Moments(network)
     trains = (problem.train_weight > 0).double()
-    for at in torch.nonzero((trains > 0).any(0))[:, 0].split(SAMPLES_AT_ONCE):
+    at_once = max(8, VALUES_AT_ONCE // centre.size)
+    for at in torch.nonzero((trains > 0).any(0))[:, 0].split(at_once):
         signal = network.signal(problem.inputs[:, at])
         values = {name: v.permute(2, 1, 0).double().numpy() for name, v in network.activities(signal).items()}
         raw = problem.inputs[:, at].double().numpy()
@@ -87,7 +92,7 @@ class _Moments:
             a = values[level][self.own[level]]
             node = self.node_of[level]
             mean_z = (members @ z.reshape(n_in, -1)).reshape(members.shape[0], n_replicates, batch)[node]
-            first = a[:, :1]
+            first = a[np.searchsorted(node, node), :1]
             pairs = {"a": a, "z": mean_z, "f": np.broadcast_to(first, a.shape), "aa": a * a, "zz": mean_z * mean_z}
             pairs |= {"az": a * mean_z, "af": a * first, "ff": np.broadcast_to(first * first, a.shape)}
             for name, product in pairs.items():
@@ -103,29 +108,30 @@ class _Moments:
     def reading(self, level: str, *, turn: bool) -> Reading:
         sums = {name: values / self.total for name, values in self.sums[level].items()}
         node = self.node_of[level]
+        first = np.unique(node, return_index=True)[1]
         loading, centre = np.ones_like(sums["a"]), np.zeros_like(sums["a"])
+        variance = (sums["aa"] - sums["a"] ** 2)[first]
         several = np.bincount(node)[node] > 1
         for i in np.unique(node[several]):
             rows = np.flatnonzero(node == i)
             centre[rows] = sums["a"][rows]
-            loading[rows] = self._component(sums, rows)
-        covariance_z = _per_node(loading * (sums["az"] - sums["a"] * sums["z"]), node)
-        sd_z = np.sqrt(np.maximum(sums["zz"] - sums["z"] ** 2, 0))[np.unique(node, return_index=True)[1]]
-        reference_loading = loading[:, :1]
-        covariance_f = _per_node(loading * reference_loading * (sums["af"] - sums["a"] * sums["f"]), node)
-        sd = np.sqrt(np.maximum(_per_node(loading**2 * (sums["aa"] - sums["a"] ** 2), node), 0))
+            loading[rows], variance[i] = self._component(sums, rows)
+        sd = np.sqrt(np.maximum(variance, 0))
+        sd_z = np.sqrt(np.maximum(sums["zz"] - sums["z"] ** 2, 0))[first]
+        with_z = _per_node(loading * (sums["az"] - sums["a"] * sums["z"]), node)
+        with_first = _per_node(loading * (sums["af"] - sums["a"] * sums["f"]), node)
         with np.errstate(divide="ignore", invalid="ignore"):
-            by_members = np.nan_to_num(covariance_z / (sd * sd_z))
-        sign = np.where(by_members < 0, -1.0, 1.0)
-        weak = np.abs(by_members) < WEAK
+            correlation = np.nan_to_num(with_z / (sd * sd_z))
+        sign = np.where(correlation < 0, -1.0, 1.0)
+        weak = np.abs(correlation) < WEAK
         weak[:, 0] = False
-        by_first = np.where(covariance_f < 0, -1.0, 1.0) * sign[:, :1]
-        sign = np.where(weak, by_first, sign)[node]
-        turned = several[:, None] | turn
-        return Reading(np.where(turned, loading * sign, loading), centre)
+        sign = np.where(weak, np.where(with_first < 0, -1.0, 1.0) * sign[:, :1], sign)
+        turned = loading * np.where(several[:, None] | turn, sign[node], 1.0)
+        mean = _per_node(turned * (sums["a"] - centre), node)
+        return Reading(turned, centre, mean, sd)
 
     @staticmethod
-    def _component(sums: dict[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
+    def _component(sums: dict[str, np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         k, n_replicates = len(rows), sums["a"].shape[1]
         covariance = np.zeros((n_replicates, k, k))
         mean = sums["a"][rows]
@@ -134,7 +140,8 @@ class _Moments:
             for lag in range(1, k - i):
                 crossed = sums[f"lag {lag}"][rows[i]] - mean[i] * mean[i + lag]
                 covariance[:, i, i + lag] = covariance[:, i + lag, i] = crossed
-        return np.linalg.eigh(covariance)[1][:, :, -1].T
+        values, vectors = np.linalg.eigh(covariance)
+        return vectors[:, :, -1].T, values[:, -1]
 
 
 def _per_node(values: np.ndarray, node: np.ndarray) -> np.ndarray:

@@ -63,12 +63,13 @@ def performance(fit: Fit, samples: Samples) -> pd.DataFrame:
     position = {name: i for i, name in enumerate(samples.ids)}
     truth = dict(zip(fit.ids, fit.target.values, strict=True))
     scores = prediction.values
+    split_of = dict(zip(fit.replicates["id"], fit.replicates["split"], strict=True))
     rows = []
     for split in fit.splits:
         test = [position[i] for i in split.test]
         wanted = np.array([truth[i] for i in split.test])
-        mine = np.flatnonzero(fit.replicates["split"] == split.name)
-        if not test or not len(mine):
+        mine = [r for r, name in enumerate(prediction.replicates) if split_of[name] == split.name]
+        if not test or not mine:
             continue
         seeds = [score(fit.target.task, wanted, scores[test, r]) for r in mine]
         rows.append(
