@@ -13,7 +13,7 @@ test: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow and not network"
 
 slow: $(VENV)/ready
-	$(BIN)/python -m pytest -q -m "slow and not network"
+	$(BIN)/python -m pytest -q -s -m "slow and not network"
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from jaxtyping import install_import_hook
 
-from vnn.kernels import cpu
+CHECKED = ["vnn.layers", "vnn.models.network", "vnn.training.losses"]
+with install_import_hook(CHECKED, "beartype.beartype"):  # shapes in signatures are checked in every test
+    import vnn.training  # noqa: F401
+    from vnn.kernels import cpu
 
 
 def data_file(name: str) -> Path:

@@ -265,7 +265,7 @@ class VisibleNetwork(nn.Module):
         values = self._run(signal, weights, draw)["activation"]
         heads = {}
         for head, linear in zip(self._heads, self.head_linears, strict=True):
-            logits = linear(values, self._scalings)
+            logits = linear(values, {})
             heads[head.level] = (logits if late is None else logits + late)[:, :, : signal.n_samples].permute(2, 1, 0)
         return heads
 
@@ -332,14 +332,16 @@ class VisibleNetwork(nn.Module):
         values: dict[str, Tensor | Signal] = {inputs: signal}
         if self.training and self.recipe.input_dropout:
             values[inputs] = self.input_dropout(self.scaling.apply_to(signal), draw)
-        products, normalised = {}, {}
+        products: dict[str, Tensor] = {}
+        normalised: dict[str, Tensor] = {}
+        active: dict[str, Tensor] = {}
         for i, stage in enumerate(self._stages):
             h = products[stage.level] = self.linears[i](values, self._scalings)
             if self.norms:
                 h = self.norms[i](h, share)
             normalised[stage.level] = h
-            values[stage.level] = self.dropouts[i](self.activations[i](h), draw)
-        return {"product": products, "normalisation": normalised, "activation": values}
+            values[stage.level] = active[stage.level] = self.dropouts[i](self.activations[i](h), draw)
+        return {"product": products, "normalisation": normalised, "activation": active}
 
     def _share(self, weights: Tensor | None, n_samples: int, padding: int) -> Tensor:
         if weights is None:

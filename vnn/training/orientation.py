@@ -94,7 +94,7 @@ class _Moments:
             mean_z = (members @ z.reshape(n_in, -1)).reshape(members.shape[0], n_replicates, batch)[node]
             first = a[np.searchsorted(node, node), :1]
             pairs = {"a": a, "z": mean_z, "f": np.broadcast_to(first, a.shape), "aa": a * a, "zz": mean_z * mean_z}
-            pairs |= {"az": a * mean_z, "af": a * first, "ff": np.broadcast_to(first * first, a.shape)}
+            pairs |= {"az": a * mean_z, "af": a * first}
             for name, product in pairs.items():
                 self._add(level, name, (product * weight).sum(-1))
             for lag in range(1, int(np.bincount(node).max())):
@@ -125,7 +125,8 @@ class _Moments:
         sign = np.where(correlation < 0, -1.0, 1.0)
         weak = np.abs(correlation) < WEAK
         weak[:, 0] = False
-        sign = np.where(weak, np.where(with_first < 0, -1.0, 1.0) * sign[:, :1], sign)
+        alike = np.where(with_first * with_first[:, :1] < 0, -1.0, 1.0)
+        sign = np.where(weak, alike * sign[:, :1], sign)
         turned = loading * np.where(several[:, None] | turn, sign[node], 1.0)
         mean = _per_node(turned * (sums["a"] - centre), node)
         return Reading(turned, centre, mean, sd)
