@@ -36,7 +36,7 @@ def test_predict_on_new_people(tmp_path: Path) -> None:
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     assert "140 samples" in found.stderr
-    assert "taken at the training mean" in found.stderr
+    assert "filled from the training part" in found.stderr
     assert "AUC of the mean prediction" in found.stderr
     table = pd.read_csv(tmp_path / "predicted.csv", index_col=0)
     assert list(table.columns) == ["control", "control sd", "case", "case sd", "n_replicates"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vnn._errors import AlignmentError, StudyError, culprits
+from vnn._errors import StudyError, culprits
 from vnn.data import Samples, encode_target, read_h5ad, read_samples
 from vnn.data.tables import opened
 from vnn.interpret import activities
@@ -52,7 +52,7 @@ def predicted(
     absent = [name for name in topology.inputs if name not in known]
     lines = [
         f"{samples.n_samples:,} samples, {len(topology.inputs) - len(absent):,} of {len(topology.inputs):,} inputs measured; "
-        f"{len(absent):,} taken at the training mean{': ' + culprits(absent) if absent else ''}; "
+        f"{len(absent):,} filled from the training part{': ' + culprits(absent) if absent else ''}; "
         f"{len(known - set(topology.inputs)):,} other features are not used."
     ]
     if known_to_some := [i for i, held in zip(samples.ids, prediction.held_out, strict=True) if not held.all()]:
@@ -73,41 +73,23 @@ def _read(
     data: Path, labels: Path | None, fit: Fit, stated: dict[str, Any], samples_in: str | None, layer: str | None
 ) -> Samples:
     """New samples with the covariates the fit needs, and with its target where they have it."""
-    needed = [] if fit.coding is None else [name for name, _ in fit.coding.columns]
-    held = _columns(labels or data)
-    roles = {
-        "targets": [name for name in (fit.target.name,) if name in held],
-        "covariates": needed if labels is not None or needed else [],
-        "groups": [name for name in stated["groups"] if name in held],
-    }
-    options = {
-        "labels": labels,
-        "layer": layer or stated["layer"],
-        "unmatched": stated["unmatched"],
-        "dtype": fit.training.dtype,
-    }
-    is_table = not data.name.removesuffix(".gz").endswith((".h5ad", ".gct"))
-    sides: list[str | None] = [None]
-    if is_table:
-        sides = [samples_in] if samples_in else [stated["samples_in"]] if stated["samples_in"] else ["rows", "columns"]
-    best: Samples | None = None
-    for side in sides:
-        try:
-            asked: dict[str, Any] = roles if side != "columns" or labels else {}
-            column = stated["sample_column"] if side == "rows" or labels else None
-            found = read_samples(data, samples_in=side, sample_column=column, **asked, **options)
-        except (ValueError, AlignmentError):
-            if len(sides) == 1 or (side == sides[-1] and best is None):
-                raise
-            continue
-        if best is None or _met(found, fit) > _met(best, fit):
-            best = found
-    assert best is not None
-    return best
-
-
-def _met(samples: Samples, fit: Fit) -> int:
-    return len(set(samples.features) & set(fit.topology.inputs))
+    side = samples_in
+    if side is None and not data.name.removesuffix(".gz").endswith((".h5ad", ".gct")):
+        side = "rows" if _columns(data) & set(fit.topology.inputs) else "columns"
+    described = side != "columns" or labels is not None
+    held = _columns(labels or data) if described else set()
+    return read_samples(
+        data,
+        labels=labels,
+        targets=[name for name in (fit.target.name,) if name in held],
+        covariates=[] if fit.coding is None or not described else [name for name, _ in fit.coding.columns],
+        groups=[name for name in stated["groups"] if name in held],
+        samples_in=side,
+        sample_column=stated["sample_column"] if described else None,
+        layer=layer or stated["layer"],
+        unmatched=stated["unmatched"],
+        dtype=fit.training.dtype,
+    )
 
 
 def _columns(file: Path) -> set[str]:
