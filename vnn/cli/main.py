@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,7 +71,7 @@ def _show(results: Results, most: int) -> None:
     typer.echo(performance_text(results.performance) + "\n")
     typer.echo(ranking_text(results.pathways, most=most, contrast=contrast) + "\n")
     typer.echo(WORDS)
-    typer.echo(f"\nEverything is in {results.folder}")
+    typer.echo(f"\nEverything is in {os.path.relpath(results.folder)}")
 
 
 def _summary(results: Results) -> dict[str, object]:
