@@ -53,7 +53,7 @@ def text(results: Results) -> str:
         f"{'':<12}{'network':>10}{'logistic':>10}",
     ]
     lines += [f"{name:<12}{row.network:>10.3f}{row.baseline:>10.3f}" for name, row in by_repeat.iterrows()]
-    lines += ["", performance_text(scores), "", ranking_text(results.pathways, most=15, contrast=" (AML minus ALL)")]
+    lines += ["", performance_text(scores), "", ranking_text(results.pathways, most=15)]
     return "\n".join(
         [*lines, "", "Known weakness: a ceiling; nearly every pathway differs and the baseline is almost 1.", WORDS]
     )

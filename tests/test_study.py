@@ -141,7 +141,7 @@ def test_a_folder_of_another_study_or_of_something_else_is_refused(tmp_path: Pat
     run_study(write_study(tmp_path))
     other = write_study(tmp_path, STUDY.replace("seed = 3", "seed = 4"))
     before = content(tmp_path / "results")
-    with pytest.raises(StudyError, match="holds another study"):
+    with pytest.raises(StudyError, match=r"holds another study .* namely seed\."):
         run_study(other)
     assert content(tmp_path / "results") == before
     (tmp_path / "thesis").mkdir()
@@ -303,3 +303,9 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "goes on from the last checkpoint" in told
+
+
+def test_a_mistake_does_not_claim_the_output_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="phenotyp"):
+        run_study(write_study(tmp_path, STUDY.replace('target = "phenotype"', 'target = "phenotyp"')))
+    run_study(write_study(tmp_path))

@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -254,9 +254,11 @@ def run_study(study: Study | Path | str, *, listener: Listener | None = None) ->
         samples, resolved = _samples(study)
         topology = _topology(study, samples, resolved)
         _same_wiring(folder / "topology.npz", topology)
+        splits = splits_of(study, samples)
+        _claim(folder, study)
         topology.save(folder / "topology.npz")
         write_csv(folder / "ontology-log.csv", _log_table(topology))
-        trained = _trained(study, samples, topology, folder, listener)
+        trained = _trained(study, samples, topology, splits, folder, listener)
         found = activities(trained, samples)
         pathways = activity_effects(trained, found)
         scores = performance(trained, samples)
@@ -320,11 +322,18 @@ def splits_of(study: Study, samples: Samples) -> tuple[Split, ...]:
     return leave_one_group_out(samples.ids, groups, **common)
 
 
-def _trained(study: Study, samples: Samples, topology: Topology, folder: Path, listener: Listener | None) -> Fit:
+def _trained(
+    study: Study,
+    samples: Samples,
+    topology: Topology,
+    splits: Sequence[Split],
+    folder: Path,
+    listener: Listener | None,
+) -> Fit:
     if (folder / "fit" / "fit.json").exists():
         return Fit.load(folder / "fit", topology)
     trained = fit(
-        topology, samples, target=study.data.target, splits=splits_of(study, samples), n_seeds=study.n_seeds,
+        topology, samples, target=study.data.target, splits=splits, n_seeds=study.n_seeds,
         recipe=study.network, training=study.training, task=study.data.task, classes=study.data.classes,
         seed=study.seed, checkpoint=folder / CHECKPOINT, listener=listener,
     )  # fmt: skip
@@ -351,9 +360,9 @@ def _claimed(folder: Path, study: Study) -> Iterator[None]:
     """The output folder, held by this process alone and bound to this study."""
     folder.mkdir(parents=True, exist_ok=True)
     record = folder / RECORD
-    if not record.exists() and (held := [p.name for p in folder.iterdir() if not p.name.startswith(".")]):
+    if not record.exists() and (others := [p.name for p in folder.iterdir() if not p.name.startswith(".")]):
         raise StudyError(
-            f"the output folder {folder} holds files of something else ({', '.join(sorted(held)[:5])}); choose an empty one."
+            f"the output folder {folder} holds files of something else ({', '.join(sorted(others)[:5])}); choose an empty one."
         )
     with (folder / ".lock").open("w") as lock:
         try:
@@ -362,18 +371,34 @@ def _claimed(folder: Path, study: Study) -> Iterator[None]:
             raise StudyError(
                 f"another process is running a study in {folder}; wait for it or choose another folder."
             ) from None
-        identity = study.identity
-        if record.exists():
-            held_by = json.loads(record.read_text())
-            if held_by["identity"] != identity:
-                raise StudyError(
-                    f"the output folder {folder} holds another study ({held_by['name']!r}, {held_by['identity'][:12]}); "
-                    f"this one is {study.name!r}, {identity[:12]}: data or settings differ. Choose another `output`, or remove it."
-                )
-        else:
-            stated = {"name": study.name, "identity": identity, "study": study.model_dump(mode="json")}
-            write_text(record, json.dumps(stated, indent=1))
+        held: dict[str, Any] = json.loads(record.read_text()) if record.exists() else {}
+        if held and held["identity"] != study.identity:
+            differ = _differences(held["study"], study.model_dump(mode="json")) or ["the content of a file"]
+            raise StudyError(
+                f"the output folder {folder} holds another study ({held['name']!r}, {held['identity'][:12]}); this one is "
+                f"{study.name!r}, {study.identity[:12]}: data or settings differ, namely {', '.join(differ[:5])}. "
+                "Choose another `output`, or remove the folder."
+            )
         yield
+
+
+def _claim(folder: Path, study: Study) -> None:
+    """Bind the folder to the study, once its data and ontology are known to be sound."""
+    stated = {"name": study.name, "identity": study.identity, "study": study.model_dump(mode="json")}
+    if not (folder / RECORD).exists():
+        write_text(folder / RECORD, json.dumps(stated, indent=1))
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any], at: str = "") -> list[str]:
+    found: list[str] = []
+    keys: list[str] = sorted({*one, *other})
+    for key in keys:
+        mine, theirs = one.get(key), other.get(key)
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            found += _differences(mine, theirs, f"{at}{key}.")
+        elif mine != theirs:
+            found.append(f"{at}{key}")
+    return found
 
 
 def _explained(model: type[BaseModel], file: Path, error: ValidationError) -> str:

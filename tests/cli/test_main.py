@@ -67,6 +67,9 @@ def test_predict_needs_neither_side_nor_labels_nor_target(tmp_path: Path) -> Non
     )
     assert one.returncode == other.returncode == 0, one.stderr + other.stderr
     assert one.stdout == other.stdout
+    bare = command("predict", tmp_path / "results", tmp_path / "genes-in-rows.csv")
+    assert "need the covariates 'sex'" in bare.stderr
+    assert "--labels" in bare.stderr
     assert "mean prediction" not in one.stderr
     own = command("predict", tmp_path / "results", tmp_path / "expression.csv", "--labels", tmp_path / "people.csv")
     assert "were learnt from by some networks" in own.stderr
@@ -81,6 +84,11 @@ def test_ontology_commands(tmp_path: Path) -> None:
     built = command("ontology", "build", "human-small", tmp_path / "small.npz", "--skips", "copies")
     assert built.returncode == 0, built.stderr
     assert Topology.load(tmp_path / "small.npz").fingerprint[:12] in built.stdout
+    again = command("ontology", "build", "human-small", tmp_path / "small.npz")
+    assert "exists already" in again.stderr
+    (tmp_path / "expression.csv").write_text("mine")
+    assert command("ontology", "build", "human-small", tmp_path / "expression.csv").returncode == 1
+    assert (tmp_path / "expression.csv").read_text() == "mine"
     wrong = command("ontology", "build", "human-small", tmp_path / "x.npz", "--skips", "copy")
     assert "Did you mean 'copies'" in wrong.stderr
 

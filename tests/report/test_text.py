@@ -28,6 +28,7 @@ def test_ranking_lists_the_largest_with_interval_and_class() -> None:
         "node": "R-1",
         "name": "Apoptosis",
         "n_inputs": 12,
+        "contrast": "case minus control",
         "effect": -0.5,
         "low": -0.7,
         "high": -0.3,
@@ -35,9 +36,10 @@ def test_ranking_lists_the_largest_with_interval_and_class() -> None:
     effects = pd.DataFrame(
         [row, row | {"name": "A very long name of a pathway that must be cut short somewhere", "low": None}]
     )
-    text = ranking_text(effects, most=2, contrast=" (case minus control)")
+    text = ranking_text(effects, most=2)
     assert "1 Apoptosis" in text
     assert "-0.50  -0.70 to -0.30    12 genes, level 1" in text
     assert "…" in text
     assert len(ranking_text(effects, most=1).splitlines()) == 2
-    assert "B against the rest" in ranking_text(effects.assign(**{"class": "B"}))
+    assert "(case minus control)" in text
+    assert "B minus the rest" in ranking_text(effects.assign(contrast=["A minus the rest", "B minus the rest"]))

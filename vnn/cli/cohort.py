@@ -78,11 +78,17 @@ def _read(
         side = "rows" if _columns(data) & set(fit.topology.inputs) else "columns"
     described = side != "columns" or labels is not None
     held = _columns(labels or data) if described else set()
+    needed = [] if fit.coding is None else [name for name, _ in fit.coding.columns]
+    if labels is None and (absent := [name for name in needed if name not in held]):
+        raise StudyError(
+            f"the networks need the covariates {culprits(needed)}, and {data} has no {culprits(absent)}. "
+            "Give them in a table with a row per sample: --labels TABLE."
+        )
     return read_samples(
         data,
         labels=labels,
         targets=[name for name in (fit.target.name,) if name in held],
-        covariates=[] if fit.coding is None or not described else [name for name, _ in fit.coding.columns],
+        covariates=needed,
         groups=[name for name in stated["groups"] if name in held],
         samples_in=side,
         sample_column=stated["sample_column"] if described else None,

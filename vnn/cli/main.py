@@ -64,12 +64,10 @@ def _progress(quiet: bool) -> Iterator[Listener | None]:
 def _show(results: Results, most: int) -> None:
     from vnn.report import WORDS, performance_text, ranking_text
 
-    classes = results.fit.target.classes
-    contrast = f" ({classes[1]} minus {classes[0]})" if len(classes) == 2 else ""
     typer.echo(f"{results.samples!r}")
     typer.echo(f"{results.topology!r}\n")
     typer.echo(performance_text(results.performance) + "\n")
-    typer.echo(ranking_text(results.pathways, most=most, contrast=contrast) + "\n")
+    typer.echo(ranking_text(results.pathways, most=most) + "\n")
     typer.echo(WORDS)
     typer.echo(f"\nEverything is in {os.path.relpath(results.folder)}")
 
@@ -211,9 +209,12 @@ def ontology_build(
     ontology = ontology_of(OntologySection(name=name, folder=folder))
     measured = ontology.genes if features is None else tuple(features.read_text().split())
     choose("--skips", skips, ("edges", "copies"))
+    if output.suffix != ".npz" or output.exists():
+        what = "exists already" if output.exists() else "does not end in .npz"
+        raise ValueError(f"the topology is to be written to {output}, which {what}; name a new .npz file.")
     topology = ontology.topology(measured, min_genes=min_genes, skips=skips)  # type: ignore[arg-type]
     topology.save(output)
-    typer.echo(repr(topology))
+    typer.echo(f"{topology!r}, written to {output}")
     for entry in topology.log:
         typer.echo(f"  {entry}")
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from vnn.data.targets import Target
 from vnn.interpret.activity import Activities, standardised
 from vnn.training import Fit
 
@@ -29,7 +30,7 @@ def activity_effects(fit: Fit, activities: Activities) -> pd.DataFrame:
 
     Returns
     -------
-    Columns level, node, name, n_inputs (inputs below the node), class (for more than two), effect, low, high
+    Columns level, node, name, n_inputs (inputs below the node), contrast ("case minus control"), effect, low, high
     (95 % interval; missing with one split), n_splits; sorted by |effect|.
 
     References
@@ -64,7 +65,7 @@ def activity_effects(fit: Fit, activities: Activities) -> pd.DataFrame:
                         "node": node,
                         "name": activities.names.get(node, node),
                         "n_inputs": int(size[level][node]),
-                        "class": contrast or None,
+                        "contrast": _contrast(fit.target, contrast),
                         "effect": mean[j],
                         "low": low[j],
                         "high": high[j],
@@ -72,9 +73,13 @@ def activity_effects(fit: Fit, activities: Activities) -> pd.DataFrame:
                     }
                 )
     table = pd.DataFrame(rows)
-    if not any(contrasts):
-        table = table.drop(columns="class")
     return table.iloc[np.argsort(-table["effect"].abs().fillna(-1), kind="stable")].reset_index(drop=True)
+
+
+def _contrast(target: Target, one: str) -> str:
+    if target.task == "regression":
+        return f"correlation with {target.name}"
+    return f"{one} minus the rest" if one else f"{target.classes[1]} minus {target.classes[0]}"
 
 
 def _by_split(fit: Fit, splits: list[str], z: np.ndarray, in_test: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -117,7 +117,8 @@ def load_ontology(
     Parameters
     ----------
     name
-        Name of a recipe of the catalogue ("reactome", "go", "hallmark", "human-small") or path of a TOML file.
+        Name of a recipe of the catalogue ("reactome", "go", "hallmark", "human-small"), path of a recipe (.toml), or
+        path of a gene-set file (.gmt), whose `choices` are those of `read_gmt`.
     folder
         Where the files lie; may be left out for snapshots that are shipped.
     release
@@ -141,6 +142,12 @@ def load_ontology(
     >>> load_ontology("human-small").find("Mismatch repair")
     'Mismatch repair'
     """
+    if str(name).endswith((".gmt", ".gmt.gz")):
+        if folder is not None or release is not None:
+            raise OntologyError(
+                f"`folder` and `release` are for recipes; {Path(name).name} is a gene-set file. Leave them out."
+            )
+        return read_gmt(Path(name), **choices)
     path = _recipe_path(name)
     recipe = Recipe.read(path)
     reader, options = READERS[recipe.reader]

@@ -27,14 +27,16 @@ def performance_text(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def ranking_text(effects: pd.DataFrame, *, most: int = 10, contrast: str = "") -> str:
+def ranking_text(effects: pd.DataFrame, *, most: int = 10) -> str:
     """The nodes with the largest activity effects, a line each."""
-    lines = [f"Pathways by held-out activity effect{contrast}, 95 % interval over splits:"]
+    several = effects["contrast"].nunique() > 1
+    what = "" if several else f" ({effects['contrast'].iloc[0]})"
+    lines = [f"Pathways by held-out activity effect{what}, 95 % interval over splits:"]
     width = min(44, int(effects["name"].head(most).str.len().max()))
     for i, row in enumerate(effects.head(most).to_dict(orient="records"), 1):
         name = textwrap.shorten(row["name"], width, placeholder="…")
         interval = "" if pd.isna(row["low"]) else f"  {row['low']:+.2f} to {row['high']:+.2f}"
-        against = f", {row['class']} against the rest" if "class" in row else ""
+        against = f", {row['contrast']}" if several else ""
         lines.append(
             f"  {i:>2} {name:<{width}} {row['effect']:+.2f}{interval}  {row['n_inputs']:>4} genes, {row['level']}{against}"
         )
