@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from vnn import chance
 from vnn._errors import AlignmentError, culprits
 from vnn.data.samples import unique
 
-ByName = Mapping[str, Hashable] | pd.Series
+ByName: TypeAlias = Mapping[str, Hashable] | pd.Series
 
 
 @dataclass(frozen=True)
