@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_study import command
+from tests.study.test_run import command
 from tests.wirings import toy_topology
 from vnn import bench
 

@@ -16,15 +16,29 @@ import vnn
 
 EXPORTED = {
     "vnn": {
-        "Activities", "Fit", "Level", "Mask", "Ontology", "Prediction", "Recipe", "Results", "Samples", "Split", "Study",
-        "Topology", "Training", "VisibleNetwork", "activities", "activity_effects", "fit", "hold_out", "k_fold",
-        "leave_one_group_out", "load_ontology", "read_samples", "run_study", "simulate_expression",
+        "Activities", "Attributions", "Fit", "Level", "Mask", "NodeScores", "Ontology", "Prediction", "Recipe", "Results",
+        "Samples", "Split", "Study", "Topology", "Training", "VNNClassifier", "VNNRegressor", "VisibleNetwork", "activities",
+        "activity_effects", "attributions", "comparison", "crosscheck", "data_checks", "fit", "hold_out", "join_omics", "k_fold",
+        "leave_one_group_out", "limit_classes", "load_ontology", "log_cpm", "merge_features", "node_scores", "performance",
+        "read_samples", "run_study", "simulate_expression",
     },
-    "vnn.kernels": {"Graph", "active_name", "backend", "describe", "sparse_product"},
+    "vnn.kernels": {
+        "Graph", "active_name", "backend", "describe", "edge_product", "sparse_product", "transposed_product",
+    },
     "vnn.models": {"DenseNetwork", "Recipe", "VisibleNetwork"},
-    "vnn.training": {"Fit", "Prediction", "Progress", "Replicate", "Training", "fit"},
-    "vnn.interpret": {"Activities", "activities", "activity_effects"},
-    "vnn.report": {"WORDS", "performance_text", "ranking_text"},
+    "vnn.training": {
+        "Fit", "NoOntologyWarning", "Prediction", "Progress", "Replicate", "Training", "VNNClassifier", "VNNRegressor",
+        "comparison", "fit", "performance",
+    },
+    "vnn.interpret": {
+        "Activities", "Attributions", "DeepLift", "NodeScores", "activities", "activity_effects", "attributions",
+        "crosscheck", "node_scores",
+    },
+    "vnn.report": {"WORDS", "Content", "performance_text", "ranking_text", "write_figures", "write_page"},
+    "vnn.study": {
+        "RECORD", "AttributionSection", "CompareSection", "DataSection", "Material", "OntologySection", "ReportSection",
+        "Results", "SplitSection", "Study", "ontology_of", "plan", "read_material", "run_study", "splits_of", "study_file",
+    },
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.planted import cohort
-from tests.test_study import STUDY, command, write_study
+from tests.study.test_run import STUDY, command, write_study
 from vnn.ontology import Topology
 
 
@@ -22,7 +22,10 @@ def test_the_demo_finds_the_planted_pathway_and_prints_both_aucs(tmp_path: Path)
     rank = int(found.stdout.rsplit("has rank ", 1)[1].split()[0])
     assert rank <= 2
     performance = pd.read_csv(tmp_path / "demo" / "results" / "performance.csv")
-    assert performance["network"].mean() > 0.6
+    network = performance[(performance["model"] == "visible network") & (performance["metric"] == "AUC")]
+    assert network["value"].mean() > 0.6
+    assert "open" in found.stdout
+    assert (tmp_path / "demo" / "results" / "page.html").exists()
 
 
 def test_predict_on_new_people(tmp_path: Path) -> None:

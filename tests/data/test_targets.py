@@ -1,4 +1,4 @@
-"""Targets: what is guessed from a label column, and what is not."""
+"""Targets: what is guessed from a label column, what is not, and times with events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vnn.data.targets import encode_target
+from vnn.data.targets import Target, encode_survival, encode_target
 
 
 def column(values: list[object], **options: object) -> pd.Series:
@@ -73,3 +73,49 @@ def test_labels_that_do_not_fit_the_task() -> None:
         encode_target(column(["a", "b", "c"]), task="binary")
     with pytest.raises(ValueError, match=r"task is 'regresion'.*Did you mean 'regression'"):
         encode_target(column(["a", "b"]), task="regresion")
+
+
+def died(values: list[object]) -> pd.Series:
+    return column(values).rename("died")
+
+
+@pytest.mark.parametrize(
+    "events", [[1, 0, 1], [1.0, 0.0, 1.0], [True, False, True], ["1", "0", "1"], ["True", "False", "True"]]
+)
+def test_times_and_events_become_a_target(events: list[object]) -> None:
+    target = encode_survival(column([3, 5.5, 1]), died(events))
+    assert (target.name, target.task, target.event, target.classes) == ("outcome", "cox", "died", ())
+    assert target.n_outputs == 1
+    assert target.events is not None
+    assert target.events.tolist() == [True, False, True]
+    assert target.values.tolist() == [3, 5.5, 1]
+    assert target.truth.tolist() == [[3, 1], [5.5, 0], [1, 1]]
+    assert not target.events.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("times", "events", "message"),
+    [
+        ([1, None, 3], [1, 1, 0], r"1 of 3 samples have no 'outcome': 's1'"),
+        ([1, 2, 3], [1, None, 0], r"1 of 3 samples have no 'died': 's1'"),
+        ([1, 0, -2], [1, 1, 0], r"2 of 3 times in 'outcome' are not numbers above 0: '0 in s1', '-2 in s2'"),
+        ([1, np.inf, 2], [1, 1, 0], r"1 of 3 times .* 'inf in s1'"),
+        ([1, "long", 2], [1, 1, 0], r"1 of 3 times .* 'long in s1'"),
+        ([1, 2, 3], [1, 2, "dead"], r"2 of 3 events in 'died' are not 0, 1, True or False: '2 in s1', 'dead in s2'"),
+        ([1, 2, 3], [0, 1, 0], r"1 of 3 samples have the event 'died'; at least 2 are needed"),
+    ],
+)
+def test_times_and_events_that_cannot_be_are_told(times: list[object], events: list[object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        encode_survival(column(times), died(events))
+
+
+def test_times_and_events_belong_together() -> None:
+    with pytest.raises(ValueError, match="other samples, or in another order"):
+        encode_survival(column([1, 2, 3]), died([1, 1, 0]).iloc[::-1])
+    with pytest.raises(ValueError, match="Name the column of events as well"):
+        encode_target(column([1.5, 2, 3]), task="cox")
+    with pytest.raises(ValueError, match="cox needs them"):
+        Target("t", "cox", np.ones(3))
+    with pytest.raises(ValueError, match="2 events for 3 times"):
+        Target("t", "cox", np.ones(3), events=np.ones(2))

@@ -3,23 +3,64 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from vnn.report import performance_text, ranking_text
 
 
-def test_performance_is_mean_and_spread_of_both_and_their_difference() -> None:
-    table = pd.DataFrame({"split": ["a", "b"], "n_test": [5, 5], "network": [0.8, 0.9], "baseline": [0.7, 0.7]})
-    table.attrs |= {"metric": "AUC", "baseline": "logistic regression"}
-    text = performance_text(table)
-    assert "visible network        0.850 (0.071)" in text
-    assert "logistic regression    0.700 (0.000)" in text
-    assert "+0.150 (0.071)" in text
+def table(network: list[float], *others: list[float]) -> pd.DataFrame:
+    """AUCs per split of a network and two other models."""
+    names = ("visible network", "logistic regression", "boosted trees")
+    made = pd.DataFrame(
+        [
+            {"split": f"fold {j}", "n_test": 5, "model": name, "metric": "AUC", "value": value}
+            for name, values in zip(names, (network, *others), strict=False)
+            for j, value in enumerate(values)
+        ]
+    )
+    made.attrs = {"headline": "AUC", "network": names[0], "ratio": 0.25, "notes": {}}
+    return made
+
+
+def test_performance_is_mean_and_spread_of_all_and_the_gain_over_the_best() -> None:
+    text = performance_text(table([0.8, 0.9, 0.85, 0.86], [0.7, 0.7, 0.7, 0.7], [0.72, 0.8, 0.75, 0.74]))
+    assert text.splitlines() == [
+        "Held-out AUC, mean over 4 splits (standard deviation):",
+        "  visible network        0.853 (0.041)",
+        "  logistic regression    0.700 (0.000)",
+        "  boosted trees          0.752 (0.034)",
+        "  gain over the best baseline, boosted trees: +0.100, 95 % interval +0.063 to +0.137",
+        "  The visible network beats it.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        ([0.7, 0.8, 0.9], "The visible network does not beat it: the interval reaches 0."),
+        ([0.5, 0.51, 0.52], "The visible network does not beat it: it is worse."),
+    ],
+)
+def test_a_network_that_gains_nothing_is_told(network: list[float], words: str) -> None:
+    assert performance_text(table(network, [0.75, 0.76, 0.77])).endswith(words)
 
 
 def test_one_split_has_no_spread() -> None:
-    table = pd.DataFrame({"split": ["a"], "n_test": [5], "network": [0.8], "baseline": [0.7]})
-    table.attrs |= {"metric": "AUC", "baseline": "logistic regression"}
-    assert "nan" not in performance_text(table)
+    text = performance_text(table([0.8], [0.7]))
+    assert "nan" not in text
+    assert text.endswith("logistic regression: +0.100; the visible network beats it on this one split.")
+    assert performance_text(table([0.7], [0.8])).endswith("-0.100; the visible network does not beat it.")
+
+
+def test_what_is_missing_and_what_else_is_to_know_is_said() -> None:
+    some = table([0.8, 0.9], [0.7, float("nan")], [float("nan")] * 2)
+    some.attrs["notes"] = {"dense network": "3 hidden nodes"}
+    lines = performance_text(some).splitlines()
+    assert "  logistic regression    0.700, 1 of 2 splits" in lines
+    assert "  boosted trees          missing" in lines
+    assert lines[-1] == "  dense network: 3 hidden nodes."
+    alone = performance_text(table([0.8, 0.9]))
+    assert alone.endswith("visible network        0.850 (0.071)")
 
 
 def test_ranking_lists_the_largest_with_interval_and_class() -> None:

@@ -20,6 +20,7 @@ from vnn.kernels import backend
 from vnn.models import Recipe
 from vnn.training import Fit, Training, fit, fitting, loop
 from vnn.training.loop import Progress
+from vnn.training.metrics import metrics
 
 SHORT = Training(epochs=12, batch_size=32, patience=4, lr=1e-2)
 DROPPING = Recipe(dropout=0.2, input_dropout=0.3)
@@ -390,3 +391,134 @@ def test_wrong_names_are_told() -> None:
         trained(only=["repeat 9 fold 9, seed 0"])
     with pytest.raises(AlignmentError, match="lacks 4 of the 4 features"):
         trained(topology=toy_topology())
+
+
+def survivors(*, permuted: int | None = None) -> Samples:
+    """The cohort with times whose log hazard is 1.5 times the planted factor, a third of them cut short."""
+    rng = np.random.default_rng(2)
+    factor = (cohort().targets["quantity"].to_numpy() - 10) / 3
+    death, end = rng.exponential(np.exp(-1.5 * factor)), rng.exponential(2.0, len(factor))
+    times = pd.DataFrame({"days": np.ceil(20 * np.minimum(death, end)), "died": death <= end}, index=list(cohort().ids))
+    if permuted is not None:
+        times = times.iloc[np.random.default_rng(permuted).permutation(len(times))].set_axis(times.index)
+    return changed(cohort(), targets=times)
+
+
+def surviving(samples: Samples | None = None, **changes: object) -> Fit:
+    samples = survivors() if samples is None else samples
+    splits = k_fold(samples.ids, k=3, validation=0.25, seed=0, stratify=samples.targets["died"].astype(str))
+    return trained(**({"samples": samples, "target": "days", "event": "died", "splits": splits} | changes))
+
+
+def c_index(made: Fit, samples: Samples) -> float:
+    values = made.predict(samples).values
+    truth = dict(zip(made.ids, made.target.truth, strict=True))
+    found = []
+    for r, split in enumerate(made.splits):
+        given = np.array([truth[i] for i in split.test])
+        found.append(metrics("cox", given, values[samples.index(split.test), r])["C-index"])
+    return float(np.mean(found))
+
+
+def test_survival_of_a_planted_hazard_is_predicted() -> None:
+    made = surviving(training=Training(epochs=40, lr=1e-2))
+    assert (made.target.task, made.target.event, made.target.classes) == ("cox", "died", ())
+    assert c_index(made, survivors()) > 0.7
+    table = made.predict(survivors()).table(held_out=True)
+    assert list(table.columns) == ["days", "days sd", "n_replicates"]
+    factor = cohort().targets["quantity"]
+    assert np.corrcoef(table["days"], factor)[0, 1] > 0.6
+
+
+def test_permuted_times_give_chance() -> None:
+    found = [c_index(surviving(survivors(permuted=seed)), survivors(permuted=seed)) for seed in range(3)]
+    assert abs(np.mean(found) - 0.5) < 0.1
+
+
+def test_log_hazard_ratios_are_0_on_average_over_the_training_samples() -> None:
+    made = surviving()
+    logits = made.predict(survivors()).logits[:, :, 0]
+    for r, split in enumerate(made.splits):
+        known = logits[survivors().index(split.train), r]
+        assert abs(known.mean()) < 1e-6
+        assert known.std() > 1e-2
+
+
+def test_a_survival_replicate_alone_equals_itself_among_others() -> None:
+    settings = SHORT.model_copy(update={"dtype": "float64", "epochs": 25, "patience": 3})
+    together = surviving(training=settings, recipe=DROPPING)
+    assert len(set(together.replicates["best_epoch"])) > 1
+    for i, name in [(1, together.replicates["id"][1])]:
+        alone = surviving(training=settings, recipe=DROPPING, only=[name])
+        assert alone.replicates["best_epoch"][0] == together.replicates["best_epoch"][i]
+        for key, values in state(alone).items():
+            assert torch.allclose(values, state(together, name)[key], rtol=0, atol=1e-9), key
+
+
+def test_values_times_and_events_of_held_out_people_change_no_bit() -> None:
+    samples = survivors()
+    before = surviving(recipe=Recipe(dropout=0.2))
+    split = before.splits[1]
+    rng = np.random.default_rng(0)
+    values, targets = samples.values.copy(), samples.targets.copy()
+    values[:, samples.index(split.test)] = rng.uniform(-1e4, 1e4, (len(values), len(split.test)))
+    targets.loc[list(split.test), "days"] = rng.integers(1, 50, len(split.test))
+    targets.loc[list(split.test), "died"] = ~targets.loc[list(split.test), "died"]
+    others = changed(samples, values=values, targets=targets)
+    settings = SHORT.model_copy(update={"patience": 99})
+    made = [
+        surviving(s, splits=before.splits, recipe=Recipe(dropout=0.2), training=settings) for s in (samples, others)
+    ]
+    for name, same in ((f"{split.name}, seed 0", True), (f"{before.splits[0].name}, seed 0", False)):
+        kept = [state(one, name)["linears.0.weights.0"] for one in made]
+        assert torch.equal(*kept) == same
+    for key, kept in state(made[0], f"{split.name}, seed 0").items():
+        assert torch.equal(kept, state(made[1], f"{split.name}, seed 0")[key]), key
+
+
+def test_a_batch_without_an_event_changes_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = loop.Trainer._step
+    seen = {True: 0, False: 0}
+
+    def watched(trainer: loop.Trainer, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def everything() -> dict[str, torch.Tensor]:
+            return {k: v.clone() for k, v in (trainer.network.state_dict() | trainer.optimiser.state()).items()}
+
+        before, found = everything(), step(trainer, batch)
+        events = trainer._own.train_weight[:, batch] * trainer._own.target[1, batch]
+        for r, idle in enumerate((events.sum(1) == 0).tolist()):
+            seen[idle] += 1
+            same = [torch.equal(before[key][..., r], values[..., r]) for key, values in everything().items()]
+            assert all(same) == idle
+        return found
+
+    monkeypatch.setattr(loop.Trainer, "_step", watched)
+    surviving(training=SHORT.model_copy(update={"batch_size": 3, "epochs": 1}))
+    assert min(seen.values()) > 5
+
+
+def test_a_saved_survival_fit_knows_its_events(tmp_path: Path) -> None:
+    made = surviving()
+    made.save(tmp_path / "fit")
+    loaded = Fit.load(tmp_path / "fit", wiring())
+    assert_same_bits(made, loaded)
+    assert np.array_equal(made.target.truth, loaded.target.truth)
+    assert loaded.target.event == "died"
+    assert np.array_equal(made.predict(survivors()).logits, loaded.predict(survivors()).logits)
+    made.save(tmp_path / "fit")
+
+
+def test_survival_without_events_is_told() -> None:
+    with pytest.raises(ValueError, match=r"the event is 'dead'; known are 'days', 'died'"):
+        surviving(event="dead")
+    with pytest.raises(ValueError, match=r"task is 'binary' .* Leave `event` out"):
+        surviving(task="binary")
+    with pytest.raises(ValueError, match="Name the column of events as well"):
+        surviving(event=None, task="cox")
+    died = survivors().targets["died"]
+    alive = tuple(died.index[~died])
+    split = Split("all", tuple(died.index[died]), alive[:5], alive[5:])
+    with pytest.raises(ValueError, match=r"the validation part of split 'all' has 0 events in 5 samples"):
+        surviving(splits=(split,))
+    with pytest.raises(ValueError, match=r"the training part of split 'all' has 0 events"):
+        surviving(splits=(Split("all", alive, (), tuple(died.index[died])),))

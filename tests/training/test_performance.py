@@ -1,61 +1,90 @@
-"""Scores against a loop, and a baseline that learns from the right people."""
+"""Performance in long form, and what the visible network gains over each model."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
+from scipy import stats
 
 from tests.planted import cohort, folds, wiring
-from vnn.data import encode_target
+from vnn.data import Split
 from vnn.training import Training, fit
-from vnn.training.performance import linear_baseline, performance, score, summary
+from vnn.training.metrics import METRICS, metrics
+from vnn.training.performance import comparison, performance, summary
 
 SHORT = Training(epochs=5, batch_size=32)
 
 
-def pairs_won(truth: np.ndarray, values: np.ndarray) -> float:
-    wins = [(p > q) + 0.5 * (p == q) for p in values[truth == 1] for q in values[truth == 0]]
-    return float(np.mean(wins))
-
-
-def test_scores_equal_loops() -> None:
-    rng = np.random.default_rng(0)
-    truth, values = rng.integers(0, 2, 40), rng.integers(0, 5, (40, 2)).astype(float)
-    assert np.isclose(score("binary", truth, values), pairs_won(truth, values[:, 1]))
-    three, logits = rng.integers(0, 3, 40), rng.standard_normal((40, 3))
-    assert np.isclose(
-        score("multiclass", three, logits), np.mean([pairs_won(three == k, logits[:, k]) for k in range(3)])
-    )
-    y, p = rng.standard_normal(40), rng.standard_normal((40, 1))
-    assert np.isclose(score("regression", y, p), 1 - ((y - p[:, 0]) ** 2).sum() / ((y - y.mean()) ** 2).sum())
-    assert np.isnan(score("binary", np.ones(4), np.ones((4, 2))))
+def table(network: list[float], *others: list[float]) -> pd.DataFrame:
+    """AUCs of a network and others per split, with a second metric."""
+    rows = [
+        {"split": f"fold {j}", "n_test": 20, "model": name, "metric": metric, "value": value}
+        for name, values in zip(("visible network", "a", "b"), (network, *others), strict=False)
+        for metric in ("AUC", "Brier score")
+        for j, value in enumerate(values)
+    ]
+    made = pd.DataFrame(rows)
+    made.attrs = {"headline": "AUC", "network": "visible network", "ratio": 0.25, "notes": {}}
+    return made
 
 
 @pytest.mark.parametrize(("target", "name"), [("phenotype", "logistic regression"), ("quantity", "ridge regression")])
 def test_performance_per_split_on_the_test_part(target: str, name: str) -> None:
     made = fit(wiring(), cohort(), target=target, splits=folds(), n_seeds=2, training=SHORT)
-    table = performance(made, cohort())
-    assert table["split"].tolist() == [split.name for split in folds()]
-    assert table.attrs["baseline"] == name
+    found = performance(made, cohort(), baselines=[name])
+    known = METRICS[made.target.task]
+    assert list(found.columns) == ["split", "n_test", "model", "metric", "value"]
+    assert found["split"].tolist() == [split.name for _ in range(2) for split in folds() for _ in known]
+    assert found["model"].unique().tolist() == ["visible network", name]
+    assert (found.attrs["headline"], found.attrs["network"]) == (known[0], "visible network")
+    assert np.isclose(found.attrs["ratio"], 0.5)
     prediction = made.predict(cohort()).values
     truth = dict(zip(made.ids, made.target.values, strict=True))
     split = folds()[1]
     rows = cohort().index(split.test)
     wanted = np.array([truth[i] for i in split.test])
-    assert np.isclose(
-        table["network"][1], np.mean([score(made.target.task, wanted, prediction[rows, r]) for r in (2, 3)])
-    )
-    mean, sd = summary(table)["network"]
-    assert np.isclose(mean, table["network"].mean())
-    assert np.isclose(sd, table["network"].std())
+    mine = found[(found["split"] == split.name) & (found["model"] == "visible network")].set_index("metric")["value"]
+    seeds = [metrics(made.target.task, wanted, prediction[rows, r]) for r in (2, 3)]
+    for metric in known:
+        assert np.isclose(mine[metric], np.mean([seed[metric] for seed in seeds]))
 
 
-def test_the_baseline_finds_a_linear_signal_and_only_that() -> None:
-    rng = np.random.default_rng(0)
-    train, test = rng.standard_normal((200, 5)), rng.standard_normal((200, 5))
-    target = encode_target(cohort().targets["phenotype"])
-    found = linear_baseline(target, train, (train[:, 0] > 0).astype(int), test)
-    assert roc_auc_score(test[:, 0] > 0, found[:, 0]) > 0.97
-    noise = linear_baseline(target, train, rng.integers(0, 2, 200), test)
-    assert abs(roc_auc_score(test[:, 0] > 0, noise[:, 0]) - 0.5) < 0.3
+def test_without_baselines_there_is_the_network_alone() -> None:
+    made = fit(wiring(), cohort(), target="phenotype", splits=folds()[:1], training=SHORT)
+    found = performance(made, cohort(), baselines=())
+    assert found["model"].unique().tolist() == ["visible network"]
+    assert comparison(found)["gain"].isna().all()
+
+
+def test_a_fit_that_held_nobody_out_is_told() -> None:
+    everyone = Split("all", cohort().ids, (), ())
+    made = fit(wiring(), cohort(), target="phenotype", splits=(everyone,), training=SHORT)
+    with pytest.raises(ValueError, match="none of the 1 splits has a test part"):
+        performance(made, cohort())
+
+
+def test_the_gain_is_the_mean_difference_with_its_corrected_interval() -> None:
+    network, one, other = [0.8, 0.9, 0.7], [0.7, 0.7, 0.7], [0.9, np.nan, 0.8]
+    found = comparison(table(network, one, other))
+    assert list(found.columns) == ["model", "metric", "mean", "sd", "n_splits", "gain", "low", "high"]
+    auc = found[found["metric"] == "AUC"].set_index("model")
+    assert np.isclose(auc.loc["visible network", "mean"], 0.8)
+    assert np.isclose(auc.loc["visible network", "sd"], 0.1)
+    assert auc["n_splits"].tolist() == [3, 3, 2]
+    spread = np.sqrt((1 / 3 + 0.25) * np.var([0.1, 0.2, 0.0], ddof=1))
+    low, high = stats.t.interval(0.95, 2, 0.1, spread)
+    assert np.allclose(auc.loc["a", ["gain", "low", "high"]].astype(float), [0.1, low, high])
+    assert np.isclose(auc.loc["b", "gain"], -0.1), "only splits both have a value for"
+    assert auc.loc["visible network", ["gain", "low", "high"]].isna().all()
+    assert found[found["metric"] == "Brier score"]["gain"].isna().all()
+    assert found.attrs == table(network, one, other).attrs
+    wider = comparison(table(network, one, other), 1.0).set_index(["model", "metric"])
+    assert wider.loc[("a", "AUC"), "high"] > high
+
+
+def test_the_summary_is_mean_and_spread_of_the_headline() -> None:
+    assert summary(table([0.8, 0.9], [0.7, 0.7])) == {
+        "visible network": (pytest.approx(0.85), pytest.approx(np.std([0.8, 0.9], ddof=1))),
+        "a": (pytest.approx(0.7), pytest.approx(0.0)),
+    }

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vnn._errors import StudyError, culprits
-from vnn.data import Samples, encode_target, read_h5ad, read_samples
+from vnn.data import Samples, encode_survival, encode_target, read_h5ad, read_samples
 from vnn.data.tables import opened
 from vnn.interpret import activities
 from vnn.ontology import Topology
@@ -59,14 +59,26 @@ def predicted(
         lines.append(
             f"{len(known_to_some):,} of these samples were learnt from by some networks: {culprits(known_to_some)}."
         )
-    if fit.target.name in samples.targets:
-        truth = encode_target(samples.targets[fit.target.name], fit.target.task, fit.target.classes or None).values
+    if set(_outcomes(fit)) <= set(samples.targets):
+        truth = _truth(fit, samples)
         new = prediction.held_out.any(1)
         weight = np.where(prediction.held_out, 1.0, np.nan)[new, :, None]
         mean = np.nanmean(prediction.values[new] * weight, axis=1)
         found = score(fit.target.task, truth[new], mean)
         lines.append(f"{METRIC[fit.target.task]} of the mean prediction on {new.sum():,} samples held out: {found:.3f}")
     return Predicted(prediction.table(), activities(fit, samples).table(held_out=False), "\n".join(lines))
+
+
+def _outcomes(fit: Fit) -> list[str]:
+    """Columns that hold what is predicted."""
+    return [name for name in (fit.target.name, fit.target.event) if name is not None]
+
+
+def _truth(fit: Fit, samples: Samples) -> np.ndarray:
+    columns = [samples.targets[name] for name in _outcomes(fit)]
+    if fit.target.event is not None:
+        return encode_survival(*columns).truth
+    return encode_target(columns[0], fit.target.task, fit.target.classes or None).truth
 
 
 def _read(
@@ -87,7 +99,7 @@ def _read(
     return read_samples(
         data,
         labels=labels,
-        targets=[name for name in (fit.target.name,) if name in held],
+        targets=[name for name in _outcomes(fit) if name in held],
         covariates=needed,
         groups=[name for name in stated["groups"] if name in held],
         samples_in=side,

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,18 +35,18 @@ app.add_typer(bench_app, name="bench")
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Listener | None]:
-    """A listener that draws a progress bar on a terminal, and says nothing elsewhere."""
+def _progress(quiet: bool) -> Iterator[tuple[Listener | None, Callable[[str], None]]]:
+    """Who draws a progress bar on a terminal and says nothing elsewhere: told after every epoch, and at every step."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
-        yield None
+        yield None, lambda _: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("training", total=None, note="")
+        task = bar.add_task("reading", total=None, note="")
 
         def listen(state: object) -> None:
             from vnn.training import Progress as State
@@ -58,7 +58,7 @@ def _progress(quiet: bool) -> Iterator[Listener | None]:
             note = f"{state.living} of {state.replicates} networks, loss {state.train_loss:.3f}{validation}"
             bar.update(task, total=state.epochs, completed=state.epoch, note=note)
 
-        yield listen
+        yield listen, lambda step: bar.update(task, description=step, total=None, note="")
 
 
 def _show(results: Results, most: int) -> None:
@@ -67,22 +67,29 @@ def _show(results: Results, most: int) -> None:
     typer.echo(f"{results.samples!r}")
     typer.echo(f"{results.topology!r}\n")
     typer.echo(performance_text(results.performance) + "\n")
-    typer.echo(ranking_text(results.pathways, most=most) + "\n")
+    for check in results.checks:
+        if check.state == "warning":
+            typer.echo(f"Warning, {check.name}: {check.text}\n")
+    typer.echo(ranking_text(results.effects, most=most) + "\n")
     typer.echo(WORDS)
-    typer.echo(f"\nEverything is in {os.path.relpath(results.folder)}")
+    folder = os.path.relpath(results.folder)
+    typer.echo(f"\nEverything is in {folder}; open {folder}/page.html in a browser.")
 
 
 def _summary(results: Results) -> dict[str, object]:
-    from vnn.training.performance import summary
-
+    compared = results.comparison
+    headline, network = compared.attrs["headline"], compared.attrs["network"]
+    own = compared[compared["metric"] == headline]
     return {
         "folder": str(results.folder),
+        "page": str(results.folder / "page.html"),
         "topology": results.topology.fingerprint,
-        "metric": results.performance.attrs["metric"],
+        "metric": headline,
+        "network": network,
         "performance": {
-            name: {"mean": mean, "sd": None if sd != sd else sd}
-            for name, (mean, sd) in summary(results.performance).items()
+            row.model: {"mean": row.mean, "sd": None if row.sd != row.sd else row.sd} for row in own.itertuples()
         },
+        "warnings": [check.name for check in results.checks if check.state == "warning"],
         "pathways": json.loads(results.pathways.head(20).to_json(orient="records")),
     }
 
@@ -91,17 +98,45 @@ def _summary(results: Results) -> dict[str, object]:
 def run(
     study: Annotated[Path, typer.Argument(help="Study file (TOML).")],
     most: Annotated[int, typer.Option(help="How many pathways to print.")] = 10,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say what would happen: read and check everything, train and write nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for a program.")] = False,
 ) -> None:
     """Run a whole study; one that was interrupted goes on where it was."""
-    from vnn.study import run_study
+    from vnn.study import Study, plan, run_study
 
-    with _progress(as_json) as listener:
-        results = run_study(study, listener=listener)
+    if check:
+        typer.echo(plan(Study.read(study)))
+        return
+    with _progress(as_json) as (listener, tell):
+        results = run_study(study, listener=listener, tell=tell)
     if as_json:
         typer.echo(json.dumps(_summary(results)))
     else:
         _show(results, most)
+
+
+@app.command()
+def init(
+    values: Annotated[Path, typer.Argument(metavar="TABLE", help="Table, GCT or .h5ad of the measured values.")],
+    labels: Annotated[Path | None, typer.Option(help="Table of what is known of each sample.")] = None,
+    target: Annotated[str | None, typer.Option(help="Column to predict; the likeliest unless given.")] = None,
+    ontology: Annotated[str, typer.Option(help="Name of the catalogue, a recipe, or a .gmt file.")] = "reactome",
+    folder: Annotated[Path | None, typer.Option(help="Where the files of the ontology lie.")] = None,
+    output: Annotated[Path, typer.Option(help="Study file to write.")] = Path("study.toml"),
+) -> None:
+    """Write a commented study file for a table by looking at it."""
+    from vnn._atomic import write_text
+    from vnn._errors import StudyError
+    from vnn.study import study_file
+
+    if output.exists():
+        raise StudyError(f"{output} exists already; name another file with --output, or remove it.")
+    text = study_file(values, labels=labels, target=target, ontology=ontology, folder=folder, output=output)
+    write_text(output, text)
+    typer.echo(text)
+    typer.echo(f"Written to {output}. Read it, change what is wrong, then: vnn run --check {output}")
 
 
 @app.command()
@@ -117,8 +152,8 @@ def demo(
 
     cohort = planted(output, seed)
     typer.echo(cohort.text() + "\n")
-    with _progress(False) as listener:
-        results = run_study(cohort.study, listener=listener)
+    with _progress(False) as (listener, tell):
+        results = run_study(cohort.study, listener=listener, tell=tell)
     _show(results, 10)
     typer.echo(
         f"\nThe planted pathway, {cohort.causal!r}, has rank {cohort.rank(results.pathways)} of {len(results.pathways)}."
@@ -217,6 +252,25 @@ def ontology_build(
     typer.echo(f"{topology!r}, written to {output}")
     for entry in topology.log:
         typer.echo(f"  {entry}")
+
+
+@bench_app.command("attributions")
+def bench_attributions(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the records here.")] = None,
+    samples: Annotated[int, typer.Option(help="People explained.")] = 1000,
+    rounds: Annotated[int, typer.Option(help="Alternating rounds per rival.")] = 3,
+    topology: Annotated[Path | None, typer.Option(help="A saved topology instead of random gene sets.")] = None,
+    dense: Annotated[bool, typer.Option(help="Whether Captum also runs on the dense twin; it takes minutes.")] = True,
+) -> None:
+    """DeepLIFT of all levels in one sweep beside Captum layer by layer."""
+    from vnn._atomic import write_text
+    from vnn.bench import attributions, line
+
+    records = attributions(samples=samples, rounds=rounds, topology=topology, dense=dense)
+    for record in records:
+        typer.echo(line(record))
+    if json_file is not None:
+        write_text(json_file, json.dumps(records, indent=1))
 
 
 @bench_app.command("kernels")

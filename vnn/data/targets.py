@@ -1,4 +1,4 @@
-"""Targets: a label column as the numbers a network is trained on."""
+"""Targets: a label column, or times and events, as the numbers a network is trained on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from vnn._errors import choose, culprits
 
-TASKS = ("binary", "multiclass", "regression")
+TASKS = ("binary", "multiclass", "regression", "cox")
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,24 +22,46 @@ class Target:
     name
         Name of the label column.
     task
-        "binary", "multiclass" or "regression".
+        "binary", "multiclass", "regression" or "cox".
     values
-        Shape (n_samples,): float64 for regression, otherwise the int64 position in `classes`. Read-only.
+        Shape (n_samples,): float64 for a quantity or a time, otherwise the int64 position in `classes`. Read-only.
     classes
-        Names of the classes; for "binary" the second one is what a high logit means. Empty for regression.
+        Names of the classes; for "binary" the second one is what a high logit means. Empty for regression and cox.
+    events
+        For "cox" whether the time ended with the event (True) or the sample was only followed until then, shape
+        (n_samples,), read-only. None for the other tasks.
+    event
+        For "cox" the name of the column the events come from.
     """
 
     name: str
     task: str
     values: np.ndarray
     classes: tuple[str, ...] = ()
+    events: np.ndarray | None = None
+    event: str | None = None
 
     def __post_init__(self) -> None:
         choose("task", self.task, TASKS)
-        values = np.array(self.values, dtype=np.float64 if self.task == "regression" else np.int64)
+        if (self.task == "cox") != (self.events is not None):
+            raise ValueError(
+                f"a target of task {self.task!r} has events {self.events!r}; cox needs them, others do not."
+            )
+        values = np.array(self.values, dtype=np.int64 if self.task in ("binary", "multiclass") else np.float64)
         values.flags.writeable = False
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "classes", tuple(self.classes))
+        if self.events is not None:
+            events = np.array(self.events, dtype=bool)
+            if events.shape != values.shape:
+                raise ValueError(f"there are {len(events):,} events for {len(values):,} times; each time needs one.")
+            events.flags.writeable = False
+            object.__setattr__(self, "events", events)
+
+    @property
+    def truth(self) -> np.ndarray:
+        """What a prediction is compared with: `values`, or for "cox" times and events, shape (n_samples, 2)."""
+        return self.values if self.events is None else np.stack([self.values, self.events], axis=1)
 
     @property
     def n_outputs(self) -> int:
@@ -48,7 +70,7 @@ class Target:
 
 
 def encode_target(column: pd.Series, task: str | None = None, classes: Sequence[str] | None = None) -> Target:
-    """A label column as a `Target`.
+    """A label column as a `Target`; times and events become one by `encode_survival`.
 
     Text, booleans and two distinct values are classes, numbers with many distinct values a regression.
     Whole numbers with 3 to 10 distinct values may be either and need `task`.
@@ -80,6 +102,11 @@ def encode_target(column: pd.Series, task: str | None = None, classes: Sequence[
     name = str(column.name)
     if task is not None:
         choose("task", task, TASKS)
+    if task == "cox":
+        raise ValueError(
+            f'task is "cox" and {name!r} is one column; a survival target needs times and events. '
+            "Name the column of events as well: `event=...` of `fit`, or `encode_survival(time, event)`."
+        )
     if len(missing := column.index[column.isna()]):
         raise ValueError(
             f"{len(missing):,} of {len(column):,} samples have no {name!r}: {culprits(missing)}. "
@@ -111,6 +138,67 @@ def encode_target(column: pd.Series, task: str | None = None, classes: Sequence[
             f"{culprits(carriers)}. Its classes are {culprits(known)}; leave these samples out or rename their labels."
         )
     return Target(name, task, np.array([code[label] for label in labels], dtype=np.int64), known)
+
+
+def encode_survival(time: pd.Series, event: pd.Series) -> Target:
+    """Times until an event, or until the end of follow-up, as a `Target` of task "cox".
+
+    Parameters
+    ----------
+    time
+        How long each sample was followed, above 0, indexed by sample id; its name becomes the name of the target.
+    event
+        Whether the event happened at that time: 1 or True; 0 or False where it had not happened by then.
+
+    Returns
+    -------
+    A `Target` in the order of `time`.
+
+    Raises
+    ------
+    ValueError
+        If times or events are missing, times are not above 0, events are not 0 or 1, or fewer than two happened.
+
+    Examples
+    --------
+    >>> ids = ["a", "b", "c"]
+    >>> encode_survival(pd.Series([5.0, 8, 2], ids, name="months"), pd.Series([1, 0, 1], ids, name="died")).events
+    array([ True, False,  True])
+    """
+    for column in (time, event):
+        if len(missing := column.index[column.isna()]):
+            raise ValueError(
+                f"{len(missing):,} of {len(column):,} samples have no {column.name!r}: {culprits(missing)}. "
+                "Leave them out with `samples.select(ids=...)`, or complete the column."
+            )
+    if list(time.index) != list(event.index):
+        raise ValueError(
+            f"{time.name!r} and {event.name!r} are of other samples, or in another order; sort them alike."
+        )
+    numbers = pd.to_numeric(time, errors="coerce").astype(np.float64)
+    wrong = time[~(np.isfinite(numbers) & (numbers > 0))]
+    if len(wrong):
+        found = [f"{value} in {sample}" for sample, value in wrong.items()]
+        raise ValueError(
+            f"{len(wrong):,} of {len(time):,} times in {time.name!r} are not numbers above 0: {culprits(found)}. "
+            "Nobody is at risk before time 0: correct these times, or leave the samples out."
+        )
+    told = event.astype(object).map(lambda value: {"True": 1, "False": 0}.get(value, value))
+    happened = pd.to_numeric(told, errors="coerce").astype(np.float64)
+    odd = event[~happened.isin((0.0, 1.0))]
+    if len(odd):
+        found = [f"{value} in {sample}" for sample, value in odd.items()]
+        raise ValueError(
+            f"{len(odd):,} of {len(event):,} events in {event.name!r} are not 0, 1, True or False: {culprits(found)}. "
+            "Code the event as 1 and the end of follow-up without it as 0."
+        )
+    if happened.sum() < 2:
+        raise ValueError(
+            f"{int(happened.sum())} of {len(event):,} samples have the event {event.name!r}; at least 2 are needed. "
+            "Check that 1 means the event and 0 its absence."
+        )
+    events = happened.to_numpy() == 1
+    return Target(str(time.name), "cox", numbers.to_numpy(), events=events, event=str(event.name))
 
 
 def _guess(column: pd.Series, classes: Sequence[str] | None) -> str:

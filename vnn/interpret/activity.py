@@ -68,7 +68,7 @@ class Activities:
         parts = []
         for level, values in self.levels.items():
             sd = np.where(self.sd[level] > FLAT, self.sd[level], np.inf)
-            means = _average((values - self.mean[level]) / sd, counts)
+            means = averaged((values - self.mean[level]) / sd, counts)
             columns = [f"{level}/{node}" for node in self.nodes[level]]
             parts.append(pd.DataFrame(means, index=pd.Index(self.ids, name="sample"), columns=columns))
         return pd.concat(parts, axis=1)
@@ -100,20 +100,8 @@ class Activities:
         adata
             Where to put it; its observations must be these samples, in any order. A new one unless given.
         """
-        try:
-            from anndata import AnnData
-        except ImportError as error:
-            raise ImportError("to_anndata needs anndata: pip install 'vnn[sc]'.") from error
         table = self.table(held_out=held_out)
-        table.index.name = None
-        if adata is None:
-            adata = AnnData(obs=pd.DataFrame(index=pd.Index(self.ids)))
-        if set(adata.obs_names) != set(self.ids):
-            raise ValueError(
-                f"the AnnData has {adata.n_obs:,} observations, the activities {len(self.ids):,} samples, and they are not "
-                "the same; subset one of them first."
-            )
-        adata.obsm["score_vnn"] = table.loc[adata.obs_names]
+        adata = into_anndata(adata, "score_vnn", table, self.ids)
         nodes = pd.DataFrame(
             [(level, node, self.names.get(node, node)) for level, ids in self.nodes.items() for node in ids],
             columns=["level", "node", "name"],
@@ -182,6 +170,24 @@ def standardised(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return (values - mean) / np.where(sd > FLAT, sd, np.inf)
 
 
-def _average(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def into_anndata(adata: AnnData | None, key: str, table: pd.DataFrame, ids: tuple[str, ...]) -> AnnData:
+    """The table as `.obsm[key]` of an AnnData that holds exactly these samples, a new one unless given."""
+    try:
+        from anndata import AnnData
+    except ImportError as error:
+        raise ImportError("to_anndata needs anndata: pip install 'vnn[sc]'.") from error
+    if adata is None:
+        adata = AnnData(obs=pd.DataFrame(index=pd.Index(ids)))
+    if set(adata.obs_names) != set(ids):
+        raise ValueError(
+            f"the AnnData has {adata.n_obs:,} observations, the table {len(ids):,} samples, and they are not "
+            "the same; subset one of them first."
+        )
+    adata.obsm[key] = table.rename_axis(index=None).loc[adata.obs_names]
+    return adata
+
+
+def averaged(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mean over the replicates that count, (n_samples, n_nodes) from (n_samples, R, n_nodes); missing where none does."""
     n = counts.sum(1).astype(float)
     return (values * counts[:, :, None]).sum(1) / np.where(n > 0, n, np.nan)[:, None]

@@ -2,6 +2,6 @@
 
 from vnn.kernels.backend import active_name, backend, describe
 from vnn.kernels.graph import Graph
-from vnn.kernels.product import sparse_product
+from vnn.kernels.product import edge_product, sparse_product, transposed_product
 
-__all__ = ["Graph", "active_name", "backend", "describe", "sparse_product"]
+__all__ = ["Graph", "active_name", "backend", "describe", "edge_product", "sparse_product", "transposed_product"]

@@ -68,6 +68,57 @@ def sparse_product(
     return _Product.apply(x, weight, bias, addend, graph.wiring)
 
 
+def transposed_product(
+    g: Float[Tensor, "n_out n_replicates batch"], weight: Float[Tensor, "n_weights n_replicates"], graph: Graph
+) -> Float[Tensor, "n_in n_replicates batch"]:
+    """The product against the signal: `x[i,r,b] = sum over edges e out of i of w[e,r] g[tgt(e),r,b]`.
+
+    What a gradient or a multiplier at the targets means at the sources; differentiable as `sparse_product` is.
+
+    Raises
+    ------
+    KernelError
+        If a shape does not fit the graph.
+    """
+    _check_pair("g", g, graph.n_out, weight.shape[-1])
+    if weight.dim() != 2 or weight.shape[0] != graph.n_weights:
+        raise KernelError(
+            f"`weight` has shape {tuple(weight.shape)}; this graph needs ({graph.n_weights:,}, replicates)."
+        )
+    return _Transposed.apply(g.to(weight.dtype).contiguous(), weight, graph.wiring, False)
+
+
+def edge_product(
+    g: Float[Tensor, "n_out n_replicates batch"], x: Float[Tensor, "n_in n_shared batch"], graph: Graph
+) -> Float[Tensor, "n_weights n_replicates"]:
+    """For every weight the sum over the batch of `g` at its target times `x` at its source.
+
+    Raises
+    ------
+    KernelError
+        If a shape does not fit the graph.
+    """
+    _check_pair("g", g, graph.n_out, g.shape[1])
+    _check_pair("x", x, graph.n_in, g.shape[1])
+    if g.shape[2] != x.shape[2]:
+        raise KernelError(
+            f"`g` has a batch of {g.shape[2]} and `x` one of {x.shape[2]}; they must be the same samples."
+        )
+    return _EdgeProduct.apply(g.contiguous(), x.to(g.dtype).contiguous(), graph.wiring)
+
+
+def _check_pair(name: str, t: Tensor, n_rows: int, n_replicates: int) -> None:
+    shared = "" if name == "g" else " or 1"
+    if (
+        t.dim() != 3
+        or t.shape[0] != n_rows
+        or t.shape[1] not in ((n_replicates,) if name == "g" else (1, n_replicates))
+    ):
+        raise KernelError(
+            f"`{name}` has shape {tuple(t.shape)}; this graph needs ({n_rows:,}, {n_replicates}{shared}, batch)."
+        )
+
+
 def _check(x: Tensor, weight: Tensor, graph: Graph, bias: Tensor | None, addend: Tensor | None) -> None:
     if weight.dim() != 2 or weight.shape[0] != graph.n_weights:
         raise KernelError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -53,6 +53,12 @@ class SparseLinear(nn.Module):
         n_out = next(iter(graphs.values())).n_out
         self.bias = nn.Parameter(torch.zeros(n_out, n_replicates)) if bias else None
 
+    def parts(self) -> Iterator[tuple[str, Graph, nn.Parameter]]:
+        """Source level, edges and weights of every part of the sum."""
+        for name, graph, weight in zip(self.sources, self.graphs, self.weights, strict=True):
+            assert isinstance(graph, Graph)
+            yield name, graph, weight
+
     def forward(self, levels: Mapping[str, Tensor | Signal], scalings: Mapping[str, InputScaling]) -> Tensor:
         """Values of the target level before normalisation, shape (n_out, R, batch).
 
@@ -66,8 +72,7 @@ class SparseLinear(nn.Module):
         bias: Tensor | None = self.bias
         total: Tensor | None = None
         pending: list[tuple[Tensor, Tensor, Graph]] = []
-        for name, graph, weight in zip(self.sources, self.graphs, self.weights, strict=True):
-            assert isinstance(graph, Graph)
+        for name, graph, weight in self.parts():
             values = levels[name]
             if isinstance(values, Signal):
                 folded, shift, filled = scalings[name].fold(weight, graph)
@@ -77,8 +82,8 @@ class SparseLinear(nn.Module):
                     pending.append((values.missing, filled, graph))
             else:
                 pending.append((values, weight, graph))
-        for x, weight, graph in pending:
-            total = sparse_product(x, weight, graph, bias if total is None else None, total)
+        for x, weights, graph in pending:
+            total = sparse_product(x, weights, graph, bias if total is None else None, total)
         assert total is not None
         return total
 

@@ -40,6 +40,7 @@ class DenseLevel(nn.Module):
 
     picked: Tensor
     copied: Tensor
+    own: Tensor
 
     def __init__(
         self, products: dict[str, nn.Linear], norm: nn.Module, act: nn.Module, copies: dict[int, int], n: int
@@ -48,8 +49,9 @@ class DenseLevel(nn.Module):
         self.sources = tuple(products)
         self.products = nn.ModuleList(products.values())
         self.norm, self.act = norm, act
-        rows = [i for i in range(n) if i not in copies] + list(copies)
-        self.register_buffer("picked", torch.from_numpy(np.argsort(rows)))
+        own = [i for i in range(n) if i not in copies]
+        self.register_buffer("own", torch.tensor(own, dtype=torch.long))
+        self.register_buffer("picked", torch.from_numpy(np.argsort(own + list(copies))))
         self.register_buffer("copied", torch.tensor(list(copies.values()), dtype=torch.long))
 
     def forward(self, values: dict[str, Tensor], below: Tensor) -> Tensor:

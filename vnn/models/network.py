@@ -304,6 +304,14 @@ class VisibleNetwork(nn.Module):
         where, row = self._origin[level]
         return np.array([self._units[self.topology.levels[w].name][r] for w, r in zip(where, row, strict=True)])
 
+    def own_units(self, level: str) -> np.ndarray:
+        """Units of each node that a level computes itself, copies left out."""
+        return self._units[level]
+
+    def own_nodes(self, level: str) -> tuple[str, ...]:
+        """Ids of the nodes that a level computes itself."""
+        return self._names(level)
+
     def entrance(self, x: Tensor) -> Signal:
         """User tensors (batch, n_in) as the network holds them: feature-major, padded, missing values apart."""
         if x.dim() != 2 or x.shape[1] != len(self.topology.inputs):
@@ -322,6 +330,23 @@ class VisibleNetwork(nn.Module):
             return Signal(padded, None, n_samples)
         missing = torch.isnan(padded)
         return Signal(torch.where(missing, 0.0, padded), missing.to(padded.dtype), n_samples)
+
+    @property
+    def layers(self) -> list[tuple[Stage, SparseLinear]]:
+        """Every level as it is computed, copies replaced by what they repeat, with its product."""
+        return [(stage, linear) for stage, (_, linear, _) in zip(self._stages, self._named_linears(), strict=False)]
+
+    @property
+    def head_layers(self) -> list[SparseLinear]:
+        """The products of the heads."""
+        return [linear for key, linear, _ in self._named_linears() if key.startswith("head")]
+
+    def trace(self, signal: Signal) -> dict[str, dict[str, Tensor]]:
+        """Values of every computed level by where they are read, "product", "normalisation", "activation", in the inner layout.
+
+        The inner layout is (n_units, R, batch), padding behind `signal.n_samples` included; copies are not in it.
+        """
+        return self._run(signal, None, None)
 
     def _run(self, signal: Signal, weights: Tensor | None, draw: Draw | None) -> dict[str, dict[str, Tensor]]:
         padding = signal.values.shape[2] - signal.n_samples

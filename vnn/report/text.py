@@ -6,7 +6,7 @@ import textwrap
 
 import pandas as pd
 
-from vnn.training.performance import summary
+from vnn.training.performance import comparison
 
 WORDS = (
     "Association, not causation; not validated for clinical use. An effect is the difference in held-out activity; "
@@ -15,16 +15,42 @@ WORDS = (
 
 
 def performance_text(table: pd.DataFrame) -> str:
-    """Mean and spread over the splits of the network and its baseline, and the difference."""
-    gained = table.assign(difference=table["network"] - table["baseline"])
-    names = {"network": "visible network", "baseline": table.attrs["baseline"], "difference": "difference"}
-    several = len(table) > 1
-    over = f", mean over {len(table)} splits (standard deviation)" if several else ""
-    lines = [f"Held-out {table.attrs['metric']}{over}:"]
-    for column, (mean, sd) in summary(gained, tuple(names)).items():
-        value = f"{mean:+.3f}" if column == "difference" else f"{mean:.3f}"
-        lines.append(f"  {names[column]:<22} {value}" + (f" ({sd:.3f})" if several else ""))
-    return "\n".join(lines)
+    """Mean and spread over the splits of every model, and what the visible network gains over the best of the others.
+
+    Parameters
+    ----------
+    table
+        What `performance` returned.
+    """
+    headline, network = table.attrs["headline"], table.attrs["network"]
+    compared = comparison(table)
+    compared = compared[compared["metric"] == headline].set_index("model")
+    n_splits = table["split"].nunique()
+    several = n_splits > 1
+    lines = [f"Held-out {headline}" + (f", mean over {n_splits} splits (standard deviation):" if several else ":")]
+    width = max(22, *(len(name) for name in compared.index))
+    for model, row in compared.iterrows():
+        value = "missing" if pd.isna(row["mean"]) else f"{row['mean']:.3f}"
+        spread = "" if pd.isna(row["sd"]) else f" ({row['sd']:.3f})"
+        fewer = f", {row['n_splits']} of {n_splits} splits" if row["n_splits"] not in (n_splits, 0) else ""
+        lines.append(f"  {model:<{width}} {value}{spread}{fewer}")
+    rivals = compared.drop(index=network)
+    if rivals["mean"].notna().any() and pd.notna(rivals.loc[best := rivals["mean"].idxmax(), "gain"]):
+        lines += _gain(str(best), *(float(rivals.loc[best, name]) for name in ("gain", "low", "high")), network=network)
+    notes = table.attrs["notes"]
+    return "\n".join([*lines, *(f"  {model}: {note}." for model, note in notes.items())])
+
+
+def _gain(best: str, gain: float, low: float, high: float, *, network: str) -> list[str]:
+    if pd.isna(low):
+        beaten = "beats it on this one split" if gain > 0 else "does not beat it"
+        return [f"  gain over the best baseline, {best}: {gain:+.3f}; the {network} {beaten}."]
+    interval = f"  gain over the best baseline, {best}: {gain:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}"
+    if low > 0:
+        return [interval, f"  The {network} beats it."]
+    if high < 0:
+        return [interval, f"  The {network} does not beat it: it is worse."]
+    return [interval, f"  The {network} does not beat it: the interval reaches 0."]
 
 
 def ranking_text(effects: pd.DataFrame, *, most: int = 10) -> str:

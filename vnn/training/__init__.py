@@ -1,8 +1,22 @@
-"""Station 6, training: a network and data in, a fit of all replicates out."""
+"""Station 6, training: a network and data in, a fit of all replicates and its performance out."""
 
 from vnn.training.design import Replicate
+from vnn.training.estimators import NoOntologyWarning, VNNClassifier, VNNRegressor
 from vnn.training.fitting import Fit, Prediction, fit
 from vnn.training.loop import Progress
+from vnn.training.performance import comparison, performance
 from vnn.training.settings import Training
 
-__all__ = ["Fit", "Prediction", "Progress", "Replicate", "Training", "fit"]
+__all__ = [
+    "Fit",
+    "NoOntologyWarning",
+    "Prediction",
+    "Progress",
+    "Replicate",
+    "Training",
+    "VNNClassifier",
+    "VNNRegressor",
+    "comparison",
+    "fit",
+    "performance",
+]

@@ -23,7 +23,7 @@ from vnn.data.covariates import CovariateCoding
 from vnn.data.samples import Samples
 from vnn.data.scaling import Scaling, fit_scaling
 from vnn.data.splits import Split
-from vnn.data.targets import Target, encode_target
+from vnn.data.targets import Target, encode_survival, encode_target
 from vnn.kernels import active_name
 from vnn.models import Recipe, VisibleNetwork
 from vnn.ontology.topology import Topology
@@ -50,7 +50,8 @@ class Prediction:
     replicates
         Replicate ids.
     logits
-        Shape (n_samples, R, n_targets): log-odds of the second class, class logits, or the quantity itself.
+        Shape (n_samples, R, n_targets): log-odds of the second class, class logits, the quantity itself, or the log
+        hazard ratio against the mean of the training samples.
     target
         Name, task and classes of what is predicted.
     held_out
@@ -66,8 +67,8 @@ class Prediction:
 
     @property
     def values(self) -> np.ndarray:
-        """Probabilities per class, shape (n_samples, R, n_classes), or the predicted quantity, (n_samples, R, 1)."""
-        if self.target.task == "regression":
+        """Probabilities per class, shape (n_samples, R, n_classes), or the quantity or log hazard ratio, (n_samples, R, 1)."""
+        if not self.target.classes:
             return self.logits
         if self.target.task == "binary":
             positive = 0.5 * (1 + np.tanh(0.5 * self.logits))
@@ -274,7 +275,12 @@ class Fit:
             "training": self.training.model_dump(),
             "seed": self.networks.seed,
             "imputes": self.networks.imputes,
-            "target": {"name": self.target.name, "task": self.target.task, "classes": self.target.classes},
+            "target": {"name": self.target.name, "task": self.target.task, "classes": self.target.classes}
+            | (
+                {}
+                if self.target.events is None
+                else {"event": self.target.event, "events": self.target.events.tolist()}
+            ),
             "samples": dict(zip(self.ids, self.target.values.tolist(), strict=True)),
             "covariates": None if self.coding is None else self.coding.to_json(),
             "splits": [asdict(split) for split in self.splits],
@@ -295,6 +301,7 @@ class Fit:
         parts += [
             str(self.networks.seed),
             self.target.name,
+            *([] if self.target.event is None else [self.target.event]),
             *self.target.classes,
             self.about["data"],
             *self.replicates["id"],
@@ -367,6 +374,7 @@ def fit(
     *,
     target: str,
     splits: Sequence[Split],
+    event: str | None = None,
     n_seeds: int = 1,
     recipe: Recipe | None = None,
     training: Training | None = None,
@@ -389,12 +397,15 @@ def fit(
         Column of `samples.targets`.
     splits
         Training, validation and test samples of each fold. Without a validation part a replicate trains for all epochs.
+    event
+        For survival: column of `samples.targets` that says whether the time in `target` ended with the event (1, True)
+        or only the follow-up did (0, False). The task is then "cox".
     n_seeds
         Networks per split that differ only in chance.
     recipe, training
         What nodes compute, and how they are trained.
     task
-        "binary", "multiclass" or "regression"; from the target unless given.
+        "binary", "multiclass", "regression" or "cox"; from the target unless given.
     classes
         Order of the classes, the positive one last; sorted as text unless given.
     seed
@@ -412,13 +423,14 @@ def fit(
     AlignmentError
         If a feature or sample is missing.
     ValueError
-        If values are missing and `training.impute` is "none".
+        If values are missing and `training.impute` is "none", or a part of a split has too few events to learn from.
     """
     recipe, training = recipe or Recipe(), training or Training()
-    if target not in samples.targets.columns:
-        choose("the target", target, map(str, samples.targets.columns))
+    for what, column in (("the target", target), ("the event", event)):
+        if column is not None and column not in samples.targets.columns:
+            choose(what, column, map(str, samples.targets.columns))
     ordered = samples.select(topology.inputs, sorted(samples.ids))
-    wanted = encode_target(ordered.targets[target], task, classes)
+    wanted = _wanted(ordered, target, event, task, classes)
     planned = replicates_of(splits, n_seeds)
     if only is not None and (unknown := set(only) - {r.id for r in planned}):
         raise ValueError(f"`only` names replicates the design does not have: {culprits(sorted(unknown))}.")
@@ -434,6 +446,8 @@ def fit(
     trained = trainer.run(listener)
     if wanted.task == "regression":
         _calibrate(trained, problem)
+    elif wanted.task == "cox":
+        _centre(trained, problem)
     readings = orient(trained, problem, centre, scale)
     record = trainer.record
     table = pd.DataFrame([asdict(r) for r in chunk]).assign(state=record.state, best_epoch=record.best_epoch)
@@ -453,6 +467,19 @@ def fit(
         "provenance": list(topology.provenance),
     }
     return Fit(topology, trained, table, tuple(splits), ordered.ids, wanted, coding, readings, history, training, about)
+
+
+def _wanted(
+    samples: Samples, target: str, event: str | None, task: str | None, classes: Sequence[str] | None
+) -> Target:
+    if event is None:
+        return encode_target(samples.targets[target], task, classes)
+    if task not in (None, "cox") or classes is not None:
+        raise ValueError(
+            f"the event {event!r} makes {target!r} a survival time, but task is {task!r} and classes are {classes!r}. "
+            'Leave `event` out for another task, or `task` and `classes` for "cox".'
+        )
+    return encode_survival(samples.targets[target], samples.targets[event])
 
 
 def _pose(
@@ -489,11 +516,16 @@ def _pose(
         _put(network.covariate_scaling, fitted, fitted)
     train_weight = np.zeros((len(chunk), samples.n_samples))
     validation_weight = np.zeros_like(train_weight)
-    values = np.tile(target.values.astype(float), (len(chunk), 1)) if target.task == "regression" else target.values
+    values = target.values
+    if target.task == "regression":
+        values = np.tile(target.values, (len(chunk), 1))
+    elif target.events is not None:
+        values = np.stack([np.unique(target.values, return_inverse=True)[1], target.events])
+        _enough_events(target.events, splits, samples)
     for i, replicate in enumerate(chunk):
         at = train_at[replicate.split]
         weight = np.ones(len(at))
-        if target.task != "regression" and training.class_weight == "balanced":
+        if target.classes and training.class_weight == "balanced":
             weight = class_weights(target.values[at], len(target.classes))
             _undo_weights(network, i, target.values[at], weight)
         train_weight[i, at] = weight
@@ -517,6 +549,16 @@ def _pose(
         np.stack([standards[r.split].centre for r in chunk], axis=1),
         np.stack([standards[r.split].scale for r in chunk], axis=1),
     )
+
+
+def _enough_events(events: np.ndarray, splits: Sequence[Split], samples: Samples) -> None:
+    for split in splits:
+        for part, ids, least in (("training", split.train, 2), ("validation", split.validation, 1)):
+            if ids and (found := int(events[samples.index(ids)].sum())) < least:
+                raise ValueError(
+                    f"the {part} part of split {split.name!r} has {found} events in {len(ids):,} samples; at least {least} "
+                    f"{'is' if least == 1 else 'are'} needed. Stratify the splits by the event, or make the part larger."
+                )
 
 
 def _within_reach(samples: Samples, ends: tuple[np.ndarray, np.ndarray], scaling: Scaling, dtype: str) -> None:
@@ -546,12 +588,7 @@ def _calibrate(network: VisibleNetwork, problem: Problem) -> None:
     Dropout and weight decay shrink what a network predicts in evaluation; slope and intercept are those of
     the least-squares line over validation samples, or training samples where there are fewer than 10.
     """
-    parts = []
-    for at in torch.arange(problem.inputs.shape[1]).split(PREDICTED_AT_ONCE):
-        covariates = None if problem.covariates is None else problem.covariates[:, at].T
-        heads = network.heads(network.signal(problem.inputs[:, at]), covariates)
-        parts.append(torch.stack(list(heads.values())).mean(0)[:, :, 0].T.double())
-    raw = torch.cat(parts, dim=1)
+    raw = _raw(network, problem)
     for i in range(network.n_replicates):
         known = problem.validation_weight[i] > 0
         known = known if known.sum() >= 10 else problem.train_weight[i] > 0
@@ -561,6 +598,24 @@ def _calibrate(network: VisibleNetwork, problem: Problem) -> None:
         if slope > 0:
             network.output_shift[:, i] += network.output_scale[:, i] * (y.mean() - slope * x.mean())
             network.output_scale[:, i] *= slope
+
+
+@torch.no_grad()
+def _centre(network: VisibleNetwork, problem: Problem) -> None:
+    """Let the deployed log hazard ratio be 0 on average over the training samples of each replicate."""
+    raw = _raw(network, problem)
+    for i in range(network.n_replicates):
+        network.output_shift[:, i] = -raw[i, problem.train_weight[i] > 0].mean()
+
+
+def _raw(network: VisibleNetwork, problem: Problem) -> torch.Tensor:
+    """The mean of the heads for every sample before it is shifted or stretched, (R, n_samples), float64."""
+    parts = []
+    for at in torch.arange(problem.inputs.shape[1]).split(PREDICTED_AT_ONCE):
+        covariates = None if problem.covariates is None else problem.covariates[:, at].T
+        heads = network.heads(network.signal(problem.inputs[:, at]), covariates)
+        parts.append(torch.stack(list(heads.values())).mean(0)[:, :, 0].T.double())
+    return torch.cat(parts, dim=1)
 
 
 def _put(into: Any, scalings: Sequence[Scaling], means: Sequence[Scaling]) -> None:

@@ -20,7 +20,7 @@ from vnn._errors import FitError
 from vnn.chance import generator
 from vnn.layers import Draw, Signal
 from vnn.models import VisibleNetwork
-from vnn.training.losses import sample_losses, weighted_mean
+from vnn.training.losses import informative, losses
 from vnn.training.optimiser import Optimiser
 from vnn.training.settings import Training
 
@@ -39,9 +39,10 @@ class Problem:
     covariates
         Raw columns (n_covariates, n_samples), or None.
     target
-        Class codes (n_samples,), or for a regression values (R, n_samples) in the units of each replicate.
+        Class codes (n_samples,), for a regression values (R, n_samples) in the units of each replicate, for cox
+        the ranks of the times and the events (2, n_samples).
     task
-        "binary", "multiclass" or "regression".
+        "binary", "multiclass", "regression" or "cox".
     train_weight, validation_weight
         Weight of each sample in each replicate, (R, n_samples).
     universe
@@ -161,12 +162,12 @@ class Trainer:
         began = saved = time.monotonic()
         cost = 0.0
         while self.living and self.epoch < self.settings.epochs:
-            losses = self._epoch()
+            learnt = self._epoch()
             validation = self._validate()
-            self._judge(losses, validation)
+            self._judge(learnt, validation)
             if listener is not None:
                 told = validation[~np.isnan(validation)]
-                train, stopping = float(np.mean(losses)), float(np.mean(told)) if len(told) else float("nan")
+                train, stopping = float(np.mean(learnt)), float(np.mean(told)) if len(told) else float("nan")
                 n, seconds = len(self.record.names), time.monotonic() - began
                 listener(Progress(self.epoch, self.settings.epochs, len(self.living), n, train, stopping, seconds))
             if self.checkpoint is not None and time.monotonic() - saved > max(
@@ -199,17 +200,19 @@ class Trainer:
 
     def _step(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         at = torch.from_numpy(batch)
-        weights = self._own.train_weight[:, at]
+        target, weights = self._own.target[..., at], self._own.train_weight[:, at]
+        counted = informative(self._own.task, target, weights)
+        weights = weights * (counted > 0)[:, None]
         draw = Draw(self.step, at)
         heads = self.network.heads(*self._columns(at), weights=weights, draw=draw)
-        target = self._own.target[:, at] if self._own.task == "regression" else self._own.target[at]
         loss = self._loss(heads, target, weights)
         self.optimiser.zero_grad()
         loss.backward(torch.ones_like(loss))
+        if self._own.task == "cox":
+            self._without_intercept()
         self.step += 1
         norms = self.optimiser.norms()
         sound = torch.isfinite(loss) & torch.isfinite(norms)
-        counted = weights.sum(1)
         alive = torch.tensor([self.record.state[i] == "training" for i in self.living])
         acting = sound & (counted > 0) & alive
         for i in torch.nonzero(~sound & alive & (counted > 0))[:, 0].tolist():
@@ -219,17 +222,23 @@ class Trainer:
         self.optimiser.step(acting)
         return loss.detach().double().numpy(), counted.double().numpy()
 
+    def _without_intercept(self) -> None:
+        """Forget the gradients of the heads' biases: no hazard ratio depends on them, so they are rounding noise."""
+        for linear in self.network.head_linears:
+            assert isinstance(linear.bias, Tensor)
+            linear.bias.grad = torch.zeros_like(linear.bias)
+
     def _columns(self, at: Tensor) -> tuple[Signal, Tensor | None]:
         covariates = None if self._own.covariates is None else self._own.covariates[:, at].T
         return self.network.signal(self._own.inputs[:, at]), covariates
 
     def _loss(self, heads: dict[str, Tensor], target: Tensor, weights: Tensor) -> Tensor:
-        logits = torch.stack(list(heads.values()))
-        loss = weighted_mean(sample_losses(self._own.task, logits.mean(0), target), weights)
+        task, logits = self._own.task, torch.stack(list(heads.values()))
+        loss = losses(task, logits.mean(0), target, weights)
         share = self.network.recipe.head_weight
         if len(heads) > 1 and share:
             for one in logits:
-                loss = loss + share / len(heads) * weighted_mean(sample_losses(self._own.task, one, target), weights)
+                loss = loss + share / len(heads) * losses(task, one, target, weights)
         return loss
 
     @torch.no_grad()
@@ -240,13 +249,12 @@ class Trainer:
         if not len(columns):
             return np.full(len(self.living), np.nan)
         self.network.eval()
-        parts = []
+        logits = []
         for at in columns.split(EVALUATED_AT_ONCE):
             heads = self.network.heads(*self._columns(at))
-            target = self._own.target[:, at] if self._own.task == "regression" else self._own.target[at]
-            parts.append(sample_losses(self._own.task, torch.stack(list(heads.values())).mean(0), target))
-        losses = weighted_mean(torch.cat(parts, dim=1), weights[:, columns]).double().numpy()
-        return np.where((weights > 0).any(1).numpy(), losses, np.nan)
+            logits.append(torch.stack(list(heads.values())).mean(0))
+        found = losses(self._own.task, torch.cat(logits), self._own.target[..., columns], weights[:, columns])
+        return np.where((weights > 0).any(1).numpy(), found.double().numpy(), np.nan)
 
     def _set_rates(self) -> None:
         base = self.settings.lr * self.lr_factor[self.living]
@@ -254,7 +262,7 @@ class Trainer:
             base = base * 0.5 * (1 + np.cos(np.pi * self.epoch / self.settings.epochs))
         self.optimiser.lr.copy_(torch.from_numpy(base))
 
-    def _judge(self, losses: np.ndarray, validation: np.ndarray) -> None:
+    def _judge(self, learnt: np.ndarray, validation: np.ndarray) -> None:
         """Keep the best weights, stop who no longer gains, and go on with the rest alone."""
         record, settings = self.record, self.settings
         n = len(record.names)
@@ -262,12 +270,12 @@ class Trainer:
         row = {"train": [float("nan")] * n, "validation": [float("nan")] * n}
         better = []
         for j, i in enumerate(self.living):
-            row["train"][i] = float(losses[j])
+            row["train"][i] = float(learnt[j])
             if record.state[i] == "diverged":
                 continue
             if not stops[j]:
                 better.append(j)
-                record.best_epoch[i], record.best_loss[i] = self.epoch, float(losses[j])
+                record.best_epoch[i], record.best_loss[i] = self.epoch, float(learnt[j])
                 continue
             row["validation"][i] = float(validation[j])
             if not np.isfinite(validation[j]):

@@ -15,7 +15,7 @@ class Training(BaseModel):
     epochs
         Most passes over the training samples.
     batch_size
-        Samples per step.
+        Samples per step. In a survival study the risk sets of a step are those of its batch; larger batches know more.
     optimiser
         "adamw" (decoupled weight decay), "adam" or "sgd" (momentum 0.9).
     lr, weight_decay

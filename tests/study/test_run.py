@@ -17,7 +17,7 @@ import pytest
 
 from tests.planted import cohort, gene_sets
 from vnn._errors import AlignmentError, OntologyError, StudyError
-from vnn.study import Study, _samples, run_study, splits_of
+from vnn.study import Study, read_material, run_study, splits_of
 
 STUDY = """
 name = "toy"
@@ -40,6 +40,15 @@ k = 3
 [training]
 epochs = 8
 batch_size = 32
+
+[compare]
+models = []
+
+[attribution]
+crosscheck = 2
+
+[report]
+figures = false
 """
 
 
@@ -55,7 +64,7 @@ def write_study(folder: Path, text: str = STUDY) -> Path:
 
 
 def command(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])} | environment
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | environment
     code = "from vnn.cli.main import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], env=env, capture_output=True, text=True, timeout=300
@@ -70,7 +79,8 @@ def test_files_in_named_activities_out(tmp_path: Path) -> None:
     results = run_study(write_study(tmp_path))
     assert set(content(tmp_path / "results")) >= {
         "study.json", "topology.npz", "ontology-log.csv", "activities.csv.gz", "predictions.csv", "pathways.csv",
-        "performance.csv", "fit/fit.json",
+        "inputs.csv", "flows.csv.gz", "performance.csv", "comparison.csv", "checks.csv", "crosscheck.csv", "page.html",
+        "fit/fit.json",
     }  # fmt: skip
     table = pd.read_csv(tmp_path / "results" / "activities.csv.gz", index_col=0)
     assert set(table.index) == set(cohort().ids)
@@ -114,7 +124,7 @@ def test_killed_at_random_moments_the_command_goes_on_to_the_same_bytes(tmp_path
     for _ in range(40):
         process = subprocess.Popen(
             [sys.executable, "-c", code, str(tmp_path / "killed" / "study.toml")],
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         )
         checkpoint = tmp_path / "killed" / "results" / "training.checkpoint"
         seen = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
@@ -229,7 +239,7 @@ def test_splits_follow_the_study_file(tmp_path: Path) -> None:
     }
     for text, n in ((STUDY.replace("k = 3", lines), n) for lines, n in asked.items()):
         study = Study.read(write_study(tmp_path, text))
-        samples, _ = _samples(study)
+        samples = read_material(study).samples
         splits = splits_of(study, samples)
         assert len(splits) == n
         if "group =" in text:
@@ -241,7 +251,7 @@ def test_splits_follow_the_study_file(tmp_path: Path) -> None:
                 assert not parts[0] & parts[1]
     without = Study.read(write_study(tmp_path, STUDY.replace("k = 3", 'kind = "leave-one-group-out"')))
     with pytest.raises(StudyError, match=r"splits\.group"):
-        splits_of(without, _samples(without)[0])
+        read_material(without)
 
 
 def test_run_prints_json_for_programs(tmp_path: Path) -> None:
@@ -249,13 +259,13 @@ def test_run_prints_json_for_programs(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
     record = json.loads(found.stdout)
     assert record["metric"] == "AUC"
-    assert set(record["performance"]) == {"network", "baseline"}
+    assert set(record["performance"]) == {"visible network"}
     assert record["pathways"][0]["effect"] is not None
 
 
 def test_one_split_is_json_too(tmp_path: Path) -> None:
     found = command("run", write_study(tmp_path, STUDY.replace("k = 3", 'kind = "hold-out"')), "--json")
-    assert json.loads(found.stdout, parse_constant=pytest.fail)["performance"]["network"]["sd"] is None
+    assert json.loads(found.stdout, parse_constant=pytest.fail)["performance"]["visible network"]["sd"] is None
 
 
 def test_other_ontology_files_are_noticed_before_anything_is_written(tmp_path: Path) -> None:
@@ -293,7 +303,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     study = write_study(tmp_path, slow)
     process = subprocess.Popen(
         [sys.executable, "-c", "from vnn.cli.main import main; main()", "run", str(study)],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     for _ in range(600):
         if (tmp_path / "results" / "training.checkpoint").exists():

@@ -1,0 +1,372 @@
+"""The page: its words, its escaping, what it says of people, and how it behaves in a browser."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.report.contents import CAUSAL, FORMULA, HOSTILE, SCRIPT, content, large, small_topology
+from vnn.report import page as pages
+from vnn.report.content import Content
+from vnn.report.page import write_page
+
+
+def study_with_gain(gain: float, low: float, high: float) -> Content:
+    """The small study, with this gain over each of its baselines."""
+    study = content()
+    table = study.comparison.copy()
+    rivals = (table["metric"] == "AUC") & (table["model"] != "visible network")
+    table.loc[rivals, ["gain", "low", "high"]] = gain, low, high
+    table.attrs |= study.comparison.attrs
+    return replace(study, comparison=table)
+
+
+def visible(page: str) -> str:
+    """What is written on the page, without scripts and styles, entities decoded."""
+    page = re.sub(r"<(script|style)\b.*?</\1>", " ", page, flags=re.DOTALL)
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page)))
+
+
+def data_of(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, flags=re.DOTALL)
+    assert found is not None
+    return json.loads(found.group(1))
+
+
+def test_the_required_words_are_there() -> None:
+    text = visible(pages.page(content()))
+    for words in (
+        "Association, not causation",
+        "Not validated for clinical use",
+        "600 simulated people of no population.",
+        "Small human pathways 1. It does not know 2 of 239 measured genes",
+        "Without null networks no node is proven to matter.",
+        "which real expression is not.",
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("gain", "low", "high", "words"),
+    [
+        (0.05, 0.01, 0.09, "It beats the best baseline"),
+        (0.05, -0.01, 0.11, "It does not beat the best baseline"),
+        (-0.05, -0.09, -0.01, "it is worse"),
+        (0.05, np.nan, np.nan, "not known whether it beats it"),
+    ],
+    ids=["beats", "includes 0", "worse", "one split"],
+)
+def test_findings_say_no_more_than_the_interval(gain: float, low: float, high: float, words: str) -> None:
+    said = " ".join(pages.findings(study_with_gain(gain, low, high)))
+    assert words in said
+    assert ("It beats" in said) == (low > 0)
+
+
+def test_findings_compare_with_the_best_baseline_and_name_the_top_nodes() -> None:
+    study = content()
+    said = " ".join(pages.findings(study))
+    assert "mean of member genes" in said
+    assert f"those of {CAUSAL} (+" in said
+    assert "case minus control" in said
+
+
+def test_everything_that_went_in_is_listed() -> None:
+    study = content()
+    text = visible(pages.page(study))
+    for words in (
+        *study.files["sha256"], *study.facts.values(), *study.settings, *study.dropped["reason"],
+        "MIT", "Homo sapiens", "c549f5f2dd599087619978c5cef3c237", *(check.text for check in study.checks),
+        "treats batch norm as a constant", study.baseline, "C1ORF99, LOC100",
+    ):  # fmt: skip
+        assert re.sub(r"\s+", "", words) in re.sub(r"\s+", "", text)
+
+
+def test_hostile_names_are_text() -> None:
+    page = pages.page(content(small_topology(hostile=True), title=SCRIPT, populations="<svg onload=alert(4)>"))
+    bare = page.replace(next(iter(re.findall(r"<script>\s*/\*\*\n\* plotly.*?</script>", page, flags=re.DOTALL))), "")
+    for markup in (SCRIPT, "<img src=x", "<svg onload", "<b>bold", 'href="javascript'):
+        assert markup not in bare
+    assert SCRIPT in visible(page)
+    names = data_of(page)["table"]["columns"]["name"]
+    assert set(HOSTILE.values()) <= set(names)
+    assert page.count("</script>") == page.count("<script") == 5
+
+
+def test_data_cannot_leave_their_script() -> None:
+    text = pages.embedded(
+        {"a": ["</script>", "&lt;", "\u2028", float("nan"), np.float64(1.23456789), np.int64(3), True]}
+    )
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == {"a": ["</script>", "&lt;", "\u2028", None, 1.2346, 3, True]}
+
+
+def test_only_the_scripts_of_the_page_may_run() -> None:
+    page = pages.page(content())
+    policy = html.unescape(re.search(r'Content-Security-Policy" content="(.*?)"', page).group(1))  # type: ignore[union-attr]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy.split("script-src")[1].split(";")[0]
+    assert "connect-src" not in policy
+    assert not re.findall(r'<(?:link|script|img|iframe)[^>]+(?:src|href)="(?!data:)', visible_markup(page))
+
+
+def visible_markup(page: str) -> str:
+    return re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("individuals", ["none", "pseudonym"])
+def test_ids_are_shown_only_in_full(individuals: str) -> None:
+    page = pages.page(content(individuals=individuals))  # type: ignore[arg-type]
+    assert "patient-0" not in page
+    assert "names withheld" in page
+    assert ("person 1" in page) == (individuals == "pseudonym")
+    assert "patient-0001-x" in pages.page(content(individuals="full"))
+
+
+def test_ranks_count_effects_within_a_contrast() -> None:
+    study = content(classes=("a", "b", "c"))
+    columns = pages.table(study)["columns"]
+    for contrast in range(3):
+        rows = [i for i, at in enumerate(columns["contrast"]) if at == contrast and columns["rank"][i] is not None]
+        ordered = sorted(rows, key=lambda i: columns["rank"][i])
+        assert [columns["rank"][i] for i in ordered] == list(range(1, 34))
+        sizes = [abs(columns["effect"][i]) for i in ordered]
+        assert sizes == sorted(sizes, reverse=True)
+    inputs = [i for i, level in enumerate(columns["level"]) if level == 0]
+    assert len(inputs) == 3 * len(study.topology.inputs)
+    assert all(columns["rank"][i] is None for i in inputs)
+
+
+def test_a_study_without_much_to_show_has_a_page() -> None:
+    study = content()
+    nodes = study.nodes.assign(effect_low=np.nan, effect_high=np.nan)
+    page = pages.page(bare(replace(study, nodes=nodes)))
+    text = visible(page)
+    for words in (
+        "No performance was recorded.",
+        "No data check was run.",
+        "Completeness was not measured.",
+        "Nothing.",
+    ):
+        assert words in text
+
+
+def bare(study: Content) -> Content:
+    """A study of which only the nodes are known."""
+    empty = {
+        name: getattr(study, name).iloc[:0]
+        for name in (
+            "performance",
+            "comparison",
+            "history",
+            "flows",
+            "agreement",
+            "completeness",
+            "dropped",
+            "activities",
+        )
+    }
+    return replace(study, **empty, checks=(), knowledge=(), weaknesses=())
+
+
+def test_a_large_study_has_a_small_page_soon(tmp_path: Path) -> None:
+    study = large()
+    start = time.perf_counter()
+    write_page(tmp_path / "page.html", study)
+    assert time.perf_counter() - start < 15
+    assert (tmp_path / "page.html").stat().st_size < 15e6
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium that keeps what its console says and what it requests."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("needs chromium and chromedriver on the PATH")
+    folder = tmp_path_factory.mktemp("chromium")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", f"user-data-dir={folder}"):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    service = webdriver.ChromeService(driver, log_output=os.devnull)
+    chrome = webdriver.Chrome(options=options, service=service)
+    yield chrome
+    chrome.quit()
+
+
+def opened(browser: Any, path: Path, study: Content, *, width: int = 1280, scheme: str = "light") -> None:
+    write_page(path, study)
+    browser.get_log("browser")
+    browser.get_log("performance")
+    resized(browser, width, scheme)
+    browser.get(path.as_uri())
+    until(lambda: browser.execute_script("return document.documentElement.dataset.drawn") == "true")
+    assert browser.get_log("browser") == []
+
+
+def until(reached: Callable[[], bool]) -> None:
+    """Wait for what a browser does in its own time, ten seconds at most."""
+    end = time.monotonic() + 10
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def resized(browser: Any, width: int, scheme: str = "light", media: str = "") -> None:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    features = [
+        {"name": "prefers-color-scheme", "value": scheme},
+        {"name": "prefers-reduced-motion", "value": "reduce"},
+    ]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+
+
+def column(browser: Any, kind: str) -> list[str]:
+    return browser.execute_script(
+        f"return [...document.querySelectorAll('#nodes tbody .{kind}')].map(x => x.textContent)"
+    )
+
+
+def requests(browser: Any) -> list[str]:
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    return [url for url in sent if not url.startswith(("file:", "data:", "blob:"))]
+
+
+@pytest.mark.browser
+def test_the_page_is_quiet_and_fits(browser: Any, tmp_path: Path) -> None:
+    hostile = content(small_topology(hostile=True))
+    seen = [(hostile, 1280, "light"), (hostile, 400, "dark"), (content(individuals="none"), 400, "light")]
+    for study, width, scheme in [*seen, (bare(content()), 400, "dark")]:
+        opened(browser, tmp_path / "page.html", study, width=width, scheme=scheme)
+        assert requests(browser) == []
+        assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        assert not browser.find_elements("css selector", "img, iframe, main a[href^=javascript]")
+
+
+@pytest.mark.browser
+def test_the_table_sorts_searches_and_pages(browser: Any, tmp_path: Path) -> None:
+    study = content()
+    opened(browser, tmp_path / "page.html", study)
+    assert column(browser, "name")[0] == CAUSAL
+    assert len(column(browser, "name")) == 25
+    head = browser.find_element("css selector", "#nodes th[data-key=genes] button")
+    head.click()
+    assert head.find_element("xpath", "..").get_attribute("aria-sort") == "descending"
+    assert column(browser, "name")[0] == "Signal transduction"
+    head.send_keys("\n")
+    assert head.find_element("xpath", "..").get_attribute("aria-sort") == "ascending"
+    assert len(browser.find_elements("css selector", "#nodes th[aria-sort]")) == 1
+    genes = [
+        int(x)
+        for x in browser.execute_script(
+            "return [...document.querySelectorAll('#nodes tbody tr')].map(r => r.cells[5].textContent)"
+        )
+    ]
+    assert genes == sorted(genes)
+    browser.find_element("id", "next").click()
+    assert len(column(browser, "name")) == 33 - 25
+    box = browser.find_element("id", "search")
+    box.send_keys("REPAIR")
+    assert sorted(column(browser, "name")) == ["DNA repair", "Mismatch repair", "Nucleotide excision repair"]
+    assert browser.find_element("id", "count").text.startswith("3 rows")
+    box.clear()
+    box.send_keys("no such thing")
+    assert column(browser, "name") == []
+    box.clear()
+    browser.execute_script(
+        "const s = document.getElementById('level'); s.value = '0'; s.dispatchEvent(new Event('change'))"
+    )
+    box.send_keys("pik3")
+    assert column(browser, "name") == [name for name in study.topology.inputs if "PIK3" in name]
+
+
+@pytest.mark.browser
+def test_the_csv_is_what_the_table_shows_and_harmless(browser: Any, tmp_path: Path) -> None:
+    study = content(small_topology(hostile=True))
+    opened(browser, tmp_path / "page.html", study)
+    browser.execute_script(
+        "const s = document.getElementById('level'); s.value = 'nodes'; s.dispatchEvent(new Event('change'))"
+    )
+    rows = list(csv.DictReader(io.StringIO(browser.execute_script("return vnnPage.csv()"), newline="")))
+    table = study.nodes[study.nodes["level"] != "inputs"].reset_index(drop=True)
+    assert [row["name"].removeprefix("'") for row in rows] == list(table["name"])
+    np.testing.assert_allclose([float(row["effect"]) for row in rows], table["effect"], rtol=1e-4)
+    np.testing.assert_allclose([float(row["share_low"]) for row in rows], table["share_low"], rtol=1e-3)
+    assert {row["name"] for row in rows} > {"'@SUM(A1)", "'" + HOSTILE["TCA cycle"], HOSTILE["Glycolysis"]}
+    browser.execute_script(
+        "const s = document.getElementById('level'); s.value = '0'; s.dispatchEvent(new Event('change'))"
+    )
+    names = {
+        row["name"] for row in csv.DictReader(io.StringIO(browser.execute_script("return vnnPage.csv()"), newline=""))
+    }
+    assert names > {SCRIPT, "'" + FORMULA, HOSTILE["MTOR"]}
+    cells = ["=1", "+1", "-1.5e-3", "+a", "\tx", "\rx", " =x", "-", "@a", 'a"b', -0.5, None]
+    found = browser.execute_script("return arguments[0].map(vnnPage.cell)", cells)
+    assert found == ["'=1", "+1", "-1.5e-3", "'+a", "'\tx", '"\'\rx"', "' =x", "'-", "'@a", '"a""b"', "-0.5", ""]
+
+
+@pytest.mark.browser
+def test_a_gene_called_script_is_seen_as_text(browser: Any, tmp_path: Path) -> None:
+    opened(browser, tmp_path / "page.html", content(small_topology(hostile=True)))
+    browser.find_element("id", "search").send_keys("<script")
+    browser.execute_script(
+        "const s = document.getElementById('level'); s.value = '0'; s.dispatchEvent(new Event('change'))"
+    )
+    assert column(browser, "name") == [SCRIPT]
+    shown = browser.execute_script(
+        "return [...document.querySelectorAll('.ytick text, .slicetext')].map(x => x.textContent).join(' ')"
+    )
+    assert HOSTILE["Glycolysis"] in shown
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.browser
+def test_paper_has_the_whole_table_and_open_details(browser: Any, tmp_path: Path) -> None:
+    opened(browser, tmp_path / "page.html", content(), scheme="dark")
+    resized(browser, 1280, media="print")
+    until(lambda: len(column(browser, "name")) == 33)
+    assert browser.find_element("id", "nodes").is_displayed()
+    assert not browser.find_element("id", "tools").is_displayed()
+    assert browser.find_elements("css selector", "details:not([open])") == []
+    ink = browser.execute_script("return getComputedStyle(document.body).color")
+    assert max(map(int, re.findall(r"\d+", ink))) < 60
+    resized(browser, 1280)
+    until(lambda: len(column(browser, "name")) == 25)
+
+
+@pytest.mark.browser
+def test_figures_follow_the_contrast(browser: Any, tmp_path: Path) -> None:
+    study = content(classes=("mild", "severe", "well"))
+    opened(browser, tmp_path / "page.html", study)
+    choose = (
+        "const s = document.getElementById(arguments[0]); s.value = arguments[1]; s.dispatchEvent(new Event('change'))"
+    )
+    drawn = "return document.querySelector('#paths svg').innerHTML"
+    first = browser.execute_script(drawn)
+    last = pages.figures.contrasts(study)[-1]
+    browser.execute_script(choose, "paths-contrast", last)
+    assert browser.execute_script(drawn) != first
+    colours = "return document.getElementById('sunburst').data[0].marker.colors.join()"
+    first = browser.execute_script(colours)
+    browser.execute_script(choose, "sunburst-contrast", last)
+    assert browser.execute_script(colours) != first
+    browser.execute_script(choose, "contrast", "all")
+    assert browser.find_element("id", "count").text.startswith("99 rows")
+    assert set(column(browser, "contrast")) <= {f"{name} minus the rest" for name in ("mild", "severe", "well")}

@@ -1,0 +1,30 @@
+"""The interval over splits against scipy, and its ratio."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from vnn.data import Split
+from vnn.training.interval import interval, ratio_of
+
+
+def test_the_interval_is_that_of_t_with_the_variance_of_splits_that_share_samples() -> None:
+    values = np.array([[0.7, 0.1], [0.8, np.nan], [0.75, 0.2], [0.6, np.nan]])
+    mean, low, high = interval(values, 0.25)
+    spread = np.sqrt((1 / 4 + 0.25) * np.var(values[:, 0], ddof=1))
+    assert np.allclose([low[0], high[0]], stats.t.interval(0.95, 3, values[:, 0].mean(), spread))
+    spread = np.sqrt((1 / 2 + 0.25) * np.var([0.1, 0.2], ddof=1))
+    assert np.allclose([low[1], high[1]], stats.t.interval(0.95, 1, 0.15, spread))
+    assert np.allclose(mean, [0.7125, 0.15])
+
+
+def test_one_split_has_a_mean_and_no_interval_and_none_has_neither() -> None:
+    mean, low, high = interval(np.array([[0.7, np.nan]]), 0.25)
+    assert mean[0] == 0.7
+    assert np.isnan([mean[1], *low, *high]).all()
+
+
+def test_the_ratio_counts_validation_as_learnt_from() -> None:
+    splits = [Split("a", ("p", "q"), ("r",), ("s",)), Split("b", ("p", "q"), (), ("r", "s"))]
+    assert np.isclose(ratio_of(splits), (1 / 3 + 2 / 2) / 2)

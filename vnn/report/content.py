@@ -1,0 +1,94 @@
+"""What a page shows: tables with fixed columns, made by a study and read by the page, the figures and the files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pandas as pd
+
+from vnn.data.checks import Check
+from vnn.ontology.topology import Topology
+
+Individuals = Literal["none", "pseudonym", "full"]
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """Everything the page of a study says.
+
+    Parameters
+    ----------
+    title, summary
+        Name of the study; what was asked of what, in one line ("ALL against AML in 48 samples, 5,962 genes").
+    facts
+        What a reader needs to repeat it, in order: seed, versions, backend, fingerprint of the topology, ...
+    settings
+        Every setting of the study by its key ("training.lr").
+    files
+        Columns role, name, sha256; one row per file that was read.
+    knowledge
+        Provenance records of the ontology: name, release, species, licence, citation, files.
+    dropped
+        Columns step, kind, count, reason, examples: everything that was dropped, merged, renamed or filled.
+    checks
+        Data checks.
+    performance
+        Held-out performance: columns split, n_test, model, metric, value.
+    comparison
+        Columns model, metric, mean, sd, n_splits, gain, low, high: the mean over splits, and, for the headline
+        metric, by how much the visible network beats the model, with its 95 % interval.
+        `attrs` hold "headline" (a metric) and "network" (the name of the visible network among the models).
+    topology
+        Levels, names and edges.
+    nodes
+        One row per level, node and contrast: level, node, name, n_inputs, contrast, effect, effect_low, effect_high,
+        score, share, share_low, share_high, mean_abs, mean_abs_share. Effects are of activity, the others of attribution. Sorted
+        by |effect|; level 0 (the inputs) has no effect.
+    activities
+        One row per sample, one column per node called "level/node", standardised and held out.
+    outcome
+        Class or value of each sample, indexed as `activities`; named after the target.
+    history
+        Columns epoch, replicate, train, validation.
+    flows
+        Columns contrast, source_level, source, target_level, target, flow: attribution that runs through each edge, the
+        heads being target_level "prediction"; signed as `nodes.score`.
+    agreement
+        Columns implementation, where, level, largest_difference, scale, tolerance, agrees, note: our DeepLIFT against others.
+    completeness
+        Columns level, largest_error, scale: by how much the attributions of a cut miss the difference of predictions.
+    baseline
+        What absent input means in the attributions, in words.
+    weaknesses
+        Known weaknesses of this study, a sentence each.
+    populations
+        Which people the data hold, in words.
+    individuals
+        "none": no ids, no rows of single people, no group under 5 people; "pseudonym": people numbered;
+        "full": ids as they are.
+    """
+
+    title: str
+    summary: str
+    facts: Mapping[str, str]
+    settings: Mapping[str, Any]
+    files: pd.DataFrame
+    knowledge: Sequence[Mapping[str, Any]]
+    dropped: pd.DataFrame
+    checks: Sequence[Check]
+    performance: pd.DataFrame
+    comparison: pd.DataFrame
+    topology: Topology
+    nodes: pd.DataFrame
+    activities: pd.DataFrame
+    outcome: pd.Series
+    history: pd.DataFrame
+    flows: pd.DataFrame
+    agreement: pd.DataFrame
+    completeness: pd.DataFrame
+    baseline: str
+    weaknesses: Sequence[str] = field(default=())
+    populations: str = "not stated"
+    individuals: Individuals = "pseudonym"

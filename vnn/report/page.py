@@ -1,0 +1,446 @@
+"""The page of a study: one HTML file that needs nothing else, not even a network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from vnn._atomic import write_text
+from vnn.report import figures
+from vnn.report.content import Content
+
+ASSETS = Path(__file__).with_name("assets")
+MOST_INPUTS = 2000
+MOST_EXAMPLES = 50
+PEOPLE = re.compile(r"sample|people|person|patient|individual|donor|subject|cell", re.IGNORECASE)
+UNKNOWN_FEATURES = "the ontology does not know their genes"
+ASSOCIATION = "Association, not causation"
+CLINIC = "Not validated for clinical use"
+PROOF = "Without null networks no node is proven to matter."
+STATES = {"fine": ("✓", "fine"), "note": ("i", "worth knowing"), "warning": ("!", "warning")}
+
+
+def write_page(path: Path, content: Content) -> None:
+    """Put the page of a study at `path`, whole or not at all.
+
+    Text from the data is never markup, neither in the page nor in its figures or its CSV. The page loads nothing:
+    its content security policy allows no connection.
+    """
+    write_text(path, page(content))
+
+
+def page(content: Content) -> str:
+    """The page of a study as HTML."""
+    scripts = _scripts()
+    places = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
+    places.trim_blocks = places.lstrip_blocks = True
+    places.filters |= {"signed": signed, "plain": plain, "short": short}
+    html = places.get_template("page.html").render(
+        content=content,
+        policy=_policy(scripts),
+        scripts=[Markup(script) for script in scripts],
+        style=Markup(_asset("page.css")),
+        data=Markup(embedded(data(content))),
+        findings=findings(content),
+        words=words(content),
+        glance=glance(content),
+        metrics=_metrics(content),
+        models=models(content),
+        scores=figures.scores(content),
+        heat=figures.heat_map(content),
+        contrasts=figures.contrasts(content),
+        levels=[level.name for level in content.topology.levels],
+        dropped=dropped(content),
+        settings={key: _written(value) for key, value in content.settings.items()},
+        states=STATES,
+        agreement=_records(content.agreement),
+        completeness=_records(content.completeness),
+        files=_records(content.files),
+        alternative=alternatives(content),
+        hidden_inputs=_hidden_inputs(content),
+        proof=PROOF,
+    )
+    return html.encode("utf-8", "replace").decode("utf-8")
+
+
+def embedded(values: Any) -> str:
+    """JSON that can stand inside a script element: no markup, no line ends that JavaScript reads otherwise."""
+    text = json.dumps(_rounded(values), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def data(content: Content) -> dict[str, Any]:
+    """What the scripts of the page draw."""
+    heat, scores = figures.heat_map(content), figures.scores(content)
+    return {
+        "table": table(content),
+        "performance": {
+            "metrics": scores.metrics,
+            "models": scores.models,
+            "splits": scores.splits,
+            "network": content.comparison.attrs.get("network", ""),
+            "values": scores.values,
+        },
+        "heat": heat and {
+            "labels": heat.labels,
+            "levels": [level for level, _ in heat.nodes],
+            "columns": heat.columns,
+            "groups": heat.groups,
+            "values": [[_three(value) for value in row] for row in heat.values.tolist()],
+        },
+        "sunburst": _sunburst(content),
+        "paths": [{"contrast": name, **paths} for name in figures.contrasts(content) if (paths := _paths(content, name))],
+        "curves": {name: vars(curve) for name, curve in figures.curves(content.history).items()},
+    }  # fmt: skip
+
+
+def table(content: Content) -> dict[str, Any]:
+    """The table of nodes by columns; ranks count the |effects| of a contrast."""
+    nodes = content.nodes.reset_index(drop=True)
+    inputs = content.topology.levels[0].name
+    is_input = nodes["level"] == inputs
+    strongest = nodes["share"].abs().where(is_input).groupby(nodes["contrast"]).rank(ascending=False, method="first")
+    nodes = nodes[~is_input | (strongest <= MOST_INPUTS)].reset_index(drop=True)
+    rank = nodes["effect"].abs().groupby(nodes["contrast"]).rank(ascending=False, method="first")
+    names, levels = list(figures.contrasts(content)), [level.name for level in content.topology.levels]
+    columns: dict[str, Any] = {
+        "rank": [None if np.isnan(value) else int(value) for value in rank],
+        "name": [str(name) for name in nodes["name"]],
+        "node": [str(node) for node in nodes["node"]],
+        "level": [levels.index(level) for level in nodes["level"]],
+        "genes": [int(count) for count in nodes["n_inputs"]],
+        "contrast": [names.index(str(name)) for name in nodes["contrast"]],
+    }
+    numbers = (
+        "effect",
+        "effect_low",
+        "effect_high",
+        "score",
+        "share",
+        "share_low",
+        "share_high",
+        "mean_abs",
+        "mean_abs_share",
+    )
+    columns |= {name: nodes[name].astype(float).tolist() for name in numbers}
+    return {"levels": levels, "contrasts": names, "columns": columns}
+
+
+def findings(content: Content) -> list[str]:
+    """What the study found, a sentence each; never more than the intervals allow."""
+    return [*_performance_finding(content), *_node_finding(content), PROOF]
+
+
+def _performance_finding(content: Content) -> Iterator[str]:
+    comparison, attrs = content.comparison, content.comparison.attrs
+    if comparison.empty:
+        return
+    headline, network = attrs["headline"], attrs["network"]
+    rows = comparison[comparison["metric"] == headline].set_index("model")
+    if network not in rows.index:
+        return
+    own = rows.loc[network]
+    spread = (
+        f" (standard deviation {plain(own['sd'])} over {int(own['n_splits'])} splits)" if own["n_splits"] > 1 else ""
+    )
+    rivals = rows.drop(network).dropna(subset=["gain"])
+    reached = f"On held-out samples the {network} reaches a mean {headline} of {plain(own['mean'])}{spread}"
+    if rivals.empty:
+        yield f"{reached}. No baseline was trained, so nothing says whether the wiring helps."
+        return
+    best = rivals.sort_values("gain", kind="stable").iloc[0]
+    place = f"the best of {len(rivals) + 1} models" if best["gain"] > 0 else f"where {best.name} is the best model"
+    yield f"{reached}, {place}."
+    than = f"the best baseline, {best.name} ({plain(best['mean'])})"
+    by = f"{signed(best['gain'], 3)}"
+    interval = f"95 % interval {signed(best['low'], 3)} to {signed(best['high'], 3)}"
+    if np.isnan(best["low"]) or np.isnan(best["high"]):
+        yield f"Its gain over {than} is {by}; one split gives no interval, so it is not known whether it beats it."
+    elif best["low"] > 0:
+        yield f"It beats {than}, by {by} ({interval})."
+    elif best["high"] < 0:
+        yield f"It does not beat {than}: it is worse, by {by} ({interval})."
+    else:
+        yield f"It does not beat {than}: the gain is {by}, and its {interval} includes 0."
+
+
+def _node_finding(content: Content, most: int = 3) -> Iterator[str]:
+    top = content.nodes.dropna(subset=["effect"]).head(most)
+    if top.empty:
+        return
+    several = len(figures.contrasts(content)) > 1
+    said = []
+    for row in top.to_dict(orient="records"):
+        low, high = row["effect_low"], row["effect_high"]
+        interval = "" if np.isnan(low) else f", interval {signed(low)} to {signed(high)}"
+        against = f"; {row['contrast']}" if several else ""
+        said.append(f"{row['name']} ({signed(row['effect'])}{interval}{against})")
+    where = "" if several else f" ({top['contrast'].iloc[0]})"
+    yield f"The largest held-out activity effects{where} are those of {_listed(said)}."
+
+
+def words(content: Content) -> list[tuple[str, str]]:
+    """What every page must say, as heading and sentence."""
+    unknown = {name for entry in content.topology.log if entry.step == "features" and UNKNOWN_FEATURES in entry.reason
+               for name in entry.names}  # fmt: skip
+    lost = {name for entry in content.topology.log if entry.step == "features" and entry.reason.startswith("dropped")
+            for name in entry.names}  # fmt: skip
+    measured = len(content.topology.inputs) + len(lost - set(content.topology.inputs))
+    bases = [f"{_name(base)} {base.get('release') or ''}".strip() for base in content.knowledge]
+    used = f"{_listed(bases)}. " if bases else "No knowledge base is stated. "
+    share = 100 * len(unknown) / max(measured, 1)
+    does = "It does" if len(bases) < 2 else "They do"
+    return [
+        (ASSOCIATION, "Effects and attributions say what goes together in these data, not what causes what."),
+        (CLINIC, "For research only. No decision about a person may rest on this page."),
+        ("People in the data", _sentence(content.populations)),
+        ("Knowledge used", f"{used}{does} not know {len(unknown):,} of {measured:,} measured genes ({share:.3g} %)."),
+    ]
+
+
+def glance(content: Content) -> list[tuple[str, str, str]]:
+    """The numbers at the head of the page: value, what it is, and a remark."""
+    found = []
+    attrs = content.comparison.attrs
+    rows = content.comparison[content.comparison["metric"] == attrs.get("headline")].set_index("model")
+    if attrs.get("network") in rows.index:
+        own = rows.loc[attrs["network"]]
+        sd = f"± {plain(own['sd'])} over {int(own['n_splits'])} splits" if own["n_splits"] > 1 else "one split"
+        found.append((plain(own["mean"]), f"{attrs['headline']}, held out", sd))
+        gains = rows.drop(attrs["network"]).dropna(subset=["gain"]).sort_values("gain", kind="stable")
+        if len(gains):
+            best = gains.iloc[0]
+            interval = (
+                "no interval" if np.isnan(best["low"]) else f"{signed(best['low'], 3)} to {signed(best['high'], 3)}"
+            )
+            found.append((signed(best["gain"], 3), f"gain over {best.name}", interval))
+    levels = len(content.topology.levels) - 1
+    nodes = f"{content.topology.n_nodes:,}"
+    found.append((nodes, "pathways", f"on {levels} level{'s' if levels > 1 else ''}"))
+    found.append((f"{len(content.outcome):,}", "samples", f"{len(content.topology.inputs):,} genes each"))
+    return found
+
+
+def models(content: Content) -> list[dict[str, Any]]:
+    """One row per model: its metrics, and how much the visible network gains on it."""
+    comparison, attrs = content.comparison, content.comparison.attrs
+    headline, network = attrs.get("headline"), attrs.get("network")
+    rows = []
+    for model in figures.scores(content).models:
+        mine = comparison[comparison["model"] == model].set_index("metric")
+        compared = headline in mine.index and model != network
+        gain = _numbers(mine.loc[headline], "gain", "low", "high") if compared else [np.nan]
+        rows.append(
+            {
+                "name": model,
+                "network": model == network,
+                "cells": [
+                    _numbers(mine.loc[metric], "mean", "sd") if metric in mine.index else None
+                    for metric in _metrics(content)
+                ],
+                "gain": None if np.isnan(gain[0]) else gain,
+            }
+        )
+    return rows
+
+
+def _numbers(row: Any, *names: str) -> list[float]:
+    return [float(row[name]) for name in names]
+
+
+def _metrics(content: Content) -> list[str]:
+    headline = content.comparison.attrs.get("headline")
+    return sorted(dict.fromkeys(content.comparison["metric"]), key=lambda metric: metric != headline)
+
+
+def dropped(content: Content) -> list[dict[str, Any]]:
+    """What was dropped, with examples; those that name people only where individuals may be shown in full."""
+    ids = {str(name) for name in content.activities.index} | {str(name) for name in content.outcome.index}
+    rows = []
+    for row in _records(content.dropped):
+        examples = row["examples"]
+        several = examples.split(", ") if isinstance(examples, str) else list(examples if examples is not None else ())
+        named = [str(name) for name in several if str(name)]
+        private = bool(PEOPLE.search(str(row["kind"]))) or not ids.isdisjoint(named)
+        withheld = private and content.individuals != "full"
+        rows.append(row | {"examples": [] if withheld else named[:MOST_EXAMPLES], "withheld": withheld})
+    return rows
+
+
+def alternatives(content: Content) -> dict[str, str]:
+    """What each figure shows, in a sentence, for those who do not see it."""
+    scores, heat = figures.scores(content), figures.heat_map(content)
+    top = content.nodes.dropna(subset=["effect"])
+    first = (
+        f"{top['name'].iloc[0]} differs most, by {signed(top['effect'].iloc[0])}"
+        if len(top)
+        else "no node has an effect"
+    )
+    score = content.nodes.assign(size=content.nodes["share"].abs())
+    score = score[score["level"] != content.topology.levels[0].name].sort_values("size", ascending=False, kind="stable")
+    largest = f"{score['name'].iloc[0]} has the largest share of its level" if len(score) else "no node has a score"
+    found = {
+        "performance": f"Dot plot of the held-out {scores.metrics[0] if scores.metrics else 'performance'} of "
+        f"{len(scores.models)} models in {len(scores.splits)} splits; the table above has the numbers.",
+        "sunburst": f"Sunburst of the ontology with {content.topology.n_nodes:,} nodes coloured by attribution; {largest}.",
+        "curves": "Loss by epoch on training and validation samples: "
+        + ("; ".join(_fell(name, curve) for name, curve in figures.curves(content.history).items()) or "none recorded")
+        + ".",
+        "paths": "Diagram of the strongest paths from genes through pathways to the prediction.",
+    }
+    if heat:
+        groups = _listed([f"{name} ({n:,})" for name, _, _, n in heat.groups])
+        found["heat"] = f"Heat map of the activities of {len(heat.nodes)} nodes in {groups}; {first}."
+    paths = [figures.sankey(content, name) for name in figures.contrasts(content)[:1]]
+    if paths and paths[0]:
+        inner = [
+            stop for stop in paths[0].stops if stop.node and stop.level not in (paths[0].levels[0], figures.PREDICTION)
+        ]
+        if inner:
+            most = max(inner, key=lambda stop: abs(stop.score))
+            found["paths"] += f" Most attribution runs through {most.label}."
+    return found
+
+
+def _sunburst(content: Content) -> dict[str, Any] | None:
+    sectors = figures.sunburst(content)
+    if len(sectors) < 2:
+        return None
+    nodes = content.nodes.set_index(["contrast", "level", "node"])[["score", "share"]]
+    by = {name: nodes.loc[name] for name in figures.contrasts(content)}
+    found: dict[str, Any] = {
+        "ids": [sector.id for sector in sectors],
+        "parents": [sector.parent for sector in sectors],
+        "labels": [sector.label for sector in sectors],
+        "levels": [sector.node[0] if sector.node else "" for sector in sectors],
+        "sizes": [sector.size for sector in sectors],
+        "shares": {},
+    }
+    for name, table in by.items():
+        share = table["share"].to_dict()
+        found["shares"][name] = [share.get(sector.node, None) if sector.node else None for sector in sectors]
+    return found
+
+
+def _paths(content: Content, contrast: str) -> dict[str, Any] | None:
+    diagram = figures.sankey(content, contrast)
+    if diagram is None:
+        return None
+    boxes, bands = figures.placed(diagram)
+    return {
+        "levels": diagram.levels,
+        "stops": [
+            {"level": stop.level, "label": stop.label, "other": stop.node is None, "score": stop.score, **vars(box)}
+            for stop, box in zip(diagram.stops, boxes, strict=True)
+        ],
+        "bands": [
+            {"source": link.source, "target": link.target, "flow": link.width, "sign": link.sign, **vars(band)}
+            for link, band in zip(diagram.links, bands, strict=True)
+        ],
+    }
+
+
+def _hidden_inputs(content: Content) -> int:
+    n_inputs = content.nodes.loc[content.nodes["level"] == content.topology.levels[0].name, "node"].nunique()
+    return max(int(n_inputs) - MOST_INPUTS, 0)
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with its sign, a true minus; a dash if there is none."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def plain(value: float, digits: int = 3) -> str:
+    """A number with a true minus; a dash if there is none."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def short(value: Any) -> str:
+    """A number in two significant digits, or the text as it is."""
+    if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
+        return f"{value:.2g}".replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else "–"
+    return str(value)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_rounded(item) for item in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(f"{value:.5g}") if np.isfinite(value) else None
+    return value
+
+
+def _three(value: float) -> float | None:
+    return round(value, 2) if np.isfinite(value) else None
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    records = table.astype(object).where(table.notna(), None).to_dict(orient="records")
+    return [{str(key): value for key, value in record.items()} for record in records]
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def _name(base: Mapping[str, Any]) -> str:
+    return str(base.get("name") or base.get("source") or "unnamed")
+
+
+def _fell(name: str, curve: figures.Curve) -> str:
+    return f"{name} from {plain(curve.median[0])} to {plain(curve.median[-1])}"
+
+
+def _asset(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+@cache
+def _scripts() -> tuple[str, ...]:
+    """Plotly and the scripts of the page, in their order, as they stand between the tags."""
+    texts = (get_plotlyjs(), *(_asset(f"{name}.js") for name in ("table", "figures", "page")))
+    return tuple(re.sub(r"\r\n?", "\n", text).replace("\0", "").replace("</script", r"<\/script") for text in texts)
+
+
+@cache
+def _policy(scripts: tuple[str, ...]) -> str:
+    """Only these scripts run, and nothing is fetched."""
+    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )

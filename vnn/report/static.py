@@ -1,0 +1,260 @@
+"""The figures as files: PNG and SVG of what the page shows, for slides and papers."""
+
+from __future__ import annotations
+
+import textwrap
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.path import Path as Curve
+
+from vnn._atomic import replacing
+from vnn.report import figures
+from vnn.report.content import Content
+
+INK, MUTED, RULE, ACCENT = "#1b1e23", "#5a616c", "#dfe0da", "#0b5c8c"
+UP, DOWN, OTHER = "#0072b2", "#d55e00", "#b9bcc2"
+DIVERGING = LinearSegmentedColormap.from_list("blue to orange", [DOWN, "#f4f4f2", UP])
+STYLE: dict[Any, Any] = {
+    "text.parse_math": False,  # names are text, also those with a dollar sign
+    "svg.fonttype": "none",
+    "svg.hashsalt": "vnn",
+    "font.size": 9,
+    "font.sans-serif": ["Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
+    "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": MUTED, "xtick.color": MUTED, "ytick.color": INK,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "grid.color": RULE,
+}  # fmt: skip
+MOST_PATHWAYS = 20
+
+
+def write_figures(folder: Path, content: Content) -> tuple[Path, ...]:
+    """Draw every figure there are data for; each becomes a PNG and an SVG in `folder`.
+
+    They obey `content.individuals` as the page does. Files of the second and later contrasts carry their number in
+    their names.
+
+    Returns
+    -------
+    The files, in the order of the page.
+    """
+    drawn = {"performance": partial(performance, content)}
+    for number, contrast in enumerate(figures.contrasts(content), 1):
+        suffix = f"-{number}" if number > 1 else ""
+        drawn[f"pathways{suffix}"] = partial(pathways, content, contrast)
+        drawn[f"icicle{suffix}"] = partial(icicle, content, contrast)
+        drawn[f"paths{suffix}"] = partial(paths, content, contrast)
+    drawn |= {"heat-map": partial(heat_map, content), "training": partial(training, content)}
+    written = []
+    folder.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing", UserWarning)  # a box instead of a rare sign is enough
+        for name, draw in drawn.items():
+            if (figure := draw()) is None:
+                continue
+            for kind in ("png", "svg"):
+                with replacing(folder / f"{name}.{kind}") as part:
+                    metadata = {"Date": None} if kind == "svg" else {}
+                    figure.savefig(
+                        part, format=kind, dpi=200, bbox_inches="tight", facecolor="white", metadata=metadata
+                    )
+                written.append(folder / f"{name}.{kind}")
+    return tuple(written)
+
+
+def performance(content: Content) -> Figure | None:
+    """Every split of every model in the headline metric, and the means."""
+    scores = figures.scores(content)
+    if not scores.metrics:
+        return None
+    metric, network = scores.metrics[0], content.comparison.attrs.get("network")
+    models = [model for model in scores.models if model in scores.values[metric]]
+    figure, axes = _axes(6.4, 0.6 + 0.36 * len(models))
+    for place, model in enumerate(reversed(models)):
+        values = np.array(scores.values[metric][model])
+        own = model == network
+        spread = place + np.linspace(-0.13, 0.13, len(values)) if len(values) > 1 else [place]
+        axes.scatter(
+            values, spread, s=26, marker="D" if own else "o", facecolors="none", edgecolors=ACCENT if own else MUTED
+        )
+        if np.isfinite(values).any():
+            axes.vlines(np.nanmean(values), place - 0.3, place + 0.3, colors=ACCENT if own else INK, linewidth=2)
+    axes.set_yticks(range(len(models)), [_cut(model, 34) for model in reversed(models)])
+    axes.set_xlabel(f"held-out {metric}; signs are splits, bars are means")
+    axes.grid(axis="x")
+    return figure
+
+
+def pathways(content: Content, contrast: str) -> Figure | None:
+    """The largest effects with their intervals, beside the shares of the attribution."""
+    table = content.nodes[content.nodes["contrast"] == contrast].dropna(subset=["effect"]).head(MOST_PATHWAYS)
+    if table.empty:
+        return None
+    figure = Figure(figsize=(7.4, 1.0 + 0.27 * len(table)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
+    places = np.arange(len(table))[::-1]
+    for place, row in zip(places, table.to_dict(orient="records"), strict=True):
+        colour = DOWN if row["effect"] < 0 else UP
+        sure = row["effect_low"] * row["effect_high"] > 0
+        left.hlines(place, row["effect_low"], row["effect_high"], colors=colour, linewidth=1.4)
+        left.scatter(row["effect"], place, s=26, facecolors=colour if sure else "white", edgecolors=colour, zorder=3)
+        right.hlines(place, 100 * row["share_low"], 100 * row["share_high"], colors=MUTED, linewidth=1.2, zorder=3)
+        right.barh(place, 100 * row["share"], height=0.55, color=DOWN if row["share"] < 0 else UP, alpha=0.75)
+    for axes in (left, right):
+        axes.axvline(0, color=MUTED, linewidth=0.8, zorder=0)
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+    left.set_yticks(places, [_cut(name, 40) for name in table["name"]])
+    left.set_xlabel(f"activity effect, 95 % interval\n{textwrap.shorten(contrast, 50, placeholder='…')}")
+    right.set_xlabel("share of the attribution\nof its level, %")
+    return figure
+
+
+def heat_map(content: Content) -> Figure | None:
+    """Activities of the top nodes, people or groups in columns."""
+    heat = figures.heat_map(content)
+    if heat is None:
+        return None
+    n_nodes = len(heat.nodes)
+    figure, axes = _axes(7.4, 0.9 + 0.17 * n_nodes)
+    sizes = np.abs(heat.values[np.isfinite(heat.values)])
+    most = float(np.quantile(sizes, 0.98)) if len(sizes) else 1.0
+    image = axes.imshow(heat.values, cmap=DIVERGING, vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
+    axes.set_yticks(range(n_nodes), [_cut(label, 40) for label in heat.labels], fontsize=7.5)
+    axes.set_xticks([])
+    for name, first, count, people in heat.groups:
+        axes.text(first + count / 2 - 0.5, -0.9, f"{_cut(name, 24)} ({people:,})", ha="center", va="bottom")
+        if first:
+            axes.axvline(first - 0.5, color="white", linewidth=3)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_xlabel(heat.rule, fontsize=7.5)
+    figure.colorbar(image, ax=axes, shrink=min(1.0, 12 / n_nodes), label="activity", aspect=14)
+    return figure
+
+
+def icicle(content: Content, contrast: str) -> Figure | None:
+    """The ontology as a tree from the left, as wide as genes, coloured by the signed share of attribution."""
+    sectors = figures.sunburst(content)
+    if len(sectors) < 2:
+        return None
+    mine = content.nodes[content.nodes["contrast"] == contrast]
+    share = dict(zip(zip(mine["level"], mine["node"], strict=True), mine["share"], strict=True))
+    children: dict[str, list[figures.Sector]] = {}
+    for sector in sectors:
+        children.setdefault(sector.parent, []).append(sector)
+
+    def size(sector: figures.Sector) -> float:
+        return sector.size + sum(map(size, children.get(sector.id, [])))
+
+    def deep(sector: figures.Sector) -> int:
+        return 1 + max(map(deep, children.get(sector.id, [])), default=0)
+
+    root = sectors[0]
+    most = max((abs(share.get(s.node, 0.0)) for s in sectors if s.node), default=0.0) or 1.0
+    total, n_leaves = size(root), sum(1 for s in sectors if s.id not in children)
+    height = float(np.clip(0.17 * n_leaves, 3.5, 14.0))
+    figure, axes = _axes(1.85 * deep(root), height)
+
+    def draw(sector: figures.Sector, depth: int, top: float) -> None:
+        tall = size(sector)
+        value = share.get(sector.node, np.nan) if sector.node else np.nan
+        strength = np.sign(value) * np.sqrt(abs(value) / most)
+        colour = DIVERGING((strength + 1) / 2) if np.isfinite(value) else RULE
+        axes.add_patch(Rectangle((depth, top), 0.985, tall, facecolor=colour, edgecolor="white", linewidth=0.8))
+        if tall / total * height > 0.12:
+            dark = np.isfinite(strength) and abs(strength) > 0.75
+            look: dict[str, Any] = {
+                "fontsize": 6.8,
+                "color": "white" if dark else INK,
+                "clip_on": True,
+                "in_layout": False,
+            }
+            axes.text(depth + 0.03, top + tall / 2, _cut(sector.label, 30), va="center", **look)
+        for child in sorted(children.get(sector.id, []), key=lambda child: (-size(child), child.id)):
+            draw(child, depth + 1, top)
+            top += size(child)
+
+    draw(root, 0, 0.0)
+    axes.set_xlim(0, deep(root))
+    axes.set_ylim(total, 0)
+    axes.axis("off")
+    caption = f"Height: genes. Colour: share of the attribution of its level, blue + and orange −. {contrast}"
+    axes.set_title(textwrap.fill(caption, 90), fontsize=8, loc="left", color=MUTED)
+    return figure
+
+
+def paths(content: Content, contrast: str) -> Figure | None:
+    """The strongest paths from the inputs to the prediction."""
+    diagram = figures.sankey(content, contrast)
+    if diagram is None:
+        return None
+    boxes, bands = figures.placed(diagram)
+    figure, axes = _axes(max(7.4, 1.75 * len(diagram.levels)), 5.2)
+    for link, band in sorted(zip(diagram.links, bands, strict=True), key=lambda pair: abs(pair[0].sign)):
+        look: dict[str, Any] = {"facecolor": UP, "alpha": 0.5, "linewidth": 0}
+        if link.sign < 0:
+            look = {"facecolor": DOWN, "alpha": 0.5, "edgecolor": INK, "linewidth": 0.6, "linestyle": "--"}
+        elif link.sign == 0:
+            look = {"facecolor": OTHER, "alpha": 0.3, "linewidth": 0}
+        axes.add_patch(PathPatch(_band(band), **look))
+    for stop, box in zip(diagram.stops, boxes, strict=True):
+        axes.add_patch(
+            Rectangle((box.x, box.y), figures.BOX, box.height, color=INK if stop.node else OTHER, linewidth=0)
+        )
+        tone = INK if stop.node else MUTED
+        middle = box.y + box.height / 2
+        axes.text(box.x + figures.BOX + 0.006, middle, _cut(stop.label, 24), va="center", fontsize=7, color=tone)
+    for i, level in enumerate(diagram.levels):
+        x = i * (1 - figures.BOX) / max(len(diagram.levels) - 1, 1)
+        axes.text(x, -0.03, _cut(level, 24), fontsize=7, color=MUTED)
+    axes.set_xlim(0, 1.1)
+    axes.set_ylim(1.0, -0.06)
+    axes.axis("off")
+    caption = f"Blue: with the outcome (+). Orange, dashed: against it (−). Grey: other. {contrast}"
+    axes.set_title(textwrap.fill(caption, 110), fontsize=8, loc="left", color=MUTED)
+    return figure
+
+
+def training(content: Content) -> Figure | None:
+    """Loss by epoch, median and range over the networks that still train."""
+    curves = figures.curves(content.history)
+    if not curves:
+        return None
+    figure, axes = _axes(6.4, 3.2)
+    for name, (colour, dash) in {"train": (MUTED, ":"), "validation": (ACCENT, "-")}.items():
+        if name in curves:
+            curve = curves[name]
+            axes.fill_between(curve.epochs, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
+            axes.plot(curve.epochs, curve.median, color=colour, linestyle=dash, label=name)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss")
+    axes.set_title("median and range of the networks that still train", fontsize=8, loc="left", color=MUTED)
+    axes.grid(visible=True)
+    axes.legend(frameon=False)
+    return figure
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _band(band: figures.Band) -> Curve:
+    middle = (band.x0 + band.x1) / 2
+    upper = [(band.x0, band.y0), (middle, band.y0), (middle, band.y1), (band.x1, band.y1)]
+    lower = [(x, y + band.height) for x, y in reversed(upper)]
+    codes = [Curve.MOVETO, *[Curve.CURVE4] * 3, Curve.LINETO, *[Curve.CURVE4] * 3, Curve.CLOSEPOLY]
+    return Curve([*upper, *lower, upper[0]], codes)
+
+
+def _cut(text: str, most: int) -> str:
+    line = " ".join(str(text).split())
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"

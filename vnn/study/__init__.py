@@ -1,0 +1,35 @@
+"""A whole study from one file: what it says, what it would do, what it did."""
+
+from vnn.study.folder import RECORD
+from vnn.study.material import Material, ontology_of, read_material, splits_of
+from vnn.study.plan import plan
+from vnn.study.run import Results, run_study
+from vnn.study.settings import (
+    AttributionSection,
+    CompareSection,
+    DataSection,
+    OntologySection,
+    ReportSection,
+    SplitSection,
+    Study,
+)
+from vnn.study.start import study_file
+
+__all__ = [
+    "RECORD",
+    "AttributionSection",
+    "CompareSection",
+    "DataSection",
+    "Material",
+    "OntologySection",
+    "ReportSection",
+    "Results",
+    "SplitSection",
+    "Study",
+    "ontology_of",
+    "plan",
+    "read_material",
+    "run_study",
+    "splits_of",
+    "study_file",
+]

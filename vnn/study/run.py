@@ -1,0 +1,193 @@
+"""A whole study: one TOML file in, a folder with networks, activities, attributions, performance and a page out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from vnn._atomic import write_csv, write_text
+from vnn.data import Check, Samples, data_checks
+from vnn.interpret import (
+    Activities,
+    NodeScores,
+    activities,
+    activity_effects,
+    crosscheck,
+    node_scores,
+)
+from vnn.ontology import Topology
+from vnn.report import write_figures, write_page
+from vnn.study.contents import content_of, node_table
+from vnn.study.folder import CHECKPOINT, bind, claimed, same_wiring
+from vnn.study.material import Material, read_material
+from vnn.study.settings import Study
+from vnn.training import Fit, fit
+from vnn.training.loop import Listener
+from vnn.training.performance import comparison, performance
+
+PAGE = "page.html"
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What a study found, and where it lies.
+
+    Parameters
+    ----------
+    study, samples, topology, fit
+        What went in, and the trained networks.
+    activities
+        Oriented activities of every node.
+    effects
+        Activity effect of every node on held-out samples, largest first.
+    scores
+        Attribution of every input, node and edge on held-out samples.
+    pathways
+        Effects and attribution shares of every node above the inputs, largest effect first.
+    performance
+        Held-out performance per split, model and metric.
+    comparison
+        Its means, and the gain of the network over each model.
+    checks
+        Data checks.
+    agreement
+        Our DeepLIFT beside independent implementations.
+    folder
+        Where all of it was written; `page.html` is for reading.
+    """
+
+    study: Study
+    samples: Samples
+    topology: Topology
+    fit: Fit
+    activities: Activities
+    effects: pd.DataFrame
+    scores: NodeScores
+    pathways: pd.DataFrame
+    performance: pd.DataFrame
+    comparison: pd.DataFrame
+    checks: tuple[Check, ...]
+    agreement: pd.DataFrame
+    folder: Path
+
+
+def run_study(
+    study: Study | Path | str, *, listener: Listener | None = None, tell: Callable[[str], None] = lambda _: None
+) -> Results:
+    """Run a study from files to a page; a study that was interrupted goes on.
+
+    Written to its folder: `page.html` (and `figures/`), `study.json`, `topology.npz`, `ontology-log.csv`, `fit/`,
+    `activities.csv.gz`, `predictions.csv`, `pathways.csv`, `inputs.csv`, `flows.csv.gz`, `performance.csv`, `comparison.csv`,
+    `checks.csv`, `crosscheck.csv`. Each file is replaced whole or not at all.
+
+    Parameters
+    ----------
+    study
+        A `Study`, or the path of its TOML file.
+    listener
+        Told after every epoch.
+    tell
+        Told in a few words what is done next.
+
+    Raises
+    ------
+    StudyError
+        If the output folder holds another study, or another process is running this one.
+    """
+    if not isinstance(study, Study):
+        study = Study.read(study)
+    identity = study.identity
+    with claimed(study, identity) as folder:
+        tell("reading")
+        material = read_material(study)
+        samples, topology = material.samples, material.topology
+        same_wiring(folder / "topology.npz", topology)
+        bind(study, identity)
+        topology.save(folder / "topology.npz")
+        write_csv(folder / "ontology-log.csv", _log_table(topology))
+        tell("checking the data")
+        checks = data_checks(samples, material.target, splits=material.splits, seed=study.seed)
+        write_csv(folder / "checks.csv", pd.DataFrame([(c.name, c.state, c.text) for c in checks],
+                                                      columns=["name", "state", "text"]), index=False)  # fmt: skip
+        tell(f"training {len(material.splits) * study.n_seeds} networks")
+        trained = _trained(study, material, folder, listener)
+        tell("reading activities")
+        found = activities(trained, samples)
+        effects = activity_effects(trained, found)
+        write_csv(folder / "activities.csv.gz", found.table())
+        write_csv(folder / "predictions.csv", trained.predict(samples).table(held_out=True))
+        tell("attributing predictions to nodes")
+        asked = study.attribution
+        scores = node_scores(trained, samples, baseline=asked.baseline, group=asked.group, n_draws=asked.draws)
+        pathways = node_table(topology, effects, scores)
+        inputs = scores.table[scores.table["level"] == topology.levels[0].name]
+        write_csv(folder / "pathways.csv", pathways, index=False)
+        write_csv(folder / "inputs.csv", inputs, index=False)
+        write_csv(folder / "flows.csv.gz", scores.flows, index=False)
+        agreement = crosscheck(trained, samples, baseline=asked.baseline, group=asked.group, n_samples=asked.crosscheck)
+        write_csv(folder / "crosscheck.csv", agreement, index=False)
+        tell("comparing with simpler models")
+        measured = _performance(study, identity, trained, samples, folder)
+        compared = comparison(measured)
+        write_csv(folder / "performance.csv", measured, index=False)
+        write_csv(folder / "comparison.csv", compared, index=False)
+        results = Results(
+            study,
+            samples,
+            topology,
+            trained,
+            found,
+            effects,
+            scores,
+            pathways,
+            measured,
+            compared,
+            checks,
+            agreement,
+            folder,
+        )
+        tell("writing the page")
+        content = content_of(results)
+        write_page(folder / PAGE, content)
+        if study.report.figures:
+            write_figures(folder / "figures", content)
+    return results
+
+
+def _trained(study: Study, material: Material, folder: Path, listener: Listener | None) -> Fit:
+    if (folder / "fit" / "fit.json").exists():
+        return Fit.load(folder / "fit", material.topology)
+    data = study.data
+    trained = fit(
+        material.topology, material.samples, target=data.target, event=data.event, splits=material.splits,
+        n_seeds=study.n_seeds, recipe=study.network, training=study.training, task=data.task, classes=data.classes,
+        seed=study.seed, checkpoint=folder / CHECKPOINT, listener=listener,
+    )  # fmt: skip
+    trained.save(folder / "fit")
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return trained
+
+
+def _performance(study: Study, identity: str, trained: Fit, samples: Samples, folder: Path) -> pd.DataFrame:
+    """Measured once and kept: baselines take as long as the networks."""
+    kept = folder / "performance.json"
+    asked = {"identity": identity, "models": study.compare.models}
+    if kept.exists():
+        held = json.loads(kept.read_text())
+        if held["asked"] == json.loads(json.dumps(asked)):
+            table = pd.DataFrame(held["rows"], columns=held["columns"])
+            table.attrs = held["attrs"]
+            return table
+    table = performance(trained, samples, baselines=study.compare.models)
+    rows = table.astype(object).where(table.notna(), None).to_numpy().tolist()
+    write_text(kept, json.dumps({"asked": asked, "columns": list(table.columns), "rows": rows, "attrs": table.attrs}))
+    return table
+
+
+def _log_table(topology: Topology) -> pd.DataFrame:
+    rows = [(e.step, e.kind, e.reason, name) for e in topology.log for name in e.names]
+    return pd.DataFrame(rows, columns=["step", "kind", "reason", "name"])

@@ -1,0 +1,328 @@
+"""The study file: what a study reads, trains, compares and shows, stated in TOML and checked before anything runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vnn._atomic import sha256
+from vnn._errors import StudyError
+from vnn.models import Recipe
+from vnn.report.content import Individuals
+from vnn.training import Training
+
+DOWNSTREAM = {"name", "output", "report", "compare", "attribution"}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSection(_Section):
+    """Which files hold the samples; paths are relative to the study file.
+
+    Parameters
+    ----------
+    values
+        Table, GCT or .h5ad of the measured values; or, for several omics of the same genes, a table of such files:
+        `values = { rna = "rna.csv", cna = "cna.csv" }`.
+    labels
+        Table or CLS of what is known of each sample; not needed where the values file holds it.
+    target
+        Column to predict; for survival the time until the event or the end of follow-up.
+    event
+        For survival the column that says whether the event happened (1) or not (0).
+    task
+        "binary", "multiclass", "regression" or "cox"; from the column unless given.
+    classes
+        Order of the classes, the positive one last.
+    covariates, groups
+        Columns that enter late, and columns that splits respect and data checks look at (batch, site, donor).
+    samples_in
+        Whether the samples are the "rows" or "columns" of the values; found from the labels unless given.
+    sample_column, layer
+        Column of the ids in the labels; layer of an .h5ad ("raw" for `.raw`).
+    unmatched
+        What happens to samples without a partner in the other table: "error" or "drop".
+    unlabelled
+        What happens to samples without a target: "error" or "drop".
+    identifiers
+        HGNC table through which features become gene symbols.
+    several
+        What becomes of several features of one gene: "separate" (all are inputs of the gene), "mean", "sum" or
+        "max-variance".
+    least_per_class, rare
+        Classes with fewer samples are an "error", or their samples are dropped ("drop") or become one class "other" ("merge").
+    log_cpm
+        Whether counts become log(1 + counts per million).
+    """
+
+    values: Path | Mapping[str, Path]
+    labels: Path | None = None
+    target: str
+    event: str | None = None
+    task: Literal["binary", "multiclass", "regression", "cox"] | None = None
+    classes: tuple[str, ...] | None = None
+    covariates: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    samples_in: Literal["rows", "columns"] | None = None
+    sample_column: str | None = None
+    layer: str | None = None
+    unmatched: Literal["error", "drop"] = "error"
+    unlabelled: Literal["error", "drop"] = "error"
+    identifiers: Path | None = None
+    several: Literal["separate", "mean", "sum", "max-variance"] = "separate"
+    least_per_class: Annotated[int, Field(ge=1)] | None = None
+    rare: Literal["error", "drop", "merge"] = "error"
+    log_cpm: bool = False
+
+    @model_validator(mode="after")
+    def _survival(self) -> DataSection:
+        if (self.task == "cox") and self.event is None:
+            raise ValueError('task = "cox" needs event: the column that says whether the event happened')
+        if self.event is not None and self.task not in (None, "cox"):
+            raise ValueError(f'event is for survival, and task is "{self.task}"; leave one of them out')
+        return self
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files of values by omics; a single one has the name ""."""
+        return dict(self.values) if isinstance(self.values, Mapping) else {"": self.values}
+
+
+class OntologySection(_Section):
+    """Which knowledge becomes the wiring.
+
+    Parameters
+    ----------
+    name
+        Name in the catalogue, path of a recipe (.toml), or path of a gene-set file (.gmt).
+    folder
+        Where the files of the recipe lie.
+    release
+        Release they must be, checked by hash.
+    choices
+        Instead of the recipe's own choices, such as `evidence` or `without_branch`.
+    min_genes, max_genes, collapse, skips, gene_level, depth
+        See `Ontology.topology`.
+    """
+
+    name: str
+    folder: Path | None = None
+    release: str | None = None
+    choices: Mapping[str, Any] = Field(default_factory=dict)
+    min_genes: Annotated[int, Field(ge=1)] = 5
+    max_genes: Annotated[int, Field(ge=1)] | None = None
+    collapse: bool = True
+    skips: Literal["edges", "copies"] = "edges"
+    gene_level: bool = False
+    depth: Annotated[int, Field(ge=1)] | None = None
+
+
+class SplitSection(_Section):
+    """How samples are held out.
+
+    Parameters
+    ----------
+    kind
+        "k-fold", "hold-out" or "leave-one-group-out".
+    k, repeats
+        Folds, and how often they are dealt anew.
+    test
+        Share of the samples held out, for "hold-out".
+    validation
+        Share of the remaining samples that decides when to stop; 0 trains for all epochs.
+    stratify
+        Whether every part has the classes in the same proportion.
+    group
+        Group column whose members stay together, or that is left out one by one.
+    """
+
+    kind: Literal["k-fold", "hold-out", "leave-one-group-out"] = "k-fold"
+    k: Annotated[int, Field(ge=2)] = 5
+    repeats: Annotated[int, Field(ge=1)] = 1
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    stratify: bool = True
+    group: str | None = None
+
+
+class CompareSection(_Section):
+    """What the networks are compared with.
+
+    Parameters
+    ----------
+    models
+        Baselines on the same splits, such as "logistic regression", "boosted trees", "pathway means", "dense network";
+        all that apply unless given, none for an empty list.
+    """
+
+    models: tuple[str, ...] | None = None
+
+
+class AttributionSection(_Section):
+    """How predictions are attributed to nodes.
+
+    Parameters
+    ----------
+    baseline
+        What absent input looks like: "mean", "zero", "normal", "universal" or "specific"; see `vnn.interpret.baseline`.
+    group
+        Instead, the training mean of a reference group: `group = ["tissue", "normal"]`, column and value.
+    draws
+        References per network for the three random baselines.
+    crosscheck
+        Samples on which our DeepLIFT is compared with independent implementations; 0 for none.
+    """
+
+    baseline: Literal["mean", "zero", "normal", "universal", "specific"] = "mean"
+    group: tuple[str, str] | None = None
+    draws: Annotated[int, Field(ge=1)] = 10
+    crosscheck: Annotated[int, Field(ge=0)] = 8
+
+
+class ReportSection(_Section):
+    """What the page shows.
+
+    Parameters
+    ----------
+    individuals
+        "none": no ids, no rows of single people, no group under 5 people; "pseudonym": people are numbered; "full": ids as
+        they are.
+    populations
+        Which people the data hold, in your words; every page says it.
+    weaknesses
+        Known weaknesses of the data or design, a sentence each.
+    figures
+        Whether every figure is written as PNG and SVG too.
+    """
+
+    individuals: Individuals = "pseudonym"
+    populations: str = "not stated"
+    weaknesses: tuple[str, ...] = ()
+    figures: bool = True
+
+
+class Study(_Section):
+    """A study as its TOML file states it.
+
+    Parameters
+    ----------
+    name, seed, n_seeds, output
+        Name of the study, seed of all its chance, networks per split, and the folder for its results
+        (relative to the study file).
+    data, ontology, splits, network, training, compare, attribution, report
+        The stations; `network` is a `Recipe`, `training` a `Training`.
+    """
+
+    name: str = "study"
+    seed: Annotated[int, Field(ge=0)] = 0
+    n_seeds: Annotated[int, Field(ge=1)] = 1
+    output: Path = Path("results")
+    data: DataSection
+    ontology: OntologySection
+    splits: SplitSection = SplitSection()
+    network: Recipe = Recipe()
+    training: Training = Training()
+    compare: CompareSection = CompareSection()
+    attribution: AttributionSection = AttributionSection()
+    report: ReportSection = ReportSection()
+
+    @classmethod
+    def read(cls, path: Path | str) -> Study:
+        """The study a TOML file states, its paths made absolute.
+
+        Raises
+        ------
+        StudyError
+            If the file is no TOML or a key or value is not known; the message names key, known keys and the nearest.
+        """
+        file = Path(path)
+        try:
+            stated = tomllib.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise StudyError(f"there is no study file {file}.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise StudyError(f"{file} is not valid TOML: {error}.") from error
+        try:
+            return cls(**stated)._at(file.resolve().parent)
+        except ValidationError as error:
+            raise StudyError(_explained(cls, file, error)) from None
+
+    def _at(self, folder: Path) -> Study:
+        def absolute(path: Path | None) -> Path | None:
+            return None if path is None else folder / path
+
+        name = self.ontology.name
+        if is_file(name):
+            name = str(folder / name)
+        values = {omics: folder / path for omics, path in self.data.files.items()}
+        found = {key: absolute(getattr(self.data, key)) for key in ("labels", "identifiers")}
+        data = self.data.model_copy(update={"values": values.get("", values), **found})
+        ontology = self.ontology.model_copy(update={"name": name, "folder": absolute(self.ontology.folder)})
+        return self.model_copy(update={"data": data, "ontology": ontology, "output": folder / self.output})
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of everything that decides what is trained: settings and the content of the files."""
+        stated = self.model_dump(mode="json", exclude=DOWNSTREAM)
+        stated["data"]["values"] = {omics: sha256(path) for omics, path in self.data.files.items()}
+        for key in ("labels", "identifiers"):
+            if (path := getattr(self.data, key)) is not None:
+                stated["data"][key] = sha256(path)
+        stated["ontology"].pop("folder")
+        if is_file(self.ontology.name):
+            stated["ontology"]["name"] = sha256(self.ontology.name)
+        return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
+
+
+def _explained(model: type[BaseModel], file: Path, error: ValidationError) -> str:
+    lines: dict[str, None] = {}
+    for problem in error.errors():
+        where = [str(part) for part in problem["loc"]]
+        given = problem["input"]
+        if problem["type"] == "extra_forbidden":
+            known = _keys(model, where[:-1])
+            line = f"{'.'.join(where)} is not known; known here are {', '.join(known)}.{_nearest(where[-1], known)}"
+        elif problem["type"] == "missing":
+            line = f"{'.'.join(where)} is needed."
+        elif problem["type"] == "literal_error":
+            known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+            line = (
+                f"{'.'.join(where)} is {given!r}; known are {', '.join(map(repr, known))}.{_nearest(str(given), known)}"
+            )
+        elif where[:2] == ["data", "values"]:
+            line = f"data.values is {given!r}; it must be a file, or a table of files by omics."
+        elif problem["type"] == "value_error":
+            line = f"{'.'.join(where) or 'the file'}: {problem['ctx']['error']}."
+        else:
+            line = f"{'.'.join(where)} is {given!r}: {problem['msg']}."
+        lines[line] = None
+    return f"the study file {file} cannot be run:\n  " + "\n  ".join(lines)
+
+
+def _nearest(given: str, known: Iterable[str]) -> str:
+    near = get_close_matches(given, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def is_file(ontology: str) -> bool:
+    """Whether the name of an ontology is a path rather than a name of the catalogue."""
+    return ontology.endswith((".toml", ".gmt", ".gmt.gz"))
+
+
+def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
