@@ -17,7 +17,7 @@ from vnn.interpret import activities
 from vnn.ontology import Topology
 from vnn.study import RECORD
 from vnn.training import Fit
-from vnn.training.performance import METRIC, score
+from vnn.training.evaluation import METRIC, score
 
 
 @dataclass(frozen=True, eq=False)

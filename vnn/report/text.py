@@ -6,7 +6,7 @@ import textwrap
 
 import pandas as pd
 
-from vnn.training.performance import comparison
+from vnn.training.evaluation import comparison
 
 WORDS = (
     "Association, not causation; not validated for clinical use. An effect is the difference in held-out activity; "

@@ -27,7 +27,7 @@ from vnn.study.material import Material, read_material
 from vnn.study.settings import Study
 from vnn.training import Fit, fit
 from vnn.training.loop import Listener
-from vnn.training.performance import comparison, performance
+from vnn.training.evaluation import comparison, performance
 
 PAGE = "page.html"
 

@@ -4,7 +4,7 @@ from vnn.training.design import Replicate
 from vnn.training.estimators import NoOntologyWarning, VNNClassifier, VNNRegressor
 from vnn.training.fitting import Fit, Prediction, fit
 from vnn.training.loop import Progress
-from vnn.training.performance import comparison, performance
+from vnn.training.evaluation import comparison, performance
 from vnn.training.settings import Training
 
 __all__ = [

@@ -11,7 +11,7 @@ from tests.planted import cohort, folds, wiring
 from vnn.data import Split
 from vnn.training import Training, fit
 from vnn.training.metrics import METRICS, metrics
-from vnn.training.performance import comparison, performance, summary
+from vnn.training.evaluation import comparison, performance, summary
 
 SHORT = Training(epochs=5, batch_size=32)
 
