@@ -17,7 +17,10 @@ from inputs import DATA, main
 from vnn.study import DataSection, OntologySection, ReportSection, SplitSection, Study
 from vnn.training import Training
 
-ORIGIN = "Needed: singlecell/10x_pbmc68k_reduced.h5ad (scverse/scanpy, src/scanpy/datasets) and reactome/ (reactome.org/download-data)."
+ORIGIN = (
+    "Needed: singlecell/10x_pbmc68k_reduced.h5ad (in the repository scverse/scanpy under src/scanpy/datasets) and the files "
+    "of reactome/ (reactome.org/download-data)."
+)
 
 
 def study(output: Path, *, repeats: int = 1, n_seeds: int = 2, epochs: int = 100) -> Study:

@@ -19,7 +19,8 @@ from vnn.training import Training
 
 ORIGIN = (
     "Needed: expression/binn_sample_datamatrix.csv.gz and binn_sample_design_matrix.tsv "
-    "(InfectionMedicineProteomics/BINN, binn/data), geneid/hgnc_complete_set.txt.gz (genenames.org/download) and reactome/ (reactome.org/download-data)."
+    "(in the repository InfectionMedicineProteomics/BINN under binn/data), geneid/hgnc_complete_set.txt.gz "
+    "(genenames.org/download) and the files of reactome/ (reactome.org/download-data)."
 )
 
 

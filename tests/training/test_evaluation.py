@@ -10,8 +10,8 @@ from scipy import stats
 from tests.planted import cohort, folds, wiring
 from vnn.data import Split
 from vnn.training import Training, fit
-from vnn.training.metrics import METRICS, metrics
 from vnn.training.evaluation import comparison, performance, summary
+from vnn.training.metrics import METRICS, metrics
 
 SHORT = Training(epochs=5, batch_size=32)
 

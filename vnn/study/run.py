@@ -26,8 +26,8 @@ from vnn.study.folder import CHECKPOINT, bind, claimed, same_wiring
 from vnn.study.material import Material, read_material
 from vnn.study.settings import Study
 from vnn.training import Fit, fit
-from vnn.training.loop import Listener
 from vnn.training.evaluation import comparison, performance
+from vnn.training.loop import Listener
 
 PAGE = "page.html"
 

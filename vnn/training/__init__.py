@@ -2,9 +2,9 @@
 
 from vnn.training.design import Replicate
 from vnn.training.estimators import NoOntologyWarning, VNNClassifier, VNNRegressor
+from vnn.training.evaluation import comparison, performance
 from vnn.training.fitting import Fit, Prediction, fit
 from vnn.training.loop import Progress
-from vnn.training.evaluation import comparison, performance
 from vnn.training.settings import Training
 
 __all__ = [
