@@ -244,8 +244,9 @@ def column(browser: Any, kind: str) -> list[str]:
 
 def requests(browser: Any) -> list[str]:
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    return [url for url in sent if not url.startswith(("file:", "data:", "blob:"))]
+    sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    urls = [request["request"]["url"] for request in sent if request["documentURL"].startswith("file:")]
+    return [url for url in urls if not url.startswith(("file:", "data:", "blob:"))]
 
 
 @pytest.mark.browser

@@ -153,6 +153,15 @@ def test_pathway_means_are_of_the_members_of_every_node() -> None:
     assert {wiring().inputs[i] for i in np.flatnonzero(of_fit[3])} == set(gene_sets()["set 3"])
 
 
+def test_an_input_nobody_to_learn_from_has_is_no_input_of_trees() -> None:
+    x, truth = signal()
+    gaps = x.copy()
+    gaps[:200, 3] = np.nan
+    found = boosted_trees(part(gaps[:200], truth[:200], gaps[200:]))
+    without = np.delete(x, 3, axis=1)
+    assert np.array_equal(found, boosted_trees(part(without[:200], truth[:200], without[200:])))
+
+
 def test_covariates_and_missingness_alone() -> None:
     x, truth = signal()
     noise = np.random.default_rng(1).standard_normal((300, 3))

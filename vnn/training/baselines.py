@@ -252,9 +252,10 @@ def boosted_trees(part: Part) -> np.ndarray:
 
 
 def _screened(part: Part, quantity: np.ndarray) -> np.ndarray:
-    """Positions of the inputs boosted trees look at."""
-    if part.learn.shape[1] <= MOST_INPUTS:
-        return np.arange(part.learn.shape[1])
+    """Positions of the inputs boosted trees look at: those with a value in some sample to learn from, the strongest if many."""
+    there = np.flatnonzero(~np.isnan(part.learn).all(0))
+    if len(there) <= MOST_INPUTS:
+        return there
     z = fit_scaling(part.learn.T, impute="mean").apply(part.learn.T)
     wanted = quantity[:, None] == np.arange(part.n_classes) if part.n_classes else quantity[:, None]
     strength = np.abs(z @ (wanted - wanted.mean(0)) / np.maximum(wanted.std(0), 1e-12)).max(1)
