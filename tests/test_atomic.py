@@ -9,9 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from vnn._atomic import replacing, write_text
+from vnn._atomic import replacing, write_csv, write_text
 
 FULL = Path("/dev/full")
 SLOW = """
@@ -76,3 +77,16 @@ def test_a_full_disk_is_an_error_not_a_short_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left"):
         write()
     assert target.read_text() == "old"
+
+
+def test_formulas_reach_a_table_as_text(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {"name": ["=cmd()", "TP53", "-2.5", "@SUM(A1)", None], "=x": [1.0, -2.0, 3.0, 4.0, 5.0]},
+        index=["+a", "b", "-3", "d", "\te"],
+    )
+    write_csv(tmp_path / "t.csv", table)
+    found = pd.read_csv(tmp_path / "t.csv", index_col=0, dtype=str)
+    assert found["name"].tolist()[:4] == ["'=cmd()", "TP53", "-2.5", "'@SUM(A1)"]
+    assert list(found.index) == ["'+a", "b", "-3", "d", "'\te"]
+    assert list(found.columns) == ["name", "'=x"]
+    assert found["'=x"].astype(float).tolist() == [1.0, -2.0, 3.0, 4.0, 5.0]

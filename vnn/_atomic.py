@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+FORMULA = re.compile(r"\s*[=+\-@]|[\t\r]")
+NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
 @contextmanager
@@ -44,14 +49,31 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def write_csv(path: Path | str, table: pd.DataFrame, *, index: bool = True) -> None:
-    """Put a table at `path`, whole or not at all; gzipped, and the same bytes every time, if the name ends in .gz."""
-    text = table.to_csv(index=index).encode()
+    """Put a table at `path`, whole or not at all; gzipped, and the same bytes every time, if the name ends in .gz.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe before it.
+    """
+    text = harmless_table(table).to_csv(index=index).encode()
     with replacing(path) as part, part.open("wb") as file:
         if str(path).endswith(".gz"):
             with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
                 packed.write(text)
         else:
             file.write(text)
+
+
+def harmless(value: object) -> object:
+    """Text a spreadsheet would run as a formula, with an apostrophe before it; numbers and other text as they are."""
+    if not isinstance(value, str) or not FORMULA.match(value) or NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"
+
+
+def harmless_table(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose texts, names of rows and names of columns are harmless."""
+    words = [str(name) for name in table.columns if table[name].dtype == object]
+    safe = table.assign(**{name: table[name].map(harmless) for name in words})
+    return safe.rename(index=harmless, columns=harmless)
 
 
 def sha256(path: Path | str) -> str:

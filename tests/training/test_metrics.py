@@ -70,8 +70,8 @@ def test_more_classes() -> None:
     truth, values = three_classes()
     found = metrics("multiclass", truth, values)
     hot = np.eye(3)[truth]
-    assert np.isclose(found["AUC, mean over classes"], roc_auc_score(truth, values, multi_class="ovr"))
-    assert np.isclose(found["AUPRC, mean over classes"], average_precision_score(hot, values))
+    assert np.isclose(found["macro AUC"], roc_auc_score(truth, values, multi_class="ovr"))
+    assert np.isclose(found["macro AUPRC"], average_precision_score(hot, values))
     assert np.isclose(found["balanced accuracy"], balanced_accuracy_score(truth, values.argmax(1)))
     assert np.isclose(found["Brier score"], ((values - hot) ** 2).sum(1).mean())
     assert abs(found["calibration slope"] - 2) < 0.5

@@ -87,7 +87,7 @@ def crosscheck(
     fit, samples, baseline, group
         As for `node_scores`.
     n_samples, n_replicates
-        How many take part.
+        How many take part; none for 0 samples.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def crosscheck(
     values, covariates, networks = fit.columns(part)
     worst: dict[tuple[str, str, str], dict[str, object]] = {}
     contrast = torch.from_numpy(contrasts(fit.target)[-1].logits)
-    for r in range(min(n_replicates, networks.n_replicates)):
+    for r in range(min(n_replicates, networks.n_replicates) if n_samples else 0):
         one = networks.replicates([r]).double()
         ours = _ours(one, values, covariates, reference.of([r]), contrast)
         filled = torch.where(torch.isnan(values), one.scaling.fill.double(), values.double()).T

@@ -114,7 +114,7 @@ def table(content: Content) -> dict[str, Any]:
     inputs = content.topology.levels[0].name
     is_input = nodes["level"] == inputs
     strongest = nodes["share"].abs().where(is_input).groupby(nodes["contrast"]).rank(ascending=False, method="first")
-    nodes = nodes[~is_input | (strongest <= MOST_INPUTS)].reset_index(drop=True)
+    nodes = nodes[~is_input | ~(strongest > MOST_INPUTS)].reset_index(drop=True)
     rank = nodes["effect"].abs().groupby(nodes["contrast"]).rank(ascending=False, method="first")
     names, levels = list(figures.contrasts(content)), [level.name for level in content.topology.levels]
     columns: dict[str, Any] = {
@@ -374,10 +374,14 @@ def plain(value: float, digits: int = 3) -> str:
 
 
 def short(value: Any) -> str:
-    """A number in two significant digits, or the text as it is."""
-    if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
-        return f"{value:.2g}".replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else "–"
-    return str(value)
+    """A count as it is, another number in two significant digits, a table as a list, or the text as it is."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {short(item)}" for name, item in value.items())
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
+        return str(value)
+    if not np.isfinite(value):
+        return "–"
+    return (f"{value:,.0f}" if float(value).is_integer() else f"{value:.2g}").replace("-", "\N{MINUS SIGN}")
 
 
 def _rounded(value: Any) -> Any:

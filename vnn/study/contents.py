@@ -57,7 +57,7 @@ def content_of(results: Results) -> Content:
         activities=results.activities.table(),
         outcome=_outcome(fit.target, samples),
         history=fit.history,
-        flows=results.scores.flows,
+        flows=_flows(results),
         agreement=results.agreement,
         completeness=results.scores.completeness,
         baseline=results.scores.baseline,
@@ -73,10 +73,24 @@ def _knowledge(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _inputs(results: Results) -> pd.DataFrame:
-    """Inputs and covariates: attributions without an activity."""
+    """Inputs and covariates: attributions without an activity. Covariates stand among the inputs, without a share of them."""
+    inputs = results.topology.levels[0].name
     table = results.scores.table
-    table = table[table["level"].isin([results.topology.levels[0].name, COVARIATES])]
-    return table.assign(n_inputs=1, effect=np.nan, effect_low=np.nan, effect_high=np.nan)[COLUMNS]
+    table = table[table["level"].isin([inputs, COVARIATES])]
+    late = table["level"] == COVARIATES
+    table = table.assign(
+        level=inputs, name=table["name"].where(~late, table["name"] + " (covariate)"), n_inputs=1,
+        effect=np.nan, effect_low=np.nan, effect_high=np.nan,
+    )  # fmt: skip
+    shares = ["share", "share_low", "share_high", "mean_abs_share"]
+    table[shares] = table[shares].where(~late)
+    return table[COLUMNS]
+
+
+def _flows(results: Results) -> pd.DataFrame:
+    """What edges carry; covariates lead to the prediction from among the inputs."""
+    flows = results.scores.flows
+    return flows.replace({"source_level": {COVARIATES: results.topology.levels[0].name}})
 
 
 def _summary(target: Target, samples: Samples, topology: Topology) -> str:

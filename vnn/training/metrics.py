@@ -9,11 +9,11 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vnn.training.cox import concordance, hazard_slope
 
-METRIC = {"binary": "AUC", "multiclass": "AUC, mean over classes", "regression": "R2", "cox": "C-index"}
+METRIC = {"binary": "AUC", "multiclass": "macro AUC", "regression": "R2", "cox": "C-index"}
 _CLASSES = ("balanced accuracy", "Brier score", "calibration slope")
 METRICS = {
     "binary": ("AUC", "AUPRC", *_CLASSES),
-    "multiclass": ("AUC, mean over classes", "AUPRC, mean over classes", *_CLASSES),
+    "multiclass": ("macro AUC", "macro AUPRC", *_CLASSES),
     "regression": ("R2", "correlation", "RMSE", "calibration slope"),
     "cox": ("C-index", "calibration slope"),
 }

@@ -82,12 +82,17 @@
     const trace = { type: "heatmap", z: values, y: rows, x: columns.map((_, j) => j), text, hoverinfo: "text", zmin: -most, zmax: most, zmid: 0, colorscale: scale, showscale: false };
     if (columns.length <= 12) Object.assign(trace, { xgap: 2, ygap: 1 });
     const shapes = groups.slice(1).map(([, first]) => ({ type: "line", x0: first - 0.5, x1: first - 0.5, y0: -0.5, y1: labels.length - 0.5, line: { color: colour("paper"), width: 4 } }));
-    const annotations = groups.map(([name, first, count, people]) => ({
-      x: first + count / 2 - 0.5, y: 1, yref: "paper", yanchor: "bottom", yshift: 4, showarrow: false,
-      text: label(name, narrow() ? 12 : 26) + (narrow() && groups.length > 2 ? "" : ` (${people.toLocaleString("en")})`),
+    const most_signs = narrow() ? 12 : 26;
+    const headings = groups.map(([name, , , people]) => label(name, most_signs) + (narrow() && groups.length > 2 ? "" : ` (${people.toLocaleString("en")})`));
+    const step = (width("heat") - 6.9 * longest - 20) / columns.length;
+    const tilted = groups.some(([, , count], i) => 7.4 * headings[i].length > count * step);
+    const annotations = groups.map(([, first, count], i) => ({
+      x: first + count / 2 - 0.5, y: 1, yref: "paper", yanchor: "bottom", yshift: 4, showarrow: false, text: headings[i],
+      ...(tilted ? { textangle: -40, xanchor: "left", xshift: -8 } : {}),
     }));
+    const rise = tilted ? 5 * Math.max(...headings.map((text) => text.length)) + 26 : 34;
     Plotly.react("heat", [trace], layout("heat", {
-      margin: { l: 6.9 * longest + 14, r: 6, t: 34, b: 10 }, shapes, annotations,
+      margin: { l: 6.9 * longest + 14, r: tilted ? 60 : 6, t: rise, b: 10 }, height: Number(at("heat").dataset.height) + rise - 34, shapes, annotations,
       xaxis: axis({ visible: false, range: [-0.5, columns.length - 0.5] }),
       yaxis: axis({ tickvals: rows, ticktext: labels.map((name) => label(name, longest)), range: [-0.5, labels.length - 0.5], showgrid: false, tickfont: { size: 11.5 } }),
     }), config);
@@ -118,7 +123,7 @@
     const contrast = at("paths-contrast") ? at("paths-contrast").value : data.paths[0].contrast;
     const found = data.paths.find((item) => item.contrast === contrast) || data.paths[0];
     const { levels, stops, bands } = found;
-    const wide = Math.max(width("paths"), 150 * levels.length), high = 560, top = 34, edge = 118, long = wide - edge;
+    const wide = Math.max(width("paths"), 128 * levels.length), high = 560, top = 34, edge = 118, long = wide - edge;
     const shape = (name, attributes, content) => {
       const made = document.createElementNS("http://www.w3.org/2000/svg", name);
       for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -130,7 +135,7 @@
     const kind = (sign) => (sign > 0 ? "up" : sign < 0 ? "down" : "rest");
     const short = (text, most) => (Array.from(text).length > most ? Array.from(text).slice(0, most - 1).join("").trimEnd() + "…" : text);
     const svg = shape("svg", { viewBox: `0 0 ${wide} ${high}`, width: wide, height: high, "aria-hidden": "true" });
-    svg.style.minWidth = `${150 * levels.length}px`;
+    svg.style.minWidth = `${128 * levels.length}px`;
     const order = bands.map((band, i) => [band.sign === 0 ? 0 : 1, i]).sort((a, b) => a[0] - b[0]);
     for (const [, i] of order) {
       const { x0, y0, x1, y1, height, sign, source, target, flow } = bands[i];
