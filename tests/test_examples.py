@@ -83,3 +83,46 @@ def test_a_study_is_read_as_its_page_says(
     if name == "gbm_survival":
         assert target.events is not None
         assert target.events.sum() == 167
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "least"), [("gbm_subtypes", 0.97), ("gbm_survival", 0.4), ("pbmc", 0.93), ("proteomics", 0.96)]
+)
+def test_a_short_study_ends_in_its_page(
+    tmp_path: Path, example: Callable[[str], object], name: str, least: float
+) -> None:
+    """One repeat, one seed, few epochs, linear models only: the headline of the network, and what the page must say."""
+    from vnn.study import CompareSection, run_study
+
+    study = example(name).study(tmp_path, n_seeds=1, epochs=60)  # type: ignore[attr-defined]
+    splits = study.splits.model_copy(update={"repeats": 1})
+    models = ["ridge Cox" if name == "gbm_survival" else "logistic regression"]
+    models += ["missingness only"] if name == "proteomics" else []
+    results = run_study(study.model_copy(update={"splits": splits, "compare": CompareSection(models=tuple(models))}))
+    compared = results.comparison
+    own = compared[(compared["metric"] == compared.attrs["headline"])].set_index("model")["mean"]
+    print(name, own.round(3).to_dict())
+    assert own["visible network"] >= least
+    page = (results.folder / "page.html").read_text()
+    assert study.report.weaknesses[0][:40] in page
+    if name == "proteomics":
+        assert own["missingness only"] > 0.9
+        assert any(check.state == "warning" and "missing" in check.name for check in results.checks)
+    assert results.agreement["agrees"].all()
+
+
+@pytest.mark.slow
+def test_leukaemia_is_at_most_three_hundredths_below_logistic_regression(
+    tmp_path: Path, example: Callable[[str], object]
+) -> None:
+    """Ten repeats of five folds; the mean AUC is printed beside that of the linear model on the same folds."""
+    from vnn.study import run_study
+
+    results = run_study(example("leukaemia").study(tmp_path, models=("logistic regression",)))  # type: ignore[attr-defined]
+    table = results.performance[results.performance["metric"] == "AUC"]
+    means = table.groupby("model")["value"].mean()
+    print(means.round(3).to_dict())
+    assert (table["model"] == "visible network").sum() == 50
+    assert means["visible network"] >= means["logistic regression"] - 0.03
+    assert means["visible network"] > 0.95

@@ -62,7 +62,7 @@ def test_one_sample_is_too_few_and_says_so(tmp_path: Path) -> None:
     for name in ("expression.csv", "people.csv"):
         table = pd.read_csv(tmp_path / name, index_col=0).sort_index()
         table.iloc[:1].to_csv(tmp_path / name)
-    with pytest.raises(ValueError, match="1 sample|two different labels|at least"):
+    with pytest.raises(ValueError, match=r"1 sample|two different labels|at least"):
         run_study(study)
 
 

@@ -77,7 +77,7 @@ def test_the_target_may_be_named_and_must_be_there(tmp_path: Path) -> None:
     text = study_file(tmp_path / "expression.csv", target="quantity", **arguments)  # type: ignore[arg-type]
     (tmp_path / "s.toml").write_text(text)
     assert Study.read(tmp_path / "s.toml").data.target == "quantity"
-    with pytest.raises(StudyError, match="no column 'diagnosis'; the columns are .*'phenotype'"):
+    with pytest.raises(StudyError, match=r"no column 'diagnosis'; the columns are .*'phenotype'"):
         study_file(tmp_path / "expression.csv", target="diagnosis", **arguments)  # type: ignore[arg-type]
 
 
@@ -85,10 +85,10 @@ def test_what_cannot_be_looked_at_says_why(tmp_path: Path) -> None:
     write_study(tmp_path)
     with pytest.raises(StudyError, match="no file"):
         study_file(tmp_path / "nothing.csv")
-    with pytest.raises(StudyError, match="numbers only.*--labels"):
+    with pytest.raises(StudyError, match=r"numbers only.*--labels"):
         study_file(tmp_path / "expression.csv", output=tmp_path / "s.toml")
     people = pd.read_csv(tmp_path / "people.csv", index_col=0)
     people.index = [f"other {i}" for i in range(len(people))]
     people.to_csv(tmp_path / "others.csv")
-    with pytest.raises(StudyError, match="no sample of the labels .*is a row"):
+    with pytest.raises(StudyError, match=r"no sample of the labels .*is a row"):
         study_file(tmp_path / "expression.csv", labels=tmp_path / "others.csv")
