@@ -32,6 +32,10 @@ name = "human-small"
 [splits]
 kind = "k-fold"
 k = 5
+
+[report]
+populations = "simulated people; nobody real"
+weaknesses = ["Simulated by one linear Gaussian model: what works here need not work on real data."]
 """
 
 
