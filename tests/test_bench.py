@@ -49,3 +49,31 @@ def test_largest_reactome_layer_is_twenty_times_faster_than_dense(tmp_path: Path
     print(found.stdout)
     ratio = {r["rival"]: r["ratio"] for r in json.loads((tmp_path / "b.json").read_text())}
     assert ratio["dense W * mask"] >= 20
+
+
+def test_attributions_are_measured_beside_captum_with_the_same_numbers(tmp_path: Path) -> None:
+    toy_topology().save(tmp_path / "toy.npz")
+    found = command(
+        "bench", "attributions", "--samples", "20", "--rounds", "1", "--topology", tmp_path / "toy.npz",
+        "--json", tmp_path / "records.json",
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    records = json.loads((tmp_path / "records.json").read_text())
+    assert [record["rival"] for record in records] == [None, "Captum on our layers", "Captum on the dense twin"]
+    assert all(record["case"].startswith("attributions of 4 levels, 4 inputs, 20 samples") for record in records)
+    assert all(record["largest_difference"] < 1e-5 for record in records[1:])
+    assert all(record["ratio"] > 0 for record in records[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.compiler
+@pytest.mark.data
+def test_reactome_is_attributed_eight_times_faster_than_by_captum(tmp_path: Path, real: object) -> None:
+    from vnn.ontology import load_ontology
+
+    folder = real("reactome/ReactomePathways.gmt").parent  # type: ignore[operator]
+    ontology = load_ontology("reactome", folder=folder)
+    ontology.topology(ontology.genes).save(tmp_path / "reactome.npz")
+    records = bench.attributions(rounds=2, topology=tmp_path / "reactome.npz", dense=False)
+    print(*(bench.line(record) for record in records), sep="\n")
+    assert records[1]["ratio"] >= 8
