@@ -410,6 +410,7 @@ class Band:
 
 BOX = 0.012  # width of a stop
 GAP = 0.022  # between two stops of a level
+WIDEST_GAP = 0.08
 
 
 def placed(diagram: Sankey) -> tuple[tuple[Box, ...], tuple[Band, ...]]:
@@ -423,10 +424,12 @@ def placed(diagram: Sankey) -> tuple[tuple[Box, ...], tuple[Band, ...]]:
     for number in reversed(range(len(columns))):
         pulls = {i: _pull(diagram, boxes, i) for i in columns[number]}
         column = sorted(columns[number], key=lambda i: (diagram.stops[i].node is None, pulls[i], -size[i], i))
-        y = (1 - GAP * (len(column) - 1) - scale * sum(size[i] for i in column)) / 2
+        free = 1 - scale * sum(size[i] for i in column)
+        gap = min(free / max(len(column) - 1, 1), WIDEST_GAP)
+        y = (free - gap * (len(column) - 1)) / 2
         for i in column:
             boxes[i] = Box(number * step, y, scale * size[i])
-            y += scale * size[i] + GAP
+            y += scale * size[i] + gap
     left, right = {i: boxes[i].y for i in indices}, {i: boxes[i].y for i in indices}
     ends: dict[int, list[float]] = {k: [0.0, 0.0] for k in range(len(diagram.links))}
     for k in sorted(ends, key=lambda k: boxes[diagram.links[k].target].y):

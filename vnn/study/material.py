@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vnn._errors import StudyError, choose, culprits
+from vnn._errors import AlignmentError, StudyError, choose, culprits
 from vnn.data import (
     Samples,
     Split,
@@ -57,7 +57,11 @@ def read_material(study: Study) -> Material:
     StudyError, AlignmentError, OntologyError, ValueError
         If a file, a column or a label is not as it must be.
     """
-    samples, genes, log = _samples(study)
+    try:
+        samples, genes, log = _samples(study)
+    except AlignmentError as error:
+        error.add_note("In a study file these are keys of [data]: unmatched, samples_in, sample_column, identifiers.")
+        raise
     asked = study.ontology
     options = asked.model_dump(include={"min_genes", "max_genes", "collapse", "skips", "gene_level", "depth"})
     topology = ontology_of(asked).topology(samples.features if genes is None else genes, **options)
