@@ -71,8 +71,8 @@ def harmless(value: object) -> object:
 
 def harmless_table(table: pd.DataFrame) -> pd.DataFrame:
     """A table whose texts, names of rows and names of columns are harmless."""
-    words = [str(name) for name in table.columns if table[name].dtype == object]
-    safe = table.assign(**{name: table[name].map(harmless) for name in words})
+    words = [name for name, kind in table.dtypes.items() if getattr(kind, "kind", "O") not in "biufcmM"]
+    safe = table.assign(**{str(name): table[name].astype(object).map(harmless) for name in words})
     return safe.rename(index=harmless, columns=harmless)
 
 

@@ -47,7 +47,7 @@ def test_log_cpm_is_the_formula() -> None:
         for feature, value in enumerate(row):
             assert found.values[feature, column] == pytest.approx(math.log(1 + value / total * 1e6), nan_ok=True)
     assert found.values.dtype == given.values.dtype
-    assert "library sizes from 20 to 40" in found.log[-1]
+    assert "typical library size 30" in found.log[-1]
     assert given.log == ()
 
 

@@ -99,13 +99,29 @@ def test_other_samples_are_refused() -> None:
         node_scores(trained("phenotype"), cohort().select(ids=cohort().ids[:50]))
 
 
-def test_a_class_that_no_test_part_holds_is_named() -> None:
+def test_a_class_that_no_test_part_holds_has_no_scores_and_the_others_have() -> None:
     samples = cohort()
     middle = [i for i in samples.ids if samples.targets["thirds"][i] == "middle"]
     others = [i for i in samples.ids if i not in set(middle)]
     split = Split("one", tuple(middle + others[:30]), (), tuple(others[30:]))
     made = fit(wiring(), samples, target="thirds", splits=[split], training=Training(epochs=1))
-    with pytest.raises(ValueError, match="with and without 'middle'"):
+    scores = node_scores(made, samples)
+    by_contrast = scores.table.groupby("contrast")["score"]
+    assert by_contrast.get_group("middle minus the rest").isna().all()
+    assert by_contrast.get_group("high minus the rest").notna().all()
+    assert set(scores.flows["contrast"]) == {"high minus the rest", "low minus the rest"}
+
+
+def test_test_parts_of_one_class_each_are_an_error() -> None:
+    samples = cohort()
+    cases = [i for i in samples.ids if samples.targets["phenotype"][i] == "case"]
+    controls = [i for i in samples.ids if i not in set(cases)]
+    splits = [
+        Split("a", tuple(cases[10:] + controls), (), tuple(cases[:10])),
+        Split("b", tuple(cases + controls[10:]), (), tuple(controls[:10])),
+    ]
+    made = fit(wiring(), samples, target="phenotype", splits=splits, training=Training(epochs=1))
+    with pytest.raises(ValueError, match="both sides of any contrast"):
         node_scores(made, samples)
 
 

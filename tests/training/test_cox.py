@@ -69,3 +69,12 @@ def test_the_slope_is_that_of_cox_and_missing_where_infinite() -> None:
     assert np.isnan(hazard_slope(ordered + 1, np.zeros(10), ordered))
     swapped = ordered[[1, 0, *range(2, 10)]]
     assert np.isfinite(hazard_slope(ordered + 1, np.ones(10), -swapped))
+
+
+def test_the_slope_ignores_who_was_in_no_risk_set() -> None:
+    times, events, risk = people()
+    expected = hazard_slope(times, events, risk)
+    for strange in (1e3, 1e4, 1e6):
+        found = hazard_slope(np.append(times, times.min() / 2), np.append(events, 0.0), np.append(risk, strange))
+        assert np.isclose(found, expected)
+

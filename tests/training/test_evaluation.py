@@ -10,7 +10,7 @@ from scipy import stats
 from tests.planted import cohort, folds, wiring
 from vnn.data import Split
 from vnn.training import Training, fit
-from vnn.training.evaluation import comparison, performance, summary
+from vnn.training.evaluation import comparison, performance
 from vnn.training.metrics import METRICS, metrics
 
 SHORT = Training(epochs=5, batch_size=32)
@@ -81,10 +81,3 @@ def test_the_gain_is_the_mean_difference_with_its_corrected_interval() -> None:
     assert found.attrs == table(network, one, other).attrs
     wider = comparison(table(network, one, other), 1.0).set_index(["model", "metric"])
     assert wider.loc[("a", "AUC"), "high"] > high
-
-
-def test_the_summary_is_mean_and_spread_of_the_headline() -> None:
-    assert summary(table([0.8, 0.9], [0.7, 0.7])) == {
-        "visible network": (pytest.approx(0.85), pytest.approx(np.std([0.8, 0.9], ddof=1))),
-        "a": (pytest.approx(0.7), pytest.approx(0.0)),
-    }

@@ -104,3 +104,15 @@ def test_inputs_that_never_vary_predict_the_mean() -> None:
     truth = np.arange(60) % 4 == 0
     assert np.allclose(fitted("binary", x, truth.astype(int), 2, None)[:, 1], truth[:50].mean(), atol=1e-4)
     assert np.allclose(fitted("regression", x, np.arange(60.0), penalty=None), 24.5)
+
+
+def test_inner_folds_keep_groups_together() -> None:
+    """24 donors of ten alike samples: only folds by donor see that nothing can be learnt about a new donor."""
+    rng = np.random.default_rng(4)
+    donor = np.repeat(np.arange(24), 10)
+    x = rng.standard_normal((24, 40))[donor] + 0.1 * rng.standard_normal((240, 40))
+    truth = rng.integers(0, 2, 24)[donor]
+    new = rng.standard_normal((50, 40))
+    torn = ridge("binary", 2, x, truth, new, chance=np.random.default_rng(0))
+    kept = ridge("binary", 2, x, truth, new, chance=np.random.default_rng(0), groups=donor)
+    assert np.abs(kept[:, 1] - 0.5).mean() < 0.5 * np.abs(torn[:, 1] - 0.5).mean()

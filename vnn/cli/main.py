@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 if TYPE_CHECKING:
@@ -76,6 +75,10 @@ def _show(results: Results, most: int) -> None:
     typer.echo(f"\nEverything is in {folder}; open {folder}/page.html in a browser.")
 
 
+def _number(value: float) -> float | None:
+    return None if value != value else value
+
+
 def _summary(results: Results) -> dict[str, object]:
     compared = results.comparison
     headline, network = compared.attrs["headline"], compared.attrs["network"]
@@ -87,7 +90,7 @@ def _summary(results: Results) -> dict[str, object]:
         "metric": headline,
         "network": network,
         "performance": {
-            row.model: {"mean": row.mean, "sd": None if row.sd != row.sd else row.sd} for row in own.itertuples()
+            row.model: {"mean": _number(row.mean), "sd": _number(row.sd)} for row in own.itertuples()
         },
         "warnings": [check.name for check in results.checks if check.state == "warning"],
         "pathways": json.loads(results.pathways.head(20).to_json(orient="records")),
@@ -131,7 +134,7 @@ def init(
     from vnn._errors import StudyError
     from vnn.study import study_file
 
-    if output.exists():
+    if values.exists() and output.exists():
         raise StudyError(f"{output} exists already; name another file with --output, or remove it.")
     text = study_file(values, labels=labels, target=target, ontology=ontology, folder=folder, output=output)
     write_text(output, text)
@@ -173,13 +176,13 @@ def predict(
     ] = None,
 ) -> None:
     """Predict new samples with a trained study; features join by name."""
-    from vnn._atomic import write_csv
+    from vnn._atomic import harmless_table, write_csv
     from vnn.cli.cohort import predicted
 
     found = predicted(study, data, labels=labels, samples_in=samples_in, layer=layer)
     typer.echo(found.text, err=True)
     if output is None:
-        typer.echo(found.predictions.to_csv(), nl=False)
+        typer.echo(harmless_table(found.predictions).to_csv(), nl=False)
     else:
         write_csv(output, found.predictions)
     if activities_to is not None:
@@ -299,12 +302,14 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         code = app(standalone_mode=False)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (ValueError, RuntimeError, OSError, ImportError) as error:
+    except Exception as error:
+        if show := getattr(error, "show", None):  # a mistake in the command itself, told by typer in its own words
+            show()
+            sys.exit(getattr(error, "exit_code", 2))
+        if not isinstance(error, (ValueError, RuntimeError, OSError, ImportError)):
+            raise
         notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
         typer.echo(f"vnn: {error}{notes}", err=True)
         sys.exit(1)

@@ -226,7 +226,7 @@ def _classes(samples: Samples, target: Target, splits: Sequence[Split]) -> Itera
     if absent:
         parts = len({test for test, _ in absent})
         text = (
-            f"{parts:,} of {len(tests):,} test parts have no sample of {absent[0][1]!r} (such as {absent[0][0]!r}), so "
+            f"{parts:,} of {len(tests):,} test parts have no sample of {absent[0][1]!r}, so "
             f"performance cannot be told there; {what}. Merge or drop small classes, stratify, or take fewer parts."
         )
         yield Check("class sizes", "warning", text, figures)
@@ -327,12 +327,12 @@ def _scale(values: np.ndarray, features: pd.DataFrame, counts: bool) -> Iterator
     if not len(varying) or values.shape[1] < SMALL_CLASS:
         return
     if counts:
-        low, high = features["low"].min(), varying["high"].max()
+        middle = float(varying["mean"].median())
         text = (
-            f"All values are whole numbers from {low:,.0f} to {high:,.0f}, as raw counts are, and were left as they are. "
+            f"All values are whole numbers, {middle:,.0f} in the mean of a typical feature, as raw counts are, and were left as they are. "
             "Consider log(1 + counts per million), `log_cpm`, which brings samples to a common size."
         )
-        yield Check("raw counts", "note", text, {"smallest": float(low), "largest": float(high)})
+        yield Check("raw counts", "note", text, {"mean of a typical feature": middle})
         return
     standard = float(((varying["mean"].abs() < 0.1) & ((varying["spread"] - 1).abs() < 0.15)).mean())
     bounded = float(((varying["low"].abs() < 1e-4) & ((varying["high"] - 1).abs() < 1e-4)).mean())

@@ -62,5 +62,5 @@ def log_cpm(samples: Samples) -> Samples:
         )
     values = np.log1p(samples.values * (PER_MILLION / library)).astype(samples.values.dtype)
     values.flags.writeable = False
-    sizes = f"library sizes from {library.min():,.0f} to {library.max():,.0f}" if len(library) else "no samples"
+    sizes = f"typical library size {np.median(library):,.0f}" if len(library) else "no samples"
     return replace(samples, values=values, log=(*samples.log, f"log_cpm: log(1 + counts per million), {sizes}"))

@@ -121,7 +121,7 @@ def encode_target(column: pd.Series, task: str | None = None, classes: Sequence[
     if task == "regression":
         return Target(name, task, _measured(column))
 
-    labels = [_class_name(value) for value in column]
+    labels = [class_name(value) for value in column]
     known = tuple(sorted(set(labels))) if classes is None else tuple(classes)
     if len(set(known)) < max(len(known), 2):
         raise ValueError(f"the classes {culprits(known)} are fewer than two or repeated; give each class once.")
@@ -229,5 +229,5 @@ def _measured(column: pd.Series) -> np.ndarray:
     return numbers.to_numpy()
 
 
-def _class_name(value: object) -> str:
+def class_name(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

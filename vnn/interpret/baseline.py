@@ -20,9 +20,9 @@ DRAWN = ("normal", "universal", "specific")
 TEXT = {
     "mean": "the mean of each input over the training samples of its network",
     "zero": "0 in every input",
-    "normal": "{n} draws per network, each input normal with its mean and standard deviation in training",
-    "universal": "{n} draws per network, every input normal with the sigma of all training values, truncated to [0, sigma]",
-    "specific": "{n} draws per network, each input normal with its own standard deviation in training, truncated to [0, sigma]",
+    "normal": "{n} draws per split, each input normal with its mean and standard deviation in training",
+    "universal": "{n} draws per split, every input normal with the sigma of all training values, truncated to [0, sigma]",
+    "specific": "{n} draws per split, each input normal with its own standard deviation in training, truncated to [0, sigma]",
 }
 
 
@@ -75,7 +75,7 @@ def baseline_of(
         (column, value): the mean over the training samples of this class or group instead, such as
         ("tissue", "normal"). The column is a target, covariate or group of `background`.
     n_draws
-        Random references per network.
+        Random references per split.
 
     Raises
     ------
@@ -155,8 +155,12 @@ def _of_group(fit: Fit, known: Samples | None, group: tuple[str, str], splits: S
             raise AlignmentError(
                 f"no training sample of {name!r} has {column} = {str(value)!r}; the column holds {culprits(found)}."
             )
-        means[name] = np.nan_to_num(np.nanmean(known.values[:, known.index(ids)].astype(np.float64), axis=1))
-    return np.stack([means[name] for name in splits], axis=1), f"the mean over training samples with {column} = {value}"
+        part = known.values[:, known.index(ids)].astype(np.float64)
+        there = ~np.isnan(part)
+        mean = np.where(there, part, 0).sum(1) / np.maximum(there.sum(1), 1)
+        means[name] = np.where(there.any(1), mean, _moments(fit, known, name)[0])
+    text = f"the mean over training samples with {column} = {value}; over all of them where none of these has a value"
+    return np.stack([means[name] for name in splits], axis=1), text
 
 
 def _own(inputs: tuple[str, ...], given: np.ndarray | pd.Series, known: Samples | None) -> np.ndarray:

@@ -76,12 +76,15 @@ class Comparison:
         Difference of the deployed logits, (n_targets, R, batch).
     n_samples
         Samples of the batch.
+    rounding
+        Largest scaled input before it is centred, times the precision of its type: what the forward pass cannot resolve.
     """
 
     delta: dict[str, Tensor]
     slope: dict[str, Tensor]
     logits: Tensor
     n_samples: int
+    rounding: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +103,8 @@ class Explained:
         By level above the inputs, of its product; what edges carry is computed from them.
     direct
         By level the multiplier of what the heads read there, (n_units, R, 1).
+    rounding
+        As in the comparison.
     """
 
     levels: dict[str, Tensor]
@@ -107,6 +112,7 @@ class Explained:
     difference: Tensor
     multipliers: dict[str, Tensor]
     direct: dict[str, Tensor]
+    rounding: float
 
     def missed(self) -> dict[str, Tensor]:
         """By level how far the sum over its cut is from the difference, (R, batch)."""
@@ -190,7 +196,9 @@ class DeepLift:
                 delta[COVARIATES] = columns
                 weight = network.covariate_linear.weights[0].view(network.n_targets, network.n_covariates, -1)
                 logits = logits + torch.einsum("tcr,crb->trb", weight, columns)
-            return Comparison(delta, slope, logits * network.output_scale[:, :, None], signal.n_samples)
+            largest = (signal.values.abs().amax((1, 2))[:, None] * network.scaling.scale).max()
+            rounding = float(largest) * torch.finfo(logits.dtype).eps
+            return Comparison(delta, slope, logits * network.output_scale[:, :, None], signal.n_samples, rounding)
         finally:
             network.train(training)
 
@@ -233,7 +241,7 @@ class DeepLift:
             levels[COVARIATES] = torch.einsum("tr,tcr->cr", upstream, weight)[:, :, None] * delta[COVARIATES]
         difference = torch.einsum("t,trb->rb", contrast.to(network.output_scale), comparison.logits)
         ordered = {level: levels[level] for level in [*self.order, *([COVARIATES] if network.n_covariates else [])]}
-        return Explained(ordered, passing, difference, multipliers, direct)
+        return Explained(ordered, passing, difference, multipliers, direct, comparison.rounding)
 
     @torch.no_grad()
     def flows(self, comparison: Comparison, explained: Explained, weights: Tensor) -> dict[tuple[str, str], Tensor]:

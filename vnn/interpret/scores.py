@@ -18,7 +18,7 @@ from vnn.interpret.contrast import Contrast, contrasts, part_of
 from vnn.interpret.deeplift import PREDICTION, DeepLift
 from vnn.models.network import COVARIATES
 from vnn.training import Fit
-from vnn.training.interval import interval
+from vnn.training.interval import interval, ratio_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +72,14 @@ def node_scores(
 
     Returns
     -------
-    `NodeScores`, by level and then |share|, largest first; shares of different levels do not compare. The interval of a
+    `NodeScores`, by level and then |share|, largest first; shares of different levels do not compare. A contrast whose two
+    sides no test part holds has missing scores. The interval of a
     share is the corrected resampled t interval over splits; it is missing with one split.
 
     Raises
     ------
     ValueError
-        If the samples are others, or a class is absent from every test part.
+        If the samples are others, or no test part holds both sides of any contrast.
     RuntimeError
         If contributions do not sum to the difference of the logits.
     """
@@ -96,6 +97,11 @@ def node_scores(
         part = samples.select(ids=split.test)
         truth = part_of(fit.target, np.array([at[i] for i in split.test]))
         tally.add(part, truth, replicates, reference.of(replicates))
+    if not tally.scores:
+        raise ValueError(
+            "no test part holds samples of both sides of any contrast, so scores are not defined; use stratified splits, "
+            "or splits that do not follow the target."
+        )
     return tally.result(reference.text)
 
 
@@ -148,20 +154,14 @@ class _Tally:
             self.carried.setdefault(path, []).append(flow.numpy())
 
     def result(self, text: str) -> NodeScores:
-        absent = [c.label or c.name for c in self.asked if not any(name == c.name for name, _ in self.scores)]
-        if absent:
-            raise ValueError(
-                f"no test part holds samples both with and without {absent[0]!r}, so its scores are not defined; use "
-                "stratified splits, or leave the class out."
-            )
-        splits = self.fit.splits
-        ratio = float(np.mean([len(s.test) / max(len(s.train) + len(s.validation), 1) for s in splits]))
+        ratio = ratio_of(self.fit.splits)
         names = self.fit.topology.names
         tables, flows = [], []
         for contrast in self.asked:
             for level, nodes in self.nodes.items():
-                by_split = np.stack(self.scores[contrast.name, level])
-                score, size = by_split.mean(0), np.stack(self.sizes[contrast.name, level]).mean(0)
+                nothing = [np.full(len(nodes), np.nan)]
+                by_split = np.stack(self.scores.get((contrast.name, level), nothing))
+                score, size = by_split.mean(0), np.stack(self.sizes.get((contrast.name, level), nothing)).mean(0)
                 centre, low, high = interval(_shares(by_split), ratio)
                 share = _shares(score[None])[0]
                 columns = {
@@ -175,7 +175,7 @@ class _Tally:
                     "share_high": share + (high - centre),
                     "mean_abs": size,
                     "mean_abs_share": _shares(size[None])[0],
-                    "n_splits": len(by_split),
+                    "n_splits": len(self.scores.get((contrast.name, level), ())),
                 }
                 tables.append(pd.DataFrame(columns))
             flows += self._flows(contrast.name)
@@ -209,7 +209,7 @@ class _Tally:
             columns = {"contrast": contrast, "source_level": source, "source": ends[0], "target_level": target,
                        "target": ends[1], "flow": flow}  # fmt: skip
             found.append(pd.DataFrame(columns))
-        if COVARIATES in self.nodes:
+        if COVARIATES in self.nodes and (contrast, COVARIATES) in self.scores:
             score = np.stack(self.scores[contrast, COVARIATES]).mean(0)
             columns = {"contrast": contrast, "source_level": COVARIATES, "source": self.nodes[COVARIATES],
                        "target_level": PREDICTION, "target": PREDICTION, "flow": score}  # fmt: skip

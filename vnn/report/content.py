@@ -31,7 +31,8 @@ class Content:
     knowledge
         Provenance records of the ontology: name, release, species, licence, citation, files.
     dropped
-        Columns step, kind, count, reason, examples: everything that was dropped, merged, renamed or filled.
+        Columns step, kind, count, reason, examples: everything that was dropped, merged, renamed or filled. A count of 0
+        means that the reason tells it.
     checks
         Data checks.
     performance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -109,8 +109,10 @@ def heat_map(content: Content, *, most_nodes: int = 60, most_columns: int = 500)
     nodes = content.nodes.dropna(subset=["effect"]).drop_duplicates(["level", "node"])
     at = {f"{level}/{node}": (level, node) for level, node in zip(nodes["level"], nodes["node"], strict=True)}
     chosen = [name for name in at if name in content.activities.columns][:most_nodes]
-    if not chosen or content.activities.empty:
+    held_out = content.activities.dropna(how="all")
+    if not chosen or held_out.empty:
         return None
+    content = replace(content, activities=held_out, outcome=content.outcome.reindex(held_out.index))
     effect = dict(zip(at, nodes["effect"], strict=True))
     strongest = content.activities[chosen[0]]
     chosen.sort(key=lambda name: -effect[name])
@@ -143,7 +145,7 @@ def heat_map(content: Content, *, most_nodes: int = 60, most_columns: int = 500)
     elif total > most_columns:
         rule = f"{first:,} of {total:,} people: evenly spaced in the order of the first node's activity, each group in proportion."
     else:
-        rule = f"All {total:,} people."
+        rule = f"All {total:,} people who were held out."
     return HeatMap(
         tuple(at[name] for name in chosen),
         tuple(content.topology.label(at[name][1]) for name in chosen),

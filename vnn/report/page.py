@@ -23,6 +23,7 @@ from vnn.report.content import Content
 
 ASSETS = Path(__file__).with_name("assets")
 MOST_INPUTS = 2000
+GENE_LEVEL = "genes"
 MOST_EXAMPLES = 50
 PEOPLE = re.compile(r"sample|people|person|patient|individual|donor|subject|cell", re.IGNORECASE)
 UNKNOWN_FEATURES = "the ontology does not know their genes"
@@ -162,7 +163,7 @@ def _performance_finding(content: Content) -> Iterator[str]:
     if rivals.empty:
         yield f"{reached}. No baseline was trained, so nothing says whether the wiring helps."
         return
-    best = rivals.sort_values("gain", kind="stable").iloc[0]
+    best = rivals.loc[rivals["mean"].idxmax()]
     place = f"the best of {len(rivals) + 1} models" if best["gain"] > 0 else f"where {best.name} is the best model"
     yield f"{reached}, {place}."
     than = f"the best baseline, {best.name} ({plain(best['mean'])})"
@@ -223,15 +224,15 @@ def glance(content: Content) -> list[tuple[str, str, str]]:
         found.append((plain(own["mean"]), f"{attrs['headline']}, held out", sd))
         gains = rows.drop(attrs["network"]).dropna(subset=["gain"]).sort_values("gain", kind="stable")
         if len(gains):
-            best = gains.iloc[0]
+            best = gains.loc[gains["mean"].idxmax()]
             interval = (
                 "no interval" if np.isnan(best["low"]) else f"{signed(best['low'], 3)} to {signed(best['high'], 3)}"
             )
             found.append((signed(best["gain"], 3), f"gain over {best.name}", interval))
-    levels = len(content.topology.levels) - 1
-    nodes = f"{content.topology.n_nodes:,}"
-    found.append((nodes, "pathways", f"on {levels} level{'s' if levels > 1 else ''}"))
-    found.append((f"{len(content.outcome):,}", "samples", f"{len(content.topology.inputs):,} genes each"))
+    above = [level for level in content.topology.levels[1:] if level.name != GENE_LEVEL]
+    nodes = sum(len(level) - len(level.copies) for level in above)
+    found.append((f"{nodes:,}", "pathways", f"on {len(above)} level{'s' if len(above) > 1 else ''}"))
+    found.append((f"{len(content.outcome):,}", "samples", f"{len(content.topology.inputs):,} inputs each"))
     return found
 
 
@@ -355,8 +356,9 @@ def _paths(content: Content, contrast: str) -> dict[str, Any] | None:
 
 
 def _hidden_inputs(content: Content) -> int:
-    n_inputs = content.nodes.loc[content.nodes["level"] == content.topology.levels[0].name, "node"].nunique()
-    return max(int(n_inputs) - MOST_INPUTS, 0)
+    inputs = content.topology.levels[0]
+    listed = set(content.nodes.loc[content.nodes["level"] == inputs.name, "node"])
+    return max(len(listed & set(inputs.nodes)) - MOST_INPUTS, 0)
 
 
 def signed(value: float, digits: int = 2) -> str:

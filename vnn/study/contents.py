@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from vnn.study.run import Results
 
 EXAMPLES = 12
+COVARIATE, GENES = "covariate: ", "genes"
+NAMES = re.compile(r": '[^']*'(?: \([\d,]+\))?(?:, '[^']*'(?: \([\d,]+\))?)*(?: and [\d,]+ more)?")
 COLUMNS = [
     "level", "node", "name", "n_inputs", "contrast", "effect", "effect_low", "effect_high",
     "score", "share", "share_low", "share_high", "mean_abs", "mean_abs_share",
@@ -79,7 +81,7 @@ def _inputs(results: Results) -> pd.DataFrame:
     table = table[table["level"].isin([inputs, COVARIATES])]
     late = table["level"] == COVARIATES
     table = table.assign(
-        level=inputs, name=table["name"].where(~late, table["name"] + " (covariate)"), n_inputs=1,
+        level=inputs, node=table["node"].where(~late, COVARIATE + table["node"]), name=table["name"].where(~late, table["name"] + " (covariate)"), n_inputs=1,
         effect=np.nan, effect_low=np.nan, effect_high=np.nan,
     )  # fmt: skip
     shares = ["share", "share_low", "share_high", "mean_abs_share"]
@@ -90,11 +92,13 @@ def _inputs(results: Results) -> pd.DataFrame:
 def _flows(results: Results) -> pd.DataFrame:
     """What edges carry; covariates lead to the prediction from among the inputs."""
     flows = results.scores.flows
-    return flows.replace({"source_level": {COVARIATES: results.topology.levels[0].name}})
+    late = flows["source_level"] == COVARIATES
+    source = flows["source"].where(~late, COVARIATE + flows["source"])
+    return flows.assign(source=source, source_level=flows["source_level"].where(~late, results.topology.levels[0].name))
 
 
 def _summary(target: Target, samples: Samples, topology: Topology) -> str:
-    terms = sum(len(level) - len(level.copies) for level in topology.levels[1:])
+    terms = sum(len(level) - len(level.copies) for level in topology.levels[1:] if level.name != GENES)
     if target.task == "cox":
         asked = f"Survival ({target.name}, {int(target.events.sum())} events)"  # type: ignore[union-attr]
     elif target.task == "regression":
@@ -116,7 +120,7 @@ def _facts(results: Results) -> dict[str, str]:
         "networks": f"{len(fit.replicates)} ({len(fit.splits)} splits x {results.study.n_seeds} seeds)"
         + (f", {left_out} diverged and were left out" if left_out else ""),
         "measured features": f"{results.samples.n_features:,}",
-        "of these known to the knowledge base": f"{known:,} ({known / results.samples.n_features:.0%})",
+        "of these used as inputs": f"{known:,} ({known / results.samples.n_features:.0%})",
         "topology": results.topology.fingerprint,
         "versions": ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
         "kernels": str(about["backend"]),
@@ -128,8 +132,8 @@ def _dropped(samples: Samples, topology: Topology) -> pd.DataFrame:
     rows: list[tuple[object, ...]] = []
     for line in samples.log:
         step, _, reason = line.partition(": ")
-        counted = re.search(r"\d[\d,]*", reason)
-        rows.append((step, "data", int(counted[0].replace(",", "")) if counted else 1, reason, ""))
+        named = ", ".join(re.findall(r"'([^']*)'", "".join(NAMES.findall(reason))))
+        rows.append((step, "samples" if "sample" in reason else "data", 0, NAMES.sub("", reason), named))
     for entry in topology.log:
         more = f" and {entry.count - EXAMPLES:,} more" if entry.count > EXAMPLES else ""
         rows.append((entry.step, entry.kind, entry.count, entry.reason, ", ".join(entry.names[:EXAMPLES]) + more))

@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 
-from vnn.data import data_checks
+from vnn.data import CovariateCoding, data_checks
 from vnn.models import VisibleNetwork
 from vnn.study.folder import CHECKPOINT, RECORD, differences
 from vnn.study.material import Material, read_material
@@ -54,7 +54,7 @@ def _networks(study: Study, material: Material) -> list[str]:
     n = len(material.splits) * study.n_seeds
     one = VisibleNetwork(
         material.topology, study.network, n_targets=material.target.n_outputs,
-        n_covariates=len(material.samples.covariates.columns),
+        n_covariates=len(CovariateCoding.fit(material.samples.covariates).names),
     )  # fmt: skip
     weights = sum(parameter.numel() for parameter in one.parameters())
     width = np.dtype(study.training.dtype).itemsize

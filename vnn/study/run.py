@@ -19,6 +19,7 @@ from vnn.interpret import (
     crosscheck,
     node_scores,
 )
+from vnn.models.network import COVARIATES
 from vnn.ontology import Topology
 from vnn.report import write_figures, write_page
 from vnn.study.contents import content_of, node_table
@@ -124,7 +125,7 @@ def run_study(
         asked = study.attribution
         scores = node_scores(trained, samples, baseline=asked.baseline, group=asked.group, n_draws=asked.draws)
         pathways = node_table(topology, effects, scores)
-        inputs = scores.table[scores.table["level"] == topology.levels[0].name]
+        inputs = scores.table[scores.table["level"].isin([topology.levels[0].name, COVARIATES])]
         write_csv(folder / "pathways.csv", pathways, index=False)
         write_csv(folder / "inputs.csv", inputs, index=False)
         write_csv(folder / "flows.csv.gz", scores.flows, index=False)
@@ -153,8 +154,10 @@ def run_study(
         tell("writing the page")
         content = content_of(results)
         write_page(folder / PAGE, content)
-        if study.report.figures:
-            write_figures(folder / "figures", content)
+        written = write_figures(folder / "figures", content) if study.report.figures else ()
+        for stale in (folder / "figures").glob("*"):
+            if stale not in written:
+                stale.unlink()
     return results
 
 

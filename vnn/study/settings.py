@@ -62,7 +62,7 @@ class DataSection(_Section):
     least_per_class, rare
         Classes with fewer samples are an "error", or their samples are dropped ("drop") or become one class "other" ("merge").
     log_cpm
-        Whether counts become log(1 + counts per million).
+        Whether counts become log(1 + counts per million); of several omics the names of those that are counts.
     """
 
     values: Path | Mapping[str, Path]
@@ -82,7 +82,7 @@ class DataSection(_Section):
     several: Literal["separate", "mean", "sum", "max-variance"] = "separate"
     least_per_class: Annotated[int, Field(ge=1)] | None = None
     rare: Literal["error", "drop", "merge"] = "error"
-    log_cpm: bool = False
+    log_cpm: bool | tuple[str, ...] = False
 
     @model_validator(mode="after")
     def _survival(self) -> DataSection:
@@ -90,6 +90,15 @@ class DataSection(_Section):
             raise ValueError('task = "cox" needs event: the column that says whether the event happened')
         if self.event is not None and self.task not in (None, "cox"):
             raise ValueError(f'event is for survival, and task is "{self.task}"; leave one of them out')
+        if self.least_per_class is not None and (self.event is not None or self.task == "regression"):
+            raise ValueError("least_per_class is for classes, and the target has none; leave it out")
+        if isinstance(self.values, Mapping):
+            if self.labels is None:
+                raise ValueError("several omics need labels: the table that describes their samples")
+            if isinstance(self.log_cpm, tuple) and (unknown := set(self.log_cpm) - set(self.values)):
+                raise ValueError(f"log_cpm names {culprits(sorted(unknown))}; the omics are {culprits(self.values)}")
+        elif isinstance(self.log_cpm, tuple):
+            raise ValueError("log_cpm names omics, and values is a single file; it must be true or false")
         return self
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from vnn._errors import StudyError, culprits
 from vnn.data import read_h5ad, read_matrix, read_table
 from vnn.data.counts import are_counts
 from vnn.data.tables import Matrix
+from vnn.data.targets import class_name
 from vnn.ontology import guess_type
 from vnn.ontology.identifiers import WORDS
 
@@ -131,6 +133,7 @@ def study_file(
         return Path(os.path.relpath(path.resolve(), beside)).as_posix()
 
     others = [str(name) for name in known.columns if name != target]
+    complete = bool(known[target].notna().all())
     missing = bool(np.isnan(seen.matrix.values).any())
     kind = guess_type(seen.features)
     hints = []
@@ -156,7 +159,7 @@ def study_file(
         output=f"{output.stem}-results",
         path=relative(values),
         labels="" if labels is None else f'labels = "{relative(labels)}"\n',
-        target=f'target = "{target}"',
+        target=f"target = {json.dumps(target, ensure_ascii=False)}" + ("" if complete else '\nunlabelled = "drop"       # some samples have no label'),
         classes=_classes(known[target]),
         covariates=f"# covariates = {_listed(others)}   # columns that enter beside the pathways\n" if others else "",
         groups=f"# groups = {_listed(_grouping(known, target))}   # batch, site, donor: for splits and data checks\n"
@@ -215,13 +218,13 @@ def _likely_target(known: pd.DataFrame) -> str:
 
 
 def _classes(column: pd.Series) -> str:
-    counts = column.dropna().astype(str).value_counts()
+    counts = column.dropna().map(class_name).value_counts()
     if len(counts) > MOST_CLASSES:
         return (
             f"# a quantity from {column.min():g} to {column.max():g}\n" if pd.api.types.is_numeric_dtype(column) else ""
         )
     found = ", ".join(f"{name} ({n})" for name, n in counts.items())
-    return f"classes = {_listed(sorted(counts.index))}   # the last one is what effects speak of; found: {found}\n"
+    return f"classes = {json.dumps(sorted(counts.index), ensure_ascii=False)}   # the last one is what effects speak of; found: {found}\n"
 
 
 def _grouping(known: pd.DataFrame, target: str) -> list[str]:
@@ -241,4 +244,4 @@ def _described(seen: Seen, missing: bool, kind: str) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    return "[" + ", ".join(f'"{name}"' for name in names[:12]) + "]"
+    return json.dumps(names[:12], ensure_ascii=False)

@@ -52,6 +52,8 @@ class Part:
         `Target.truth` of the samples to learn from.
     members
         Which inputs lie below each node of the topology, (n_nodes, n_in).
+    groups
+        A group of each sample to learn from, where the splits keep groups together; None otherwise.
     """
 
     split: str
@@ -64,6 +66,7 @@ class Part:
     test_covariates: np.ndarray
     truth: np.ndarray
     members: sparse.csr_array
+    groups: np.ndarray | None = None
 
 
 def baselines(fit: Fit, samples: Samples, models: Sequence[str] | None = None) -> pd.DataFrame:
@@ -163,7 +166,7 @@ def _parts(fit: Fit, samples: Samples) -> list[tuple[Part, tuple[str, ...]]]:
     values = inputs.values.T
     columns = np.empty((samples.n_samples, 0)) if fit.coding is None else fit.coding.encode(samples.covariates).T
     truth = dict(zip(fit.ids, fit.target.truth, strict=True))
-    members = _members(fit.topology)
+    members, groups = _members(fit.topology), _kept_together(fit, samples)
     trained = set(fit.replicates["split"])
     parts = []
     for split in fit.splits:
@@ -174,9 +177,21 @@ def _parts(fit: Fit, samples: Samples) -> list[tuple[Part, tuple[str, ...]]]:
         part = Part(
             split.name, fit.networks.seed, fit.target.task, len(fit.target.classes), values[learn], values[test],
             columns[learn], columns[test], np.array([truth[i] for i in learnt]), members,
+            None if groups is None else groups[learn],
         )  # fmt: skip
         parts.append((part, split.test))
     return parts
+
+
+def _kept_together(fit: Fit, samples: Samples) -> np.ndarray | None:
+    """The group of every sample in the first group column that no split tears apart, None without one."""
+    for name in samples.groups.columns:
+        column = samples.groups[name].astype(str)
+        if column.nunique() < samples.n_samples and not any(
+            set(column[list(split.test)]) & set(column[[*split.train, *split.validation]]) for split in fit.splits
+        ):
+            return column.to_numpy()
+    return None
 
 
 def _members(topology: Topology) -> sparse.csr_array:
@@ -197,7 +212,7 @@ def _predicted(model: Callable[[Part], np.ndarray], part: Part) -> np.ndarray:
 
 def _linear(part: Part, what: str, learn: np.ndarray, test: np.ndarray) -> np.ndarray:
     chance = generator(part.seed, "inner folds", what, part.split)
-    return ridge(part.task, part.n_classes, learn, part.truth, test, chance=chance)
+    return ridge(part.task, part.n_classes, learn, part.truth, test, chance=chance, groups=part.groups)
 
 
 def covariates_only(part: Part) -> np.ndarray:

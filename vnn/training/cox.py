@@ -7,6 +7,7 @@ from scipy.optimize import brentq
 
 PAIRS_AT_ONCE = 2**24
 SMALLEST = 1e-300
+FARTHEST = 1e6
 
 
 class PartialLikelihood:
@@ -77,13 +78,17 @@ def concordance(times: np.ndarray, events: np.ndarray, risk: np.ndarray) -> floa
 def hazard_slope(times: np.ndarray, events: np.ndarray, risk: np.ndarray) -> float:
     """Cox's coefficient of `risk`, which is 1 for a calibrated log hazard ratio.
 
-    Missing where it is infinite, because at every event the highest, or the lowest, risk of those left had it.
+    Missing where it is infinite or beyond a million standard deviations, because at every event the highest, or the lowest,
+    risk of those left had it. Samples that left before the first event are in no risk set and do not count.
     """
     order = np.argsort(-times, kind="stable")
     highest, lowest = np.empty(len(times)), np.empty(len(times))
     ranked = np.searchsorted(-times[order], -times, side="right") - 1
     highest, lowest = (end.accumulate(risk[order])[ranked] for end in (np.maximum, np.minimum))
     died = events.astype(bool)
+    first = times[died].min() if died.any() else np.inf
+    if (outside := times < first).any():
+        return hazard_slope(times[~outside], events[~outside], risk[~outside]) if died.any() else float("nan")
     if not died.any() or (risk[died] >= highest[died]).all() or (risk[died] <= lowest[died]).all():
         return float("nan")
     spread = risk.std()
@@ -95,4 +100,6 @@ def hazard_slope(times: np.ndarray, events: np.ndarray, risk: np.ndarray) -> flo
     far = 1.0
     while rising(far) > 0 or rising(-far) < 0:
         far *= 2
+        if far > FARTHEST:
+            return float("nan")
     return float(brentq(rising, -far, far, xtol=1e-12) / spread)

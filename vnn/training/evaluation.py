@@ -13,7 +13,7 @@ from vnn.training.fitting import Fit
 from vnn.training.interval import interval, ratio_of
 from vnn.training.metrics import METRIC, score
 
-__all__ = ["METRIC", "NETWORK", "comparison", "performance", "score", "summary"]
+__all__ = ["METRIC", "NETWORK", "comparison", "performance", "score"]
 
 NETWORK = "visible network"
 
@@ -88,9 +88,3 @@ def comparison(table: pd.DataFrame, ratio: float | None = None) -> pd.DataFrame:
     compared.loc[compared["metric"] != headline, ["gain", "low", "high"]] = float("nan")
     compared.attrs = dict(table.attrs)
     return compared
-
-
-def summary(table: pd.DataFrame) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation over splits of the headline metric of every model."""
-    chosen = table[table["metric"] == table.attrs["headline"]].groupby("model", sort=False)["value"]
-    return {str(name): (float(values.mean()), float(values.std(ddof=1))) for name, values in chosen}

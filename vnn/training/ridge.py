@@ -26,6 +26,7 @@ def ridge(
     test: np.ndarray,
     *,
     chance: np.random.Generator,
+    groups: np.ndarray | None = None,
     penalty: float | None = None,
 ) -> np.ndarray:
     """What a linear model with a ridge penalty, learnt from `learn`, predicts for `test`.
@@ -50,6 +51,8 @@ def ridge(
         `Target.truth` of the samples of `learn`.
     chance
         Deals the inner folds.
+    groups
+        A group of each sample of `learn`; inner folds keep groups together, as the splits do.
     penalty
         Instead of a choice.
 
@@ -69,7 +72,7 @@ def ridge(
     if penalty is None:
         unit = model.curvature * (columns**2).sum() / max(columns.shape[1], 1)
         penalties = PENALTIES * (unit or 1.0)
-        penalty = penalties[int(np.argmin(model.inner_losses(penalties, chance)))]
+        penalty = penalties[int(np.argmin(model.inner_losses(penalties, chance, groups)))]
     everyone = np.arange(len(columns))
     intercept, coefficients = model.solve(everyone, penalty, model.start())
     eta = others @ coefficients + intercept
@@ -157,13 +160,18 @@ class _Ridge:
         scaled = found.x.reshape(-1, self.n_outputs)
         return scaled[0] * first, scaled[1:] * step
 
-    def inner_losses(self, penalties: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    def inner_losses(
+        self, penalties: np.ndarray, chance: np.random.Generator, groups: np.ndarray | None = None
+    ) -> np.ndarray:
         """Loss of each penalty, the largest first, on inner folds that did not take part in learning."""
         n = len(self.columns)
-        strata = self.truth[:, 1] if self.task == "cox" else self.truth
-        shuffled = chance.permutation(n)
-        fold = np.empty(n, dtype=np.int64)
-        fold[shuffled[np.argsort(strata[shuffled], kind="stable")]] = np.arange(n) % INNER_FOLDS
+        members = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+        sizes = np.bincount(members)
+        strata = np.bincount(members, self.truth[:, 1] if self.task == "cox" else self.truth) / sizes
+        shuffled = chance.permutation(len(sizes))
+        dealt = np.empty(len(sizes), dtype=np.int64)
+        dealt[shuffled[np.argsort(strata[shuffled], kind="stable")]] = np.arange(len(sizes)) % INNER_FOLDS
+        fold = dealt[members]
         everyone = self.loss(np.arange(n))
         total = np.zeros(len(penalties))
         for k in range(min(INNER_FOLDS, n)):
