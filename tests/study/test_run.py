@@ -305,12 +305,16 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
         [sys.executable, "-c", "from vnn.cli.main import main; main()", "run", str(study)],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    for _ in range(600):
-        if (tmp_path / "results" / "training.checkpoint").exists():
-            break
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    try:
+        for _ in range(1800):
+            if (tmp_path / "results" / "training.checkpoint").exists():
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == 130
     assert "goes on from the last checkpoint" in told
 

@@ -77,4 +77,3 @@ def test_the_slope_ignores_who_was_in_no_risk_set() -> None:
     for strange in (1e3, 1e4, 1e6):
         found = hazard_slope(np.append(times, times.min() / 2), np.append(events, 0.0), np.append(risk, strange))
         assert np.isclose(found, expected)
-

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from vnn._errors import StudyError, culprits
-from vnn.data import Samples, encode_survival, encode_target, read_h5ad, read_samples
+from vnn._errors import AlignmentError, StudyError, culprits
+from vnn.data import encode_survival, encode_target, read_h5ad, read_table
 from vnn.data.tables import opened
 from vnn.interpret import activities
-from vnn.ontology import Topology
-from vnn.study import RECORD
+from vnn.ontology import Identifiers, Topology
+from vnn.study import RECORD, DataSection, prepare
 from vnn.training import Fit
 from vnn.training.evaluation import METRIC, score
 
@@ -38,15 +39,39 @@ class Predicted:
 
 
 def predicted(
-    study: Path, data: Path, *, labels: Path | None = None, samples_in: str | None = None, layer: str | None = None
+    study: Path,
+    data: Sequence[str],
+    *,
+    labels: Path | None = None,
+    samples_in: Literal["rows", "columns"] | None = None,
+    layer: str | None = None,
 ) -> Predicted:
-    """Predict the samples of `data` with the networks in the output folder `study`."""
+    """Predict new samples with the networks in the output folder `study`; values are treated as the study treated its own.
+
+    People whom some networks learnt from are predicted by the others only.
+
+    Parameters
+    ----------
+    study
+        Output folder.
+    data
+        File of values, or "omics=file" for each omics of the study.
+    labels
+        What is known of the samples: the covariates the networks need, and the target where it is known.
+    samples_in, layer
+        As in a study file; as in the study unless given.
+    """
     if not (study / RECORD).exists():
         raise StudyError(f"{study} is not the output folder of a study: it holds no {RECORD}.")
     topology = Topology.load(study / "topology.npz")
     fit = Fit.load(study / "fit", topology)
-    stated = json.loads((study / RECORD).read_text())["study"]["data"]
-    samples = _read(data, labels, fit, stated, samples_in, layer)
+    stated = DataSection(**json.loads((study / RECORD).read_text())["study"]["data"])
+    section, targets = _asked(stated, fit, _files(stated, data), labels, samples_in, layer)
+    try:
+        samples = prepare(section, targets, dtype=fit.training.dtype).samples
+    except AlignmentError as error:
+        error.add_note("The networks need these columns of every new sample; --labels TABLE gives them.")
+        raise
     prediction = fit.predict(samples)
     known = set(samples.features)
     absent = [name for name in topology.inputs if name not in known]
@@ -55,18 +80,92 @@ def predicted(
         f"{len(absent):,} filled from the training part{': ' + culprits(absent) if absent else ''}; "
         f"{len(known - set(topology.inputs)):,} other features are not used."
     ]
-    if known_to_some := [i for i, held in zip(samples.ids, prediction.held_out, strict=True) if not held.all()]:
+    if familiar := [i for i, held in zip(samples.ids, prediction.held_out, strict=True) if not held.all()]:
         lines.append(
-            f"{len(known_to_some):,} of these samples were learnt from by some networks: {culprits(known_to_some)}."
+            f"Some networks learnt from {len(familiar):,} of these samples, which are predicted by the other networks: "
+            f"{culprits(familiar)}."
         )
-    if set(_outcomes(fit)) <= set(samples.targets):
-        truth = _truth(fit, samples)
-        new = prediction.held_out.any(1)
-        weight = np.where(prediction.held_out, 1.0, np.nan)[new, :, None]
-        mean = np.nanmean(prediction.values[new] * weight, axis=1)
-        found = score(fit.target.task, truth[new], mean)
-        lines.append(f"{METRIC[fit.target.task]} of the mean prediction on {new.sum():,} samples held out: {found:.3f}")
-    return Predicted(prediction.table(), activities(fit, samples).table(held_out=False), "\n".join(lines))
+    table = samples.targets if labels is None else read_table(labels, sample_column=stated.sample_column)
+    table = table.reindex(list(samples.ids))
+    if set(_outcomes(fit)) <= set(table.columns):
+        right = table[_outcomes(fit)].notna().all(axis=1).to_numpy() & prediction.held_out.any(1)
+        if right.sum() > 1:
+            truth = _truth(fit, table[right])
+            weight = np.where(prediction.held_out, 1.0, np.nan)[right, :, None]
+            found = score(fit.target.task, truth, np.nanmean(prediction.values[right] * weight, axis=1))
+            lines.append(
+                f"{METRIC[fit.target.task]} on the {right.sum():,} samples whose {fit.target.name} is known: {found:.3f}"
+            )
+    return Predicted(prediction.table(held_out=True), activities(fit, samples).table(held_out=True), "\n".join(lines))
+
+
+def _files(stated: DataSection, data: Sequence[str]) -> dict[str, Path]:
+    """The new files by omics, which must be those of the study."""
+    omics = list(stated.files)
+    if omics == [""]:
+        if len(data) != 1:
+            raise StudyError(f"the study has one table of values, and {len(data)} files are given; give one.")
+        return {"": Path(data[0])}
+    given = dict(pair.split("=", 1) for pair in data if "=" in pair)
+    if sorted(given) != sorted(omics) or len(given) != len(data):
+        wanted = " ".join(f"{name}=FILE" for name in omics)
+        raise StudyError(f"the study joins the omics {culprits(omics)}; give a file for each: {wanted}.")
+    return {name: Path(given[name]) for name in omics}
+
+
+def _asked(
+    stated: DataSection,
+    fit: Fit,
+    files: dict[str, Path],
+    labels: Path | None,
+    samples_in: Literal["rows", "columns"] | None,
+    layer: str | None,
+) -> tuple[DataSection, list[str]]:
+    """What to read of the new samples, and which of its columns are targets."""
+    if stated.several == "max-variance":
+        raise StudyError(
+            'the study kept the feature of each gene that varied most (several = "max-variance"), which new samples cannot repeat. '
+            'Use several = "mean" or "sum", or merge the features yourself before both.'
+        )
+    first = next(iter(files.values()))
+    needed = [] if fit.coding is None else [name for name, _ in fit.coding.columns]
+    side = samples_in
+    free = first.name.removesuffix(".gz").endswith((".h5ad", ".gct"))
+    held = set() if labels is not None or (free and not first.name.endswith(".h5ad")) else _columns(first)
+    if side is None and not free:
+        side = stated.samples_in or _side(first, fit, stated)
+    if side == "columns" and labels is None:
+        held = set()
+    if labels is None and (absent := [name for name in needed if name not in held]):
+        raise StudyError(
+            f"the networks need the covariates {culprits(needed)}, and {first} has no {culprits(absent)}. "
+            "Give them in a table with a row per sample: --labels TABLE."
+        )
+    section = stated.model_copy(
+        update={
+            "values": files.get("", files),
+            "labels": labels if needed else None,
+            "covariates": tuple(needed),
+            "groups": (),
+            "samples_in": side,
+            "sample_column": stated.sample_column if labels is None and side == "rows" else None,
+            "layer": layer or stated.layer,
+            "unmatched": "error",
+        }
+    )
+    return section, [name for name in _outcomes(fit) if name in held]
+
+
+def _side(file: Path, fit: Fit, stated: DataSection) -> Literal["rows", "columns"]:
+    """Which side of a table the samples are on: not the one that holds the inputs of the fit, by whatever name."""
+    header, inputs = _columns(file), set(fit.topology.inputs)
+    if "" not in stated.files:
+        inputs |= {name.split(":", 1)[1] for name in inputs}
+    if stated.identifiers is not None and not header & inputs:
+        header = {
+            gene for genes in Identifiers.read(stated.identifiers).resolve(header).genes.values() for gene in genes
+        }
+    return "rows" if header & inputs else "columns"
 
 
 def _outcomes(fit: Fit) -> list[str]:
@@ -74,40 +173,11 @@ def _outcomes(fit: Fit) -> list[str]:
     return [name for name in (fit.target.name, fit.target.event) if name is not None]
 
 
-def _truth(fit: Fit, samples: Samples) -> np.ndarray:
-    columns = [samples.targets[name] for name in _outcomes(fit)]
+def _truth(fit: Fit, table: pd.DataFrame) -> np.ndarray:
+    columns = [table[name] for name in _outcomes(fit)]
     if fit.target.event is not None:
         return encode_survival(*columns).truth
     return encode_target(columns[0], fit.target.task, fit.target.classes or None).truth
-
-
-def _read(
-    data: Path, labels: Path | None, fit: Fit, stated: dict[str, Any], samples_in: str | None, layer: str | None
-) -> Samples:
-    """New samples with the covariates the fit needs, and with its target where they have it."""
-    side = samples_in
-    if side is None and not data.name.removesuffix(".gz").endswith((".h5ad", ".gct")):
-        side = "rows" if _columns(data) & set(fit.topology.inputs) else "columns"
-    described = side != "columns" or labels is not None
-    held = _columns(labels or data) if described else set()
-    needed = [] if fit.coding is None else [name for name, _ in fit.coding.columns]
-    if labels is None and (absent := [name for name in needed if name not in held]):
-        raise StudyError(
-            f"the networks need the covariates {culprits(needed)}, and {data} has no {culprits(absent)}. "
-            "Give them in a table with a row per sample: --labels TABLE."
-        )
-    return read_samples(
-        data,
-        labels=labels,
-        targets=[name for name in _outcomes(fit) if name in held],
-        covariates=needed,
-        groups=[name for name in stated["groups"] if name in held],
-        samples_in=side,
-        sample_column=stated["sample_column"] if described else None,
-        layer=layer or stated["layer"],
-        unmatched=stated["unmatched"],
-        dtype=fit.training.dtype,
-    )
 
 
 def _columns(file: Path) -> set[str]:

@@ -89,9 +89,7 @@ def _summary(results: Results) -> dict[str, object]:
         "topology": results.topology.fingerprint,
         "metric": headline,
         "network": network,
-        "performance": {
-            row.model: {"mean": _number(row.mean), "sd": _number(row.sd)} for row in own.itertuples()
-        },
+        "performance": {row.model: {"mean": _number(row.mean), "sd": _number(row.sd)} for row in own.itertuples()},
         "warnings": [check.name for check in results.checks if check.state == "warning"],
         "pathways": json.loads(results.pathways.head(20).to_json(orient="records")),
     }
@@ -166,7 +164,12 @@ def demo(
 @app.command()
 def predict(
     study: Annotated[Path, typer.Argument(metavar="FIT", help="Output folder of a study.")],
-    data: Annotated[Path, typer.Argument(metavar="NEW_DATA", help="Table, GCT or .h5ad of new samples.")],
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NEW_DATA", help="Table, GCT or .h5ad of new samples; OMICS=FILE for each of several omics."
+        ),
+    ],
     labels: Annotated[Path | None, typer.Option(help="Table or CLS of their labels and covariates.")] = None,
     samples_in: Annotated[str | None, typer.Option(help='"rows" or "columns" of NEW_DATA.')] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of an .h5ad.")] = None,
@@ -177,9 +180,15 @@ def predict(
 ) -> None:
     """Predict new samples with a trained study; features join by name."""
     from vnn._atomic import harmless_table, write_csv
+    from vnn._errors import StudyError, choose
     from vnn.cli.cohort import predicted
 
-    found = predicted(study, data, labels=labels, samples_in=samples_in, layer=layer)
+    if samples_in is not None:
+        choose("--samples-in", samples_in, ("rows", "columns"))
+    for path in (output, activities_to):
+        if path is not None and path.exists():
+            raise StudyError(f"{path} exists already; name another file, or remove it.")
+    found = predicted(study, data, labels=labels, samples_in=samples_in, layer=layer)  # type: ignore[arg-type]
     typer.echo(found.text, err=True)
     if output is None:
         typer.echo(harmless_table(found.predictions).to_csv(), nl=False)

@@ -81,7 +81,8 @@ def _inputs(results: Results) -> pd.DataFrame:
     table = table[table["level"].isin([inputs, COVARIATES])]
     late = table["level"] == COVARIATES
     table = table.assign(
-        level=inputs, node=table["node"].where(~late, COVARIATE + table["node"]), name=table["name"].where(~late, table["name"] + " (covariate)"), n_inputs=1,
+        level=inputs, node=table["node"].where(~late, COVARIATE + table["node"]), name=table["name"].where(~late, table["name"] + " (covariate)"),
+        n_inputs=1,
         effect=np.nan, effect_low=np.nan, effect_high=np.nan,
     )  # fmt: skip
     shares = ["share", "share_low", "share_high", "mean_abs_share"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from vnn._atomic import sha256
 from vnn._errors import AlignmentError, StudyError, choose, culprits
 from vnn.data import (
     Samples,
@@ -24,7 +27,10 @@ from vnn.data import (
 )
 from vnn.ontology import Identifiers, Ontology, Topology, load_ontology
 from vnn.ontology.log import Entry
-from vnn.study.settings import OntologySection, Study, is_file
+from vnn.study.settings import DataSection, OntologySection, Study, is_file
+from vnn.training.baselines import applicable
+
+FEWEST_SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,34 +64,82 @@ def read_material(study: Study) -> Material:
         If a file, a column or a label is not as it must be.
     """
     try:
-        samples, genes, log = _samples(study)
+        prepared = _samples(study)
     except AlignmentError as error:
         error.add_note("In a study file these are keys of [data]: unmatched, samples_in, sample_column, identifiers.")
         raise
-    asked = study.ontology
+    samples, asked = prepared.samples, study.ontology
     options = asked.model_dump(include={"min_genes", "max_genes", "collapse", "skips", "gene_level", "depth"})
-    topology = ontology_of(asked).topology(samples.features if genes is None else genes, **options)
-    topology = replace(topology, log=(*log, *topology.log))
-    return Material(samples, topology, _target(study, samples), splits_of(study, samples))
+    topology = ontology_of(asked).topology(samples.features if prepared.genes is None else prepared.genes, **options)
+    topology = replace(topology, log=(*prepared.log, *topology.log))
+    material = Material(samples, topology, _target(study, samples), splits_of(study, samples))
+    _keep(study, material)
+    return material
 
 
-def _samples(study: Study) -> tuple[Samples, Mapping[str, tuple[str, ...]] | None, tuple[Entry, ...]]:
-    """Samples, the genes of each feature where they are not the features themselves, and what became of names."""
+def _samples(study: Study) -> Prepared:
     data = study.data
-    targets = (data.target,) if data.event is None else (data.target, data.event)
+    found = prepare(data, outcomes(data), dtype=study.training.dtype)
+    samples = _labelled(study, found.samples)
+    if data.least_per_class is not None:
+        samples = limit_classes(samples, data.target, least=data.least_per_class, rule=data.rare)
+    return Prepared(samples, found.genes, found.log)
+
+
+def outcomes(data: DataSection) -> tuple[str, ...]:
+    """Columns that hold what is predicted."""
+    return (data.target,) if data.event is None else (data.target, data.event)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Samples as networks take them.
+
+    Parameters
+    ----------
+    samples
+        Joined, translated and merged.
+    genes
+        The genes of each feature, None where features are genes.
+    log
+        What became of identifiers.
+    """
+
+    samples: Samples
+    genes: Mapping[str, tuple[str, ...]] | None
+    log: tuple[Entry, ...]
+
+
+def prepare(data: DataSection, targets: Sequence[str], *, dtype: str) -> Prepared:
+    """The samples of a section, read and treated as it says; a study and the prediction of new people share this.
+
+    Parameters
+    ----------
+    data
+        What is read, and what becomes of it.
+    targets
+        Columns to keep as targets.
+    dtype
+        "float32" or "float64".
+    """
     log: list[Entry] = []
     tables: dict[str, Samples] = {}
     genes: dict[str, Mapping[str, tuple[str, ...]]] = {}
+    sources: list[dict[str, str]] = []
+    if data.identifiers is not None:
+        identifiers = Identifiers.read(data.identifiers)
+        sources.append({"name": data.identifiers.name, "sha256": sha256(data.identifiers), "role": "identifiers"})
     for omics, path in data.files.items():
         table = read_samples(
-            path, labels=data.labels, targets=targets, covariates=data.covariates, groups=data.groups,
+            path, labels=data.label_files or None, targets=targets, covariates=data.covariates, groups=data.groups,
             samples_in=data.samples_in, sample_column=data.sample_column, layer=data.layer,
-            unmatched=data.unmatched, dtype=study.training.dtype,
+            unmatched=data.unmatched, dtype=dtype,
         )  # fmt: skip
-        table = log_cpm(table) if data.log_cpm else table
+        if data.log_cpm is True or (data.log_cpm and omics in data.log_cpm):
+            table = log_cpm(table)
         known: Mapping[str, tuple[str, ...]] = {name: (name,) for name in table.features}
         if data.identifiers is not None:
-            resolved = Identifiers.read(data.identifiers).resolve(table.features)
+            resolved = identifiers.resolve(table.features)
             known = resolved.genes
             log += resolved.log
         if data.several != "separate":
@@ -98,14 +152,40 @@ def _samples(study: Study) -> tuple[Samples, Mapping[str, tuple[str, ...]] | Non
     else:
         samples, plain = join_omics(tables, unmatched=data.unmatched).samples, False
         found = {f"{omics}:{name}": own for omics, known in genes.items() for name, own in known.items()}
-    samples = _labelled(study, samples)
-    if data.least_per_class is not None:
-        samples = limit_classes(samples, data.target, least=data.least_per_class, rule=data.rare)
-    return samples, None if plain else found, tuple(log)
+    return Prepared(replace(samples, sources=(*samples.sources, *sources)), None if plain else found, tuple(log))
+
+
+def _keep(study: Study, material: Material) -> None:
+    """Refuse before training what could only fail after it."""
+    samples, target = material.samples, material.target
+    known = applicable(target.task, samples, material.topology.inputs)
+    for model in study.compare.models or ():
+        choose("compare.models", model, known)
+    if (group := study.attribution.group) is not None:
+        tables = [table for table in (samples.targets, samples.groups, samples.covariates) if group[0] in table.columns]
+        if not tables:
+            listed = [str(name) for t in (samples.targets, samples.groups, samples.covariates) for name in t.columns]
+            choose("the column of attribution.group", group[0], listed)
+        choose("the value of attribution.group", group[1], sorted(set(tables[0][group[0]].astype(str))))
+    missing = np.isnan(samples.select(material.topology.inputs).values).any(1)
+    if missing.any() and study.training.impute == "none":
+        names = [material.topology.inputs[i] for i in np.flatnonzero(missing).tolist()]
+        raise StudyError(
+            f"{len(names):,} of {len(material.topology.inputs):,} inputs have missing values: {culprits(names)}. "
+            'Set training.impute to "mean", "median" or "zero", or complete the table.'
+        )
+    if study.report.individuals == "none" and target.classes:
+        counts = np.bincount(target.values, minlength=len(target.classes))
+        small = [f"{name} ({n})" for name, n in zip(target.classes, counts.tolist(), strict=True) if n < FEWEST_SHOWN]
+        if small:
+            raise StudyError(
+                f'report.individuals is "none", so no group under {FEWEST_SHOWN} people may be shown, and the classes '
+                f"{culprits(small)} are smaller. Merge or drop them: data.least_per_class = {FEWEST_SHOWN}, data.rare."
+            )
 
 
 def _labelled(study: Study, samples: Samples) -> Samples:
-    names = [name for name in (study.data.target, study.data.event) if name is not None]
+    names = list(outcomes(study.data))
     columns = samples.targets[names]
     gone = [str(i) for i in columns.index[columns.isna().any(axis=1)]]
     if not gone:

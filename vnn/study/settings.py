@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vnn._atomic import sha256
-from vnn._errors import StudyError
+from vnn._errors import StudyError, culprits
 from vnn.models import Recipe
 from vnn.report.content import Individuals
 from vnn.training import Training
@@ -35,7 +35,7 @@ class DataSection(_Section):
         Table, GCT or .h5ad of the measured values; or, for several omics of the same genes, a table of such files:
         `values = { rna = "rna.csv", cna = "cna.csv" }`.
     labels
-        Table or CLS of what is known of each sample; not needed where the values file holds it.
+        Table or CLS of what is known of each sample, or a list of them; not needed where the values file holds it.
     target
         Column to predict; for survival the time until the event or the end of follow-up.
     event
@@ -66,7 +66,7 @@ class DataSection(_Section):
     """
 
     values: Path | Mapping[str, Path]
-    labels: Path | None = None
+    labels: Path | tuple[Path, ...] | None = None
     target: str
     event: str | None = None
     task: Literal["binary", "multiclass", "regression", "cox"] | None = None
@@ -105,6 +105,11 @@ class DataSection(_Section):
     def files(self) -> dict[str, Path]:
         """The files of values by omics; a single one has the name ""."""
         return dict(self.values) if isinstance(self.values, Mapping) else {"": self.values}
+
+    @property
+    def label_files(self) -> tuple[Path, ...]:
+        """The files of labels."""
+        return () if self.labels is None else self.labels if isinstance(self.labels, tuple) else (self.labels,)
 
 
 class OntologySection(_Section):
@@ -274,8 +279,18 @@ class Study(_Section):
         if is_file(name):
             name = str(folder / name)
         values = {omics: folder / path for omics, path in self.data.files.items()}
-        found = {key: absolute(getattr(self.data, key)) for key in ("labels", "identifiers")}
-        data = self.data.model_copy(update={"values": values.get("", values), **found})
+        labels = tuple(folder / path for path in self.data.label_files)
+        data = self.data.model_copy(
+            update={
+                "values": values.get("", values),
+                "labels": None
+                if self.data.labels is None
+                else labels
+                if isinstance(self.data.labels, tuple)
+                else labels[0],
+                "identifiers": absolute(self.data.identifiers),
+            }
+        )
         ontology = self.ontology.model_copy(update={"name": name, "folder": absolute(self.ontology.folder)})
         return self.model_copy(update={"data": data, "ontology": ontology, "output": folder / self.output})
 
@@ -284,9 +299,9 @@ class Study(_Section):
         """SHA-256 of everything that decides what is trained: settings and the content of the files."""
         stated = self.model_dump(mode="json", exclude=DOWNSTREAM)
         stated["data"]["values"] = {omics: sha256(path) for omics, path in self.data.files.items()}
-        for key in ("labels", "identifiers"):
-            if (path := getattr(self.data, key)) is not None:
-                stated["data"][key] = sha256(path)
+        stated["data"]["labels"] = [sha256(path) for path in self.data.label_files]
+        if self.data.identifiers is not None:
+            stated["data"]["identifiers"] = sha256(self.data.identifiers)
         stated["ontology"].pop("folder")
         if is_file(self.ontology.name):
             stated["ontology"]["name"] = sha256(self.ontology.name)
@@ -310,6 +325,8 @@ def _explained(model: type[BaseModel], file: Path, error: ValidationError) -> st
             )
         elif where[:2] == ["data", "values"]:
             line = f"data.values is {given!r}; it must be a file, or a table of files by omics."
+        elif where[:2] == ["data", "labels"]:
+            line = f"data.labels is {given!r}; it must be a file, or a list of files."
         elif problem["type"] == "value_error":
             line = f"{'.'.join(where) or 'the file'}: {problem['ctx']['error']}."
         else:

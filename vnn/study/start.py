@@ -159,7 +159,8 @@ def study_file(
         output=f"{output.stem}-results",
         path=relative(values),
         labels="" if labels is None else f'labels = "{relative(labels)}"\n',
-        target=f"target = {json.dumps(target, ensure_ascii=False)}" + ("" if complete else '\nunlabelled = "drop"       # some samples have no label'),
+        target=f"target = {json.dumps(target, ensure_ascii=False)}"
+        + ("" if complete else '\nunlabelled = "drop"       # some samples have no label'),
         classes=_classes(known[target]),
         covariates=f"# covariates = {_listed(others)}   # columns that enter beside the pathways\n" if others else "",
         groups=f"# groups = {_listed(_grouping(known, target))}   # batch, site, donor: for splits and data checks\n"
