@@ -37,7 +37,8 @@ EXPORTED = {
     "vnn.report": {"WORDS", "Content", "performance_text", "ranking_text", "write_figures", "write_page"},
     "vnn.study": {
         "RECORD", "AttributionSection", "CompareSection", "DataSection", "Material", "OntologySection", "Prepared",
-        "ReportSection", "Results", "SplitSection", "Study", "ontology_of", "plan", "prepare", "read_material", "run_study", "splits_of", "study_file",
+        "ReportSection", "Results", "SplitSection", "Study", "ontology_of", "plan", "prepare",
+        "read_material", "run_study", "splits_of", "study_file",
     },
 }  # fmt: skip
 

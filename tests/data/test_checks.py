@@ -66,6 +66,7 @@ def test_sound_data_pass() -> None:
         found = named(data_checks(samples, "sick", splits=folds(samples, seed), seed=seed))
         assert {name: check.state for name, check in found.items()} == {
             "library size predicts the target": "fine",
+            "number of samples": "fine",
             "class sizes": "fine",
             "duplicated samples": "fine",
             "training and test parts differ": "fine",
@@ -317,6 +318,7 @@ def test_two_samples_are_described() -> None:
     split = Split("a", samples.ids[:1], (), samples.ids[1:])
     states = {check.name: check.state for check in data_checks(samples, "sick", splits=[split])}
     assert states == {
+        "number of samples": "warning",
         "class sizes": "warning",
         "duplicated samples": "fine",
         "constant features": "fine",
@@ -366,3 +368,12 @@ def test_blood_cells_are_scaled_over_all_cells(real: Callable[[str], Path]) -> N
     found = named(data_checks(enough, "bulk_labels", splits=[split]))
     assert found["class sizes"].state == "fine"
     assert found["training and test parts differ"].state == "fine"
+
+
+def test_a_covariate_that_defines_the_target_is_a_warning() -> None:
+    samples = cohort()
+    told = pd.DataFrame({"again": sick(samples).astype(float)}, index=list(samples.ids))
+    twice = Samples(samples.values, samples.features, samples.ids, samples.targets, told, samples.groups)
+    check = named(data_checks(twice, "sick"))["covariates predict the target"]
+    assert check.state == "warning"
+    assert "may define the target" in check.text

@@ -60,7 +60,8 @@ def test_what_is_missing_and_what_else_is_to_know_is_said() -> None:
     assert "  boosted trees          missing" in lines
     assert lines[-1] == "  dense network: 3 hidden nodes."
     alone = performance_text(table([0.8, 0.9]))
-    assert alone.endswith("visible network        0.850 (0.071)")
+    assert "visible network        0.850 (0.071)" in alone
+    assert alone.endswith("not shown to predict better than chance (0.5): read no finding into it.")
 
 
 def test_ranking_lists_the_largest_with_interval_and_class() -> None:

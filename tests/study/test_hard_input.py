@@ -9,8 +9,8 @@ import pytest
 
 from tests.planted import cohort, gene_sets
 from tests.study.test_run import STUDY, write_study
-from vnn._errors import OntologyError
-from vnn.study import run_study
+from vnn._errors import OntologyError, StudyError
+from vnn.study import ReportSection, Study, run_study
 
 SCRIPT, FORMULA = "<script>alert(1)</script>", "=cmd()"
 
@@ -110,3 +110,66 @@ def test_survival_with_covariates_reaches_the_page(tmp_path: Path) -> None:
     page = (tmp_path / "results" / "page.html").read_text()
     assert "age (covariate)" in page
     assert "40 events" in page or "80 events" in page
+
+
+@pytest.mark.parametrize("individuals", ["none", "pseudonym"])
+def test_nobody_is_named_where_nobody_may_be(tmp_path: Path, individuals: str) -> None:
+    """Ids of dropped and duplicated people, of donors that name splits, and blank columns of people who were not held out."""
+    text = STUDY.replace("[report]", f'[report]\nindividuals = "{individuals}"').replace(
+        "figures = false", "figures = true"
+    )
+    text = text.replace('groups = ["site"]', 'groups = ["site"]\nunlabelled = "drop"\nunmatched = "drop"')
+    text = text.replace("k = 3", 'kind = "hold-out"\ntest = 0.1')
+    study = write_study(tmp_path, text)
+    table = pd.read_csv(tmp_path / "expression.csv", index_col=0)
+    table.loc["extra patient"] = 1.0
+    table.iloc[3] = table.iloc[7]
+    table.to_csv(tmp_path / "expression.csv")
+    people = pd.read_csv(tmp_path / "people.csv", index_col=0)
+    people.loc[people.index[5], "phenotype"] = None
+    people.to_csv(tmp_path / "people.csv")
+    results = run_study(study)
+    written = [(tmp_path / "results" / "page.html").read_text()]
+    written += [path.read_text() for path in (tmp_path / "results" / "figures").glob("*.svg")]
+    for text in written:
+        assert "extra patient" not in text
+        assert not [i for i in results.samples.ids if f"{i}" in text]
+        assert people.index[5] not in text
+    held_out = results.fit.held_out(results.samples.ids).any(1).sum()
+    assert f"All {held_out:,} people who were held out" in written[0] or individuals == "none"
+    run_study(Study.read(study).model_copy(update={"report": ReportSection(individuals="none", figures=False)}))
+    assert not list((tmp_path / "results" / "figures").glob("*"))
+
+
+def test_small_groups_are_refused_where_they_may_not_be_shown(tmp_path: Path) -> None:
+    text = STUDY.replace('target = "phenotype"', 'target = "thirds"').replace('classes = ["control", "case"]\n', "")
+    study = write_study(tmp_path, text.replace("[report]", '[report]\nindividuals = "none"'))
+    people = pd.read_csv(tmp_path / "people.csv", index_col=0)
+    people.iloc[:3, people.columns.get_loc("thirds")] = "ultra"
+    people.to_csv(tmp_path / "people.csv")
+    with pytest.raises(StudyError, match=r"'ultra \(3\)' are smaller.*data\.least_per_class = 5"):
+        run_study(study)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("models = []", 'models = ["boosted tree"]', "Did you mean 'boosted trees'"),
+        ("models = []", 'models = ["covariates only"]', "compare.models is 'covariates only'"),
+        ("[attribution]", '[attribution]\ngroup = ["sit", "Lund"]', "Did you mean 'site'"),
+        ("[attribution]", '[attribution]\ngroup = ["site", "Bergen"]', "known are 'Lund', 'Oslo', 'Rome'"),
+    ],
+)
+def test_what_would_fail_after_training_fails_before_it(tmp_path: Path, old: str, new: str, what: str) -> None:
+    study = write_study(tmp_path, STUDY.replace(old, new))
+    with pytest.raises(ValueError, match=what):
+        run_study(study, listener=lambda progress: pytest.fail("it trained"))
+
+
+def test_missing_values_without_imputation_are_named_before_training(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    table = pd.read_csv(tmp_path / "expression.csv", index_col=0)
+    table.iloc[0, 3] = None
+    table.to_csv(tmp_path / "expression.csv")
+    with pytest.raises(StudyError, match=r"1 of 50 inputs have missing values.*training\.impute"):
+        run_study(study, listener=lambda progress: pytest.fail("it trained"))

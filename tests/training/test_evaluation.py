@@ -78,6 +78,7 @@ def test_the_gain_is_the_mean_difference_with_its_corrected_interval() -> None:
     assert np.isclose(auc.loc["b", "gain"], -0.1), "only splits both have a value for"
     assert auc.loc["visible network", ["gain", "low", "high"]].isna().all()
     assert found[found["metric"] == "Brier score"]["gain"].isna().all()
-    assert found.attrs == table(network, one, other).attrs
+    low_of_all = stats.t.interval(0.95, 2, 0.8, np.sqrt((1 / 3 + 0.25) * np.var(network, ddof=1)))[0]
+    assert found.attrs == table(network, one, other).attrs | {"chance": 0.5, "above_chance": bool(low_of_all > 0.5)}
     wider = comparison(table(network, one, other), 1.0).set_index(["model", "metric"])
     assert wider.loc[("a", "AUC"), "high"] > high

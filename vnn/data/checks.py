@@ -22,7 +22,9 @@ from vnn.data.targets import Target, encode_target
 
 ROWS = 1024
 PREDICTED = {"AUC": 0.7, "R2": 0.1, "C-index": 0.65}
+DEFINES = {"AUC": 0.98, "R2": 0.95, "C-index": 0.95}
 SMALL_CLASS = 10
+FEW = 40
 SHIFTS = 5
 SHIFT_SAMPLES = 400
 TELLING = 4.0  # the spread of a cross-validated AUC is up to 1.4 times that of a single one
@@ -61,7 +63,8 @@ def data_checks(
 ) -> tuple[Check, ...]:
     """What should be known of the data before a result is believed.
 
-    Each check appears only where it applies. Whether the target can be predicted from which values are missing,
+    Each check appears only where it applies. Fewer than 40 samples are a warning. Whether the target can be predicted from
+    which values are missing,
     from library size (sum over features, missing ones at their mean; its logarithm for counts; from 20 features on)
     or from a single group column is a warning from an AUC of 0.7, an R2 of 0.1 or a C-index of 0.65 on, when the 95 %
     interval leaves out chance; covariates are meant to be informative and give a note. Duplicates are a warning when
@@ -113,6 +116,7 @@ def data_checks(
     counts = are_counts(samples.values)
     return (
         *_leaks(samples, encoded, features, counts, seed),
+        *_few(samples, splits),
         *_classes(samples, encoded, splits),
         *_duplicates(samples, encoded, splits, seed),
         *_shifts(samples, splits, seed),
@@ -183,11 +187,16 @@ def _leak(
     title = f"{name} {'predict' if name.endswith('s') else 'predicts'} the target"
     figure = f"cross-validated {found.metric} {found.value:.2f} (chance gives about {CHANCE[found.metric]:g})"
     if not found.above_chance:
-        text = f"{target!r} cannot be predicted from {source} alone: {figure}."
+        text = f"{target!r} is not shown to be predictable from {source} alone: {figure}."
         yield Check(title, "fine", text, figures)
     elif found.value <= PREDICTED[found.metric]:
         yield Check(title, "fine", f"{target!r} can be predicted only weakly from {source} alone: {figure}.", figures)
     else:
+        if state == "note" and found.value >= DEFINES[found.metric]:
+            state, advice = (
+                "warning",
+                f"So nearly perfect a prediction means that {source} may define the target: leave that out.",
+            )
         yield Check(title, state, f"{target!r} can be predicted from {source} alone: {figure}. {advice}", figures)
 
 
@@ -197,6 +206,20 @@ def _library_sizes(values: np.ndarray, means: np.ndarray) -> np.ndarray:
         block = values[start : start + ROWS].astype(np.float64)
         sizes += np.where(np.isnan(block), means[start : start + ROWS, None], block).sum(axis=0)
     return sizes
+
+
+def _few(samples: Samples, splits: Sequence[Split]) -> Iterator[Check]:
+    tests = [len(split.test) for split in splits if split.test]
+    figures = {"samples": samples.n_samples} | ({"fewest in a test part": min(tests)} if tests else {})
+    if samples.n_samples < FEW or (tests and min(tests) < SMALL_CLASS):
+        held = f", {min(tests):,} in the smallest test part" if tests else ""
+        text = (
+            f"{samples.n_samples:,} samples{held}: performance and effects will vary widely by chance. Repeat the splits "
+            "(splits.repeats), and take what is found as a hint at most."
+        )
+        yield Check("number of samples", "warning" if samples.n_samples < FEW else "note", text, figures)
+    else:
+        yield Check("number of samples", "fine", f"{samples.n_samples:,} samples.", figures)
 
 
 def _classes(samples: Samples, target: Target, splits: Sequence[Split]) -> Iterator[Check]:
@@ -303,7 +326,7 @@ def _shifts(samples: Samples, splits: Sequence[Split], seed: int) -> Iterator[Ch
     figures = {"share of features": share, "AUC": auc, "splits": len(found), "samples": len(drawn)}
     text = (
         f"At most {share:.1%} of the features differ between what is learned from and a test part, and a classifier tells "
-        f"them apart with an AUC of at most {auc:.2f} (0.5 is chance), over {len(found):,} splits"
+        f"them apart with an AUC of at most {auc:.2f} (0.5 is chance), over {len(found):,} split{'s' if len(found) > 1 else ''}"
     )
     if differing >= 0.25 or told > 0.8:
         advice = "Held-out samples come from elsewhere: performance tells how the result carries over, not how it fits."

@@ -11,6 +11,8 @@ from vnn.interpret.contrast import Contrast, contrasts, part_of, residuals
 from vnn.training import Fit
 from vnn.training.interval import interval, ratio_of
 
+LARGEST = 1 - 1e-9
+
 
 def activity_effects(fit: Fit, activities: Activities) -> pd.DataFrame:
     """The association of every node's activity with the target on held-out samples, largest first.
@@ -21,7 +23,7 @@ def activity_effects(fit: Fit, activities: Activities) -> pd.DataFrame:
     held-out samples of the split the same hazard.
     Effects are averaged over the seeds of a split, then over splits. The interval is the corrected resampled
     t interval over J splits, variance (1/J + n_test/n_train) s2 with J - 1 degrees of freedom, since splits
-    share samples; it speaks of this cohort and is not a test against chance. An effect is an
+    share samples, for correlations on Fisher's scale; it speaks of this cohort and is not a test against chance. An effect is an
     association, neither a cause nor an attribution.
 
     Parameters
@@ -55,7 +57,11 @@ def activity_effects(fit: Fit, activities: Activities) -> pd.DataFrame:
         z = standardised(values.astype(np.float64), in_test)
         for contrast in contrasts(fit.target):
             by_split = _by_split(fit, splits, z, in_test, target, contrast)
+            if not fit.target.classes:
+                by_split = np.arctanh(np.clip(by_split, -LARGEST, LARGEST))
             mean, low, high = interval(by_split, ratio)
+            if not fit.target.classes:
+                mean, low, high = np.tanh(mean), np.tanh(low), np.tanh(high)
             for j, node in enumerate(activities.nodes[level]):
                 rows.append(
                     {

@@ -115,8 +115,16 @@ def _nothing_meets(ontology: Ontology, genes_of: Mapping[str, tuple[str, ...]]) 
     if genes != list(genes_of):
         sides.append(_looks(f"the {len(genes):,} genes they are mapped to", genes))
     sides.append(_looks(f"the ontology's {len(ontology.genes):,} genes", ontology.genes))
+    folded = {gene.casefold() for gene in ontology.genes}
+    alike = [gene for gene in genes if gene.casefold() in folded]
+    mouse = ""
+    if alike:
+        mouse = (
+            f"; {len(alike):,} of them would meet if case did not matter ({culprits(alike)}), as symbols of mouse or rat "
+            "do, whose genes are others: translate them by orthologs"
+        )
     return OntologyError(
-        f"none of the features meets a gene of the ontology: {'; '.join(sides)}. Translate the features first: "
+        f"none of the features meets a gene of the ontology: {'; '.join(sides)}{mouse}. Translate the features first: "
         "`Identifiers.read(hgnc_table).resolve(features).genes` gives a mapping that `topology` takes."
     )
 

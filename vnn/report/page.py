@@ -158,6 +158,11 @@ def _performance_finding(content: Content) -> Iterator[str]:
     spread = (
         f" (standard deviation {plain(own['sd'])} over {int(own['n_splits'])} splits)" if own["n_splits"] > 1 else ""
     )
+    if not attrs.get("above_chance", True):
+        yield (
+            f"The {network} is not shown to predict better than chance ({headline} {attrs['chance']:g}): nothing below should be "
+            "read as a finding."
+        )
     rivals = rows.drop(network).dropna(subset=["gain"])
     reached = f"On held-out samples the {network} reaches a mean {headline} of {plain(own['mean'])}{spread}"
     if rivals.empty:
@@ -372,7 +377,9 @@ def plain(value: float, digits: int = 3) -> str:
     """A number with a true minus; a dash if there is none."""
     if value is None or not np.isfinite(value):
         return "–"
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    if abs(value) >= 100:
+        return f"{value:,.0f}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:.{1 if abs(value) >= 10 else digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def short(value: Any) -> str:

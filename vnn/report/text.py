@@ -9,8 +9,8 @@ import pandas as pd
 from vnn.training.evaluation import comparison
 
 WORDS = (
-    "Association, not causation; not validated for clinical use. An effect is the difference in held-out activity; "
-    "without null networks it is no proof that a pathway matters."
+    "Association, not causation; not validated for clinical use. An effect says how held-out activity goes with the "
+    "target; without null networks (trained on permuted labels or rewired pathways) it is no proof that a pathway matters."
 )
 
 
@@ -23,8 +23,8 @@ def performance_text(table: pd.DataFrame) -> str:
         What `performance` returned.
     """
     headline, network = table.attrs["headline"], table.attrs["network"]
-    compared = comparison(table)
-    compared = compared[compared["metric"] == headline].set_index("model")
+    every = comparison(table)
+    compared = every[every["metric"] == headline].set_index("model")
     n_splits = table["split"].nunique()
     several = n_splits > 1
     lines = [f"Held-out {headline}" + (f", mean over {n_splits} splits (standard deviation):" if several else ":")]
@@ -34,6 +34,9 @@ def performance_text(table: pd.DataFrame) -> str:
         spread = "" if pd.isna(row["sd"]) else f" ({row['sd']:.3f})"
         fewer = f", {row['n_splits']} of {n_splits} splits" if row["n_splits"] not in (n_splits, 0) else ""
         lines.append(f"  {model:<{width}} {value}{spread}{fewer}")
+    if not every.attrs["above_chance"]:
+        chance = f"{every.attrs['chance']:g}"
+        lines.append(f"  The {network} is not shown to predict better than chance ({chance}): read no finding into it.")
     rivals = compared.drop(index=network)
     if rivals["mean"].notna().any() and pd.notna(rivals.loc[best := rivals["mean"].idxmax(), "gain"]):
         lines += _gain(str(best), *(float(rivals.loc[best, name]) for name in ("gain", "low", "high")), network=network)

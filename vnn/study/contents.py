@@ -75,18 +75,24 @@ def _knowledge(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _inputs(results: Results) -> pd.DataFrame:
-    """Inputs and covariates: attributions without an activity. Covariates stand among the inputs, without a share of them."""
+    """Inputs and covariates: attributions without an activity. Shares are of both together, the lowest cut of the network."""
     inputs = results.topology.levels[0].name
     table = results.scores.table
     table = table[table["level"].isin([inputs, COVARIATES])]
     late = table["level"] == COVARIATES
     table = table.assign(
-        level=inputs, node=table["node"].where(~late, COVARIATE + table["node"]), name=table["name"].where(~late, table["name"] + " (covariate)"),
+        level=inputs, node=table["node"].where(~late, COVARIATE + table["node"]),
+        name=table["name"].where(~late, table["name"] + " (covariate)"),
         n_inputs=1,
         effect=np.nan, effect_low=np.nan, effect_high=np.nan,
     )  # fmt: skip
-    shares = ["share", "share_low", "share_high", "mean_abs_share"]
-    table[shares] = table[shares].where(~late)
+    for raw, shares in (("score", ["share", "share_low", "share_high"]), ("mean_abs", ["mean_abs_share"])):
+        size = table[raw].abs()
+        own, all_of = (
+            size.groupby([table["contrast"], late]).transform("sum"),
+            size.groupby(table["contrast"]).transform("sum"),
+        )
+        table[shares] = table[shares].mul((own / all_of.where(all_of > 0, 1.0)).to_numpy(), axis=0)
     return table[COLUMNS]
 
 
@@ -136,8 +142,7 @@ def _dropped(samples: Samples, topology: Topology) -> pd.DataFrame:
         named = ", ".join(re.findall(r"'([^']*)'", "".join(NAMES.findall(reason))))
         rows.append((step, "samples" if "sample" in reason else "data", 0, NAMES.sub("", reason), named))
     for entry in topology.log:
-        more = f" and {entry.count - EXAMPLES:,} more" if entry.count > EXAMPLES else ""
-        rows.append((entry.step, entry.kind, entry.count, entry.reason, ", ".join(entry.names[:EXAMPLES]) + more))
+        rows.append((entry.step, entry.kind, entry.count, entry.reason, ", ".join(entry.names[:EXAMPLES])))
     return pd.DataFrame(rows, columns=["step", "kind", "count", "reason", "examples"])
 
 

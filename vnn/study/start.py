@@ -43,7 +43,7 @@ output = "{output}"
 [data]
 values = "{path}"
 {labels}{target}
-{classes}{covariates}{groups}{orientation}{hints}
+{classes}{unmatched}{covariates}{groups}{orientation}{hints}
 [ontology]
 {ontology}
 min_genes = 5               # terms with fewer measured genes are left out, and counted
@@ -156,12 +156,13 @@ def study_file(
         values=values.name,
         seen=_described(seen, missing, kind),
         name=output.stem if output.stem != "study" else values.name.split(".")[0],
-        output=f"{output.stem}-results",
+        output="results" if output.stem == "study" else f"{output.stem}-results",
         path=relative(values),
         labels="" if labels is None else f'labels = "{relative(labels)}"\n',
         target=f"target = {json.dumps(target, ensure_ascii=False)}"
         + ("" if complete else '\nunlabelled = "drop"       # some samples have no label'),
         classes=_classes(known[target]),
+        unmatched=_unmatched(seen),
         covariates=f"# covariates = {_listed(others)}   # columns that enter beside the pathways\n" if others else "",
         groups=f"# groups = {_listed(_grouping(known, target))}   # batch, site, donor: for splits and data checks\n"
         if _grouping(known, target)
@@ -204,6 +205,17 @@ def _look(values: Path, labels: Path | None) -> Seen:
     return Seen(matrix, known, "rows" if in_rows >= in_columns else "columns")
 
 
+def _unmatched(seen: Seen) -> str:
+    """What to do about samples that only one of the two tables holds, as a comment where there are none."""
+    here, there = set(seen.samples), set(map(str, seen.labels.index))
+    if here == there:
+        return ""
+    return (
+        f'unmatched = "drop"          # {len(here - there):,} samples have no labels and {len(there - here):,} labels no sample; '
+        '"error" refuses\n'
+    )
+
+
 def _likely_target(known: pd.DataFrame) -> str:
     counts = {str(name): known[name].nunique() for name in known.columns}
     usable = [name for name, n in counts.items() if 2 <= n <= MOST_CLASSES]
@@ -212,6 +224,8 @@ def _likely_target(known: pd.DataFrame) -> str:
     for found in (named, two, usable):
         if found:
             return found[0]
+    if len(counts) == 1 and pd.api.types.is_numeric_dtype(known.iloc[:, 0]):
+        return next(iter(counts))
     raise StudyError(
         f"none of the columns {culprits(known.columns, 20)} has 2 to {MOST_CLASSES} different values; "
         "name the one to predict: --target COLUMN."
@@ -225,7 +239,8 @@ def _classes(column: pd.Series) -> str:
             f"# a quantity from {column.min():g} to {column.max():g}\n" if pd.api.types.is_numeric_dtype(column) else ""
         )
     found = ", ".join(f"{name} ({n})" for name, n in counts.items())
-    return f"classes = {json.dumps(sorted(counts.index), ensure_ascii=False)}   # the last one is what effects speak of; found: {found}\n"
+    listed = json.dumps(sorted(counts.index), ensure_ascii=False)
+    return f"classes = {listed}   # the last one is what effects speak of; found: {found}\n"
 
 
 def _grouping(known: pd.DataFrame, target: str) -> list[str]:

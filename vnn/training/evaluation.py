@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from vnn.data.samples import Samples
@@ -11,7 +12,7 @@ from vnn.training.baselines import COLUMNS, network_rows
 from vnn.training.baselines import baselines as measured
 from vnn.training.fitting import Fit
 from vnn.training.interval import interval, ratio_of
-from vnn.training.metrics import METRIC, score
+from vnn.training.metrics import CHANCE, METRIC, score
 
 __all__ = ["METRIC", "NETWORK", "comparison", "performance", "score"]
 
@@ -72,7 +73,8 @@ def comparison(table: pd.DataFrame, ratio: float | None = None) -> pd.DataFrame:
     -------
     Columns model, metric, mean, sd, n_splits and, for the headline metric of the other models, gain, low, high: the mean
     difference over the splits both have a value for, with its corrected resampled t interval (95 %; missing with one
-    split). `attrs` are those of the table.
+    split). `attrs` are those of the table, and "chance" (the headline of guessing) and "above_chance" (whether the interval
+    of the network lies above it; with one split whether its value does).
     """
     headline, network = table.attrs["headline"], table.attrs["network"]
     ratio = table.attrs["ratio"] if ratio is None else ratio
@@ -86,5 +88,8 @@ def comparison(table: pd.DataFrame, ratio: float | None = None) -> pd.DataFrame:
     )
     compared = found.join(ends, on="model")
     compared.loc[compared["metric"] != headline, ["gain", "low", "high"]] = float("nan")
-    compared.attrs = dict(table.attrs)
+    chance = CHANCE[headline]
+    own = table[(table["metric"] == headline) & (table["model"] == network)]["value"].to_numpy(dtype=float)
+    mean, low, _ = (float(end[0]) for end in interval(own[:, None], ratio))
+    compared.attrs = table.attrs | {"chance": chance, "above_chance": (mean if np.isnan(low) else low) > chance}
     return compared

@@ -11,6 +11,7 @@ from vnn.training.cox import concordance, hazard_slope
 
 METRIC = {"binary": "AUC", "multiclass": "macro AUC", "regression": "R2", "cox": "C-index"}
 _CLASSES = ("balanced accuracy", "Brier score", "calibration slope")
+CHANCE = {"AUC": 0.5, "macro AUC": 0.5, "R2": 0.0, "C-index": 0.5}
 METRICS = {
     "binary": ("AUC", "AUPRC", *_CLASSES),
     "multiclass": ("macro AUC", "macro AUPRC", *_CLASSES),

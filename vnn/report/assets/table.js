@@ -24,7 +24,7 @@ vnnPage.cell = (value) => {
   const state = { key: "rank", direction: 1, page: 0, printing: false };
   const numbers = ["effect", "effect_low", "effect_high", "score", "share", "share_low", "share_high", "mean_abs", "mean_abs_share"];
   const descendingFirst = new Set(["genes", "effect", "share", "mean_abs_share"]);
-  const texts = columns.name.map((name, i) => (name + "\n" + columns.node[i]).toLowerCase());
+  const texts = columns.name.map((name, i) => `${name}\n${name.replaceAll("_", " ")}\n${columns.node[i]}`.toLowerCase());
   const largest = (names) => {
     const found = names.flatMap((name) => columns[name].filter((value) => value !== null).map(Math.abs)).sort((a, b) => a - b);
     return found.length ? found[Math.floor(0.995 * (found.length - 1))] || 1 : 1;
