@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vnn.training.cox import PartialLikelihood, concordance, hazard_slope, martingale_residuals
+from vnn.data.targets import martingale_residuals
+from vnn.training.cox import PartialLikelihood, concordance, hazard_slope
 
 lifelines = pytest.importorskip("lifelines")
 

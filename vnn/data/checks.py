@@ -352,7 +352,8 @@ def _scale(values: np.ndarray, features: pd.DataFrame, counts: bool) -> Iterator
     if counts:
         middle = float(varying["mean"].median())
         text = (
-            f"All values are whole numbers, {middle:,.0f} in the mean of a typical feature, as raw counts are, and were left as they are. "
+            f"All values are whole numbers, {middle:,.0f} in the mean of a typical feature, as raw counts are, and were left as "
+            "they are. "
             "Consider log(1 + counts per million), `log_cpm`, which brings samples to a common size."
         )
         yield Check("raw counts", "note", text, {"mean of a typical feature": middle})

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import extmath
 
 from vnn import chance
-from vnn.data.targets import Target
+from vnn.data.targets import Target, martingale_residuals
 
 FOLDS = 5
 FEWEST = 10  # samples, or events, without which nothing is said
@@ -163,7 +163,7 @@ def _ordered(columns: np.ndarray, times: np.ndarray, events: np.ndarray, seed: i
     fold = folds(events.astype(np.int64), seed)
     ordered, pairs = np.zeros(len(times)), np.zeros(len(times))
     for train, test in _parts(fold):
-        residuals = events[train] - _cumulative_hazard(times[train], events[train])
+        residuals = martingale_residuals(times[train], events[train])
         risk = _regressor().fit(columns[train], residuals).predict(columns[test])
         later = (times[test][:, None] < times[test]) | ((times[test][:, None] == times[test]) & ~events[test])
         comparable = events[test][:, None] & later
@@ -175,13 +175,6 @@ def _ordered(columns: np.ndarray, times: np.ndarray, events: np.ndarray, seed: i
     value = ordered.sum() / pairs.sum()
     error = 2 * np.sqrt(((ordered - value * pairs) ** 2).sum()) / pairs.sum()
     return Skill("C-index", float(value), float(value - NORMAL * error))
-
-
-def _cumulative_hazard(times: np.ndarray, events: np.ndarray) -> np.ndarray:
-    """Nelson-Aalen estimate at the time of each sample."""
-    _, place = np.unique(times, return_inverse=True)
-    at_risk = np.cumsum(np.bincount(place)[::-1])[::-1]
-    return np.cumsum(np.bincount(place, weights=events) / at_risk)[place]
 
 
 def _parts(fold: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -201,6 +201,19 @@ def encode_survival(time: pd.Series, event: pd.Series) -> Target:
     return Target(str(time.name), "cox", numbers.to_numpy(), events=events, event=str(event.name))
 
 
+def martingale_residuals(times: np.ndarray, events: np.ndarray) -> np.ndarray:
+    """Events each sample had beyond those expected in its time, had all the same hazard (Nelson-Aalen).
+
+    References
+    ----------
+    Therneau, Grambsch & Fleming (1990), doi:10.1093/biomet/77.1.147
+    """
+    distinct, at = np.unique(times, return_inverse=True)
+    happened = np.bincount(at, events, len(distinct))
+    at_risk = np.bincount(at, minlength=len(distinct))[::-1].cumsum()[::-1]
+    return events - np.cumsum(happened / at_risk)[at]
+
+
 def _guess(column: pd.Series, classes: Sequence[str] | None) -> str:
     if classes is not None:
         return "binary" if len(classes) == 2 else "multiclass"

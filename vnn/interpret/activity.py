@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,32 +66,13 @@ class Activities:
             Let only replicates count that held the sample out; a sample nobody held out gets missing values.
         """
         counts = self.held_out if held_out else np.ones_like(self.held_out)
-        parts = []
-        for level, values in self.levels.items():
-            sd = np.where(self.sd[level] > FLAT, self.sd[level], np.inf)
-            means = averaged((values - self.mean[level]) / sd, counts)
-            columns = [f"{level}/{node}" for node in self.nodes[level]]
-            parts.append(pd.DataFrame(means, index=pd.Index(self.ids, name="sample"), columns=columns))
-        return pd.concat(parts, axis=1)
+        units = {level: np.where(sd > FLAT, sd, np.inf) for level, sd in self.sd.items()}
+        levels = {level: (values - self.mean[level]) / units[level] for level, values in self.levels.items()}
+        return wide(levels, self.nodes, self.ids, counts)
 
     def to_pandas(self) -> pd.DataFrame:
         """Every value in long form: sample, replicate, level, node, activity, held_out."""
-        parts = []
-        for level, values in self.levels.items():
-            s, r, n = (axis.ravel() for axis in np.indices(values.shape))
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "sample": np.array(self.ids, dtype=object)[s],
-                        "replicate": np.array(self.replicates, dtype=object)[r],
-                        "level": level,
-                        "node": np.array(self.nodes[level], dtype=object)[n],
-                        "activity": values.ravel(),
-                        "held_out": self.held_out[s, r],
-                    }
-                )
-            )
-        return pd.concat(parts, ignore_index=True)
+        return long("activity", self.levels, self.nodes, self.ids, self.replicates, self.held_out)
 
     def to_anndata(self, adata: AnnData | None = None, *, held_out: bool = True) -> AnnData:
         """The table in `.obsm["score_vnn"]` of an AnnData, levels and names of the nodes in `.uns["vnn"]`.
@@ -168,6 +150,45 @@ def standardised(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     mean = (values * weight).sum(0) / total
     sd = np.sqrt(((values - mean) ** 2 * weight).sum(0) / total)
     return (values - mean) / np.where(sd > FLAT, sd, np.inf)
+
+
+def wide(
+    levels: Mapping[str, np.ndarray], nodes: Mapping[str, tuple[str, ...]], ids: tuple[str, ...], counts: np.ndarray
+) -> pd.DataFrame:
+    """One row per sample, one column "level/node": values (n_samples, R, n_nodes) averaged over the replicates that count."""
+    parts = [
+        pd.DataFrame(
+            averaged(values, counts),
+            index=pd.Index(ids, name="sample"),
+            columns=[f"{level}/{node}" for node in nodes[level]],
+        )
+        for level, values in levels.items()
+    ]
+    return pd.concat(parts, axis=1)
+
+
+def long(
+    what: str,
+    levels: Mapping[str, np.ndarray],
+    nodes: Mapping[str, tuple[str, ...]],
+    ids: tuple[str, ...],
+    replicates: tuple[str, ...],
+    held_out: np.ndarray,
+) -> pd.DataFrame:
+    """One row per value: sample, replicate, level, node, the value in a column called `what`, held_out."""
+    parts = []
+    for level, values in levels.items():
+        s, r, n = (axis.ravel() for axis in np.indices(values.shape))
+        columns = {
+            "sample": np.array(ids, dtype=object)[s],
+            "replicate": np.array(replicates, dtype=object)[r],
+            "level": level,
+            "node": np.array(nodes[level], dtype=object)[n],
+            what: values.ravel(),
+            "held_out": held_out[s, r],
+        }
+        parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
 
 
 def into_anndata(adata: AnnData | None, key: str, table: pd.DataFrame, ids: tuple[str, ...]) -> AnnData:

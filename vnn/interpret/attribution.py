@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vnn._errors import choose
 from vnn.data.samples import Samples
-from vnn.interpret.activity import averaged, into_anndata
+from vnn.interpret.activity import into_anndata, long, wide
 from vnn.interpret.baseline import Baseline, baseline_of
 from vnn.interpret.contrast import contrasts
 from vnn.interpret.deeplift import Comparison, DeepLift, Explained
@@ -79,31 +79,11 @@ class Attributions:
             Let only replicates count that held the sample out; a sample nobody held out gets missing values.
         """
         counts = self.held_out if held_out else np.ones_like(self.held_out)
-        parts = [
-            pd.DataFrame(
-                averaged(values, counts),
-                index=pd.Index(self.ids, name="sample"),
-                columns=[f"{level}/{node}" for node in self.nodes[level]],
-            )
-            for level, values in self.levels.items()
-        ]
-        return pd.concat(parts, axis=1)
+        return wide(self.levels, self.nodes, self.ids, counts)
 
     def to_pandas(self) -> pd.DataFrame:
         """Every value in long form: sample, replicate, level, node, attribution, held_out."""
-        parts = []
-        for level, values in self.levels.items():
-            s, r, n = (axis.ravel() for axis in np.indices(values.shape))
-            columns = {
-                "sample": np.array(self.ids, dtype=object)[s],
-                "replicate": np.array(self.replicates, dtype=object)[r],
-                "level": level,
-                "node": np.array(self.nodes[level], dtype=object)[n],
-                "attribution": values.ravel(),
-                "held_out": self.held_out[s, r],
-            }
-            parts.append(pd.DataFrame(columns))
-        return pd.concat(parts, ignore_index=True)
+        return long("attribution", self.levels, self.nodes, self.ids, self.replicates, self.held_out)
 
     def to_anndata(self, adata: AnnData | None = None, *, held_out: bool = True) -> AnnData:
         """The table in `.obsm["attribution_vnn"]` of an AnnData; see `Activities.to_anndata`."""

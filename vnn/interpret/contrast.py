@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vnn._errors import choose
-from vnn.data.targets import Target
-from vnn.training.cox import martingale_residuals
+from vnn.data.targets import Target, martingale_residuals
 
 
 @dataclass(frozen=True, eq=False)

@@ -255,22 +255,25 @@ def _excess(row: dict[str, object]) -> float:
     return float(row["largest_difference"]) / float(row["tolerance"]) if "tolerance" in row else float("inf")  # type: ignore[arg-type]
 
 
+class _Column(nn.Module):
+    """The contrast as a column, (batch, 1), for inputs of any shape with one value per input."""
+
+    def __init__(self, model: nn.Module, contrast: Tensor) -> None:
+        super().__init__()
+        self.network = Contrasted(model, contrast)
+        self.eval()
+
+    def forward(self, one: Tensor) -> Tensor:
+        return self.network(one.flatten(1))[:, None]
+
+
 def _tangermeme(model: nn.Module, x: Tensor, point: Tensor, contrast: Tensor) -> Tensor:
     with quiet():
         from tangermeme.deep_lift_shap import deep_lift_shap
 
-    class Sequence(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = Contrasted(model, contrast)
-
-        def forward(self, one: Tensor) -> Tensor:
-            return self.network(one[:, :, 0])[:, None]
-
-    with quiet():
         references = point[:, None, :, None].expand(len(x), 1, -1, 1).contiguous()
         multipliers = deep_lift_shap(
-            Sequence().eval(), x[:, :, None], references=references, n_shuffles=1, device="cpu",
+            _Column(model, contrast), x[:, :, None], references=references, n_shuffles=1, device="cpu",
             raw_outputs=True, only_warn=True, dtype=torch.float64,
         )  # fmt: skip
     return multipliers[:, 0, :, 0] * (x - point)
@@ -280,16 +283,7 @@ def _shap(model: nn.Module, x: Tensor, point: Tensor, contrast: Tensor) -> Tenso
     with quiet():
         import shap
 
-    class Column(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = Contrasted(model, contrast)
-
-        def forward(self, one: Tensor) -> Tensor:
-            return self.network(one)[:, None]
-
-    with quiet():
-        found = shap.DeepExplainer(Column().eval(), point).shap_values(x, check_additivity=False)
+        found = shap.DeepExplainer(_Column(model, contrast), point).shap_values(x, check_additivity=False)
     return torch.as_tensor(np.asarray(found)).reshape(x.shape)
 
 

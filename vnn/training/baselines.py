@@ -14,9 +14,9 @@ from vnn._errors import choose
 from vnn.chance import generator
 from vnn.data.samples import Samples
 from vnn.data.scaling import fit_scaling
+from vnn.data.targets import martingale_residuals
 from vnn.models import VisibleNetwork
 from vnn.ontology.topology import Level, Mask, Topology
-from vnn.training.cox import martingale_residuals
 from vnn.training.fitting import Fit, fit
 from vnn.training.metrics import metrics
 from vnn.training.ridge import ridge

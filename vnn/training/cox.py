@@ -44,19 +44,6 @@ class PartialLikelihood:
         return float(x[died].sum() - np.log(left).sum()), gradient
 
 
-def martingale_residuals(times: np.ndarray, events: np.ndarray) -> np.ndarray:
-    """Events each sample had beyond those expected in its time, had all the same hazard (Nelson-Aalen).
-
-    References
-    ----------
-    Therneau, Grambsch & Fleming (1990), doi:10.1093/biomet/77.1.147
-    """
-    distinct, at = np.unique(times, return_inverse=True)
-    happened = np.bincount(at, events, len(distinct))
-    at_risk = np.bincount(at, minlength=len(distinct))[::-1].cumsum()[::-1]
-    return events - np.cumsum(happened / at_risk)[at]
-
-
 def concordance(times: np.ndarray, events: np.ndarray, risk: np.ndarray) -> float:
     """Harrell's C: of the pairs whose order is known, the share in which who had the event first had the higher risk.
 
