@@ -7,8 +7,8 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 
-from vnn.data.leaks import FOLDS, _cumulative_hazard, auc, folds, missing_pattern, skill
-from vnn.data.targets import Target
+from vnn.data.leaks import FOLDS, auc, folds, missing_pattern, skill
+from vnn.data.targets import Target, martingale_residuals
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -114,7 +114,7 @@ def test_survival_has_its_concordance() -> None:
     assert not nothing.above_chance
 
 
-def test_cumulative_hazard_is_nelson_and_aalen() -> None:
+def test_martingale_residuals_are_events_beyond_nelson_and_aalen() -> None:
     times, events = np.array([3.0, 1, 2, 2, 5, 1]), np.array([True, True, False, True, True, False])
     expected = [
         sum(
@@ -124,7 +124,7 @@ def test_cumulative_hazard_is_nelson_and_aalen() -> None:
         )
         for time in times
     ]
-    np.testing.assert_allclose(_cumulative_hazard(times, events), expected)
+    np.testing.assert_allclose(martingale_residuals(times, events), events - np.array(expected))
 
 
 @pytest.mark.parametrize(
