@@ -263,3 +263,9 @@ def test_what_is_missing_is_not_drawn() -> None:
     for draw in (static.paths, static.pathways):
         assert draw(study, "case minus control") is not None
         assert draw(bare, "case minus control") is None
+
+
+def test_labels_lose_the_words_they_share() -> None:
+    assert figures.without_prefix(["HALLMARK_A_X", "HALLMARK_A_Y", "HALLMARK_B"]) == ("A_X", "A_Y", "B")
+    assert figures.without_prefix(["Glycolysis", "Glucose"]) == ("Glycolysis", "Glucose")
+    assert figures.without_prefix(["HALLMARK_A"]) == ("HALLMARK_A",)

@@ -99,7 +99,7 @@ def merge_features(
         left = sorted(set(range(samples.n_features)) - set(best))
         log += _line(
             [samples.features[row] for row in left],
-            "features vary less than another one of each of their genes; left out",
+            "features vary less, over all samples and held-out ones among them, than another one of each of their genes; left out",
         )
         values = samples.values[best]
     else:

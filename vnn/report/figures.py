@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from os.path import commonprefix
 from typing import Any, Literal
 
 import numpy as np
@@ -148,7 +149,7 @@ def heat_map(content: Content, *, most_nodes: int = 60, most_columns: int = 500)
         rule = f"All {total:,} people who were held out."
     return HeatMap(
         tuple(at[name] for name in chosen),
-        tuple(content.topology.label(at[name][1]) for name in chosen),
+        without_prefix([content.topology.label(at[name][1]) for name in chosen]),
         tuple(columns),
         tuple(groups),
         np.concatenate(blocks, axis=1).astype(float),
@@ -156,6 +157,13 @@ def heat_map(content: Content, *, most_nodes: int = 60, most_columns: int = 500)
         content.individuals == "none",
         rule,
     )
+
+
+def without_prefix(labels: Sequence[str]) -> tuple[str, ...]:
+    """Labels without the words all of them begin with ("HALLMARK_"), which would push what differs out of sight."""
+    shared = commonprefix(labels) if len(labels) > 1 else ""
+    cut = shared.rfind("_") + 1
+    return tuple(label[cut:] for label in labels)
 
 
 def grouped(content: Content) -> dict[str, list[Any]]:

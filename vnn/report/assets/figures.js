@@ -31,6 +31,11 @@
     }
     return found.join("<br>");
   };
+  const widest = (texts, size) => {
+    const pen = document.createElement("canvas").getContext("2d");
+    pen.font = `${size}px ${getComputedStyle(document.body).fontFamily}`;
+    return Math.max(...texts.map((text) => pen.measureText(text).width));
+  };
   const none = (id, text) => { at(id).textContent = text; at(id).classList.add("note"); };
   const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
   const blend = (value) => {
@@ -84,7 +89,8 @@
     const shapes = groups.slice(1).map(([, first]) => ({ type: "line", x0: first - 0.5, x1: first - 0.5, y0: -0.5, y1: labels.length - 0.5, line: { color: colour("paper"), width: 4 } }));
     const most_signs = narrow() ? 12 : 26;
     const headings = groups.map(([name, , , people]) => label(name, most_signs) + (narrow() && groups.length > 2 ? "" : ` (${people.toLocaleString("en")})`));
-    const step = (width("heat") - 6.9 * longest - 20) / columns.length;
+    const beside = widest(labels.map((name) => (name.length > longest ? name.slice(0, longest) : name)), 11.5) + 16;
+    const step = (width("heat") - beside - 6) / columns.length;
     const tilted = groups.some(([, , count], i) => 7.4 * headings[i].length > count * step);
     const annotations = groups.map(([, first, count], i) => ({
       x: first + count / 2 - 0.5, y: 1, yref: "paper", yanchor: "bottom", yshift: 4, showarrow: false, text: headings[i],
@@ -92,7 +98,7 @@
     }));
     const rise = tilted ? 5 * Math.max(...headings.map((text) => text.length)) + 26 : 34;
     Plotly.react("heat", [trace], layout("heat", {
-      margin: { l: 6.9 * longest + 14, r: tilted ? 60 : 6, t: rise, b: 10 }, height: Number(at("heat").dataset.height) + rise - 34, shapes, annotations,
+      margin: { l: beside, r: tilted ? 60 : 6, t: rise, b: 10 }, height: Number(at("heat").dataset.height) + rise - 34, shapes, annotations,
       xaxis: axis({ visible: false, range: [-0.5, columns.length - 0.5] }),
       yaxis: axis({ tickvals: rows, ticktext: labels.map((name) => label(name, longest)), range: [-0.5, labels.length - 0.5], showgrid: false, tickfont: { size: 11.5 } }),
     }), config);
