@@ -94,7 +94,8 @@ def test_everything_is_counted_and_named(samples: Samples) -> None:
         "merge_features: 1 features stand for several genes and contribute to each: 'p3 (B, A)'",
         "merge_features: 1 features stand for no gene and stay as they are: 'p4'",
         "merge_features: 1 names in `genes` are no feature of these samples: 'p9'",
-        "merge_features: 2 features vary less than another one of each of their genes; left out: 'p1', 'p2'",
+        "merge_features: 2 features vary less, over all samples and held-out ones among them, than another one of each of "
+        "their genes; left out: 'p1', 'p2'",
     )
     assert samples.log == ()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from os.path import commonprefix
 from typing import Any, Literal
 
 import numpy as np
@@ -161,9 +160,11 @@ def heat_map(content: Content, *, most_nodes: int = 60, most_columns: int = 500)
 
 def without_prefix(labels: Sequence[str]) -> tuple[str, ...]:
     """Labels without the words all of them begin with ("HALLMARK_"), which would push what differs out of sight."""
-    shared = commonprefix(labels) if len(labels) > 1 else ""
-    cut = shared.rfind("_") + 1
-    return tuple(label[cut:] for label in labels)
+    words = [label.split("_") for label in labels]
+    shared = 0
+    while len(labels) > 1 and all(len(parts) > shared + 1 and parts[shared] == words[0][shared] for parts in words):
+        shared += 1
+    return tuple("_".join(parts[shared:]) for parts in words)
 
 
 def grouped(content: Content) -> dict[str, list[Any]]:
