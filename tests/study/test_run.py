@@ -51,6 +51,9 @@ crosscheck = 2
 figures = false
 """
 
+# A job started in the background ignores SIGINT and hands that down; a terminal does not.
+AWAKE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+
 
 def write_study(folder: Path, text: str = STUDY) -> Path:
     samples = cohort()
@@ -302,7 +305,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     slow = STUDY.replace("epochs = 8", "epochs = 5000\npatience = 5000")
     study = write_study(tmp_path, slow)
     process = subprocess.Popen(
-        [sys.executable, "-c", "from vnn.cli.main import main; main()", "run", str(study)],
+        [sys.executable, "-c", f"{AWAKE}; from vnn.cli.main import main; main()", "run", str(study)],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
