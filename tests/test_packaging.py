@@ -16,6 +16,8 @@ TRY = (
     "sys.meta_path = [f for f in sys.meta_path if 'ScikitBuild' not in type(f).__name__]  # not the editable install\n"
     "import vnn; from vnn.kernels import active_name\n"
     "assert sys.argv[1] in vnn.__path__[0], vnn.__path__\n"
+    "from importlib.resources import files\n"
+    "assert all(files('vnn').joinpath('report', 'assets', f'page.{kind}').is_file() for kind in ('html', 'css', 'js'))\n"
     "topology = vnn.load_ontology('human-small').topology(vnn.load_ontology('human-small').genes)\n"
     "print(active_name(), topology.n_edges)"
 )
