@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 
-from vnn._errors import choose
 from vnn.data.samples import Samples
 from vnn.models.network import After
 from vnn.training import Fit
@@ -93,7 +91,6 @@ class Activities:
         return adata
 
 
-@torch.no_grad()
 def activities(fit: Fit, samples: Samples, *, after: After = "activation") -> Activities:
     """The activity of every named node in every sample and replicate.
 
@@ -109,34 +106,16 @@ def activities(fit: Fit, samples: Samples, *, after: After = "activation") -> Ac
     after
         Where a node is read: "product", "normalisation" or "activation".
     """
-    choose("`after`", after, ("product", "normalisation", "activation"))
-    values, _, networks = fit.columns(samples)
-    topology, sound = fit.topology, fit.sound
-    own = {
-        level.name: np.array([node not in level.copies for node in level.nodes])
-        for level in topology.levels[1:]
-        if level.name in fit.readings
-    }
-    found: dict[str, list[np.ndarray]] = {level: [] for level in own}
-    for at in torch.arange(values.shape[1]).split(READ_AT_ONCE):
-        read = networks.activities(networks.signal(values[:, at]), after=after)
-        for level, mine in own.items():
-            units = networks.units(level)
-            held = read[level].numpy()[:, :, np.repeat(mine, units)]
-            reading = fit.readings[level]
-            oriented = (held - reading.centre.T[sound]) * reading.loading.T[sound]
-            starts = np.concatenate([[0], np.cumsum(units[mine])[:-1]])
-            found[level].append(np.add.reduceat(oriented, starts, axis=2).astype(np.float32))
-    nodes = {level: tuple(np.array(topology.level(level).nodes, dtype=object)[mine]) for level, mine in own.items()}
+    sound, levels = fit.sound, fit.read(samples, after=after)
     return Activities(
         samples.ids,
         tuple(fit.replicates["id"][sound]),
-        {level: np.concatenate(parts) for level, parts in found.items()},
-        nodes,
-        dict(topology.names),
+        levels,
+        {level: fit.nodes(level) for level in levels},
+        dict(fit.topology.names),
         fit.held_out(samples.ids)[:, sound],
-        {level: fit.readings[level].mean.T[sound] for level in own},
-        {level: fit.readings[level].sd.T[sound] for level in own},
+        {level: fit.readings[level].mean.T[sound] for level in levels},
+        {level: fit.readings[level].sd.T[sound] for level in levels},
     )
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import ArrayLike
 from scipy.special import log_softmax, logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -26,7 +25,7 @@ from vnn.data.splits import Split, hold_out
 from vnn.models import Recipe
 from vnn.ontology.ontology import Ontology
 from vnn.ontology.topology import Topology
-from vnn.training.fitting import PREDICTED_AT_ONCE, fit
+from vnn.training.fitting import fit
 from vnn.training.settings import Training
 
 FEWEST = 10
@@ -82,28 +81,13 @@ class _VisibleEstimator(BaseEstimator):
         A row per sample and a column `level/node` per node; the index of `X` if it has one.
         """
         check_is_fitted(self)
-        values, _, networks = self.fit_.columns(self._samples(X))
-        topology, sound = self.topology_, self.fit_.sound
-        parts = []
-        for at in torch.arange(values.shape[1]).split(PREDICTED_AT_ONCE):
-            with torch.no_grad():
-                read = networks.activities(networks.signal(values[:, at]))
-            tables = []
-            for level in topology.levels[1:]:
-                if level.name not in self.fit_.readings:
-                    continue
-                reading = self.fit_.readings[level.name]
-                own = np.array([node not in level.copies for node in level.nodes])
-                units = networks.units(level.name)
-                raw = read[level.name].double().numpy()[:, :, np.repeat(own, units)]
-                turned = (raw - reading.centre.T[sound]) * reading.loading.T[sound]
-                value = np.add.reduceat(turned, np.cumsum(units[own]) - units[own], axis=2)
-                mean, sd = reading.mean.T[sound], reading.sd.T[sound]
-                standard = (value - mean) / np.where(sd > FLAT, sd, np.inf)
-                columns = [f"{level.name}/{node}" for node, mine in zip(level.nodes, own, strict=True) if mine]
-                tables.append(pd.DataFrame(standard.mean(axis=1), columns=columns))
-            parts.append(pd.concat(tables, axis=1))
-        table = pd.concat(parts, ignore_index=True)
+        fit, sound = self.fit_, self.fit_.sound
+        tables = []
+        for level, values in fit.read(self._samples(X)).items():
+            mean, sd = (part.T[sound] for part in (fit.readings[level].mean, fit.readings[level].sd))
+            standard = (values - mean) / np.where(sd > FLAT, sd, np.inf)
+            tables.append(pd.DataFrame(standard.mean(axis=1), columns=[f"{level}/{node}" for node in fit.nodes(level)]))
+        table = pd.concat(tables, axis=1)
         return table.set_axis(X.index, axis=0) if isinstance(X, pd.DataFrame) else table
 
     def _checked(self, X: ArrayLike, **asked: Any) -> Any:

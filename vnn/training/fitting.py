@@ -26,6 +26,7 @@ from vnn.data.splits import Split
 from vnn.data.targets import Target, encode_survival, encode_target
 from vnn.kernels import active_name
 from vnn.models import Recipe, VisibleNetwork
+from vnn.models.network import After
 from vnn.ontology.topology import Topology
 from vnn.training.design import Replicate, class_weights, replicates_of
 from vnn.training.loop import Listener, Problem, Trainer
@@ -35,7 +36,7 @@ from vnn.training.settings import Training
 FORMAT = "vnn fit 1"
 MANIFEST = "fit.json"
 READING = ("loading", "centre", "mean", "sd")
-PREDICTED_AT_ONCE = 512
+PREDICTED_AT_ONCE, READ_AT_ONCE = 512, 256
 LARGEST = {"float32": 1e9, "float64": 1e100}
 
 
@@ -237,6 +238,43 @@ class Fit:
         logits = np.concatenate(parts) if parts else np.zeros((0, networks.n_replicates, networks.n_targets))
         ids = tuple(self.replicates["id"][self.sound])
         return Prediction(samples.ids, ids, logits, self.target, self.held_out(samples.ids)[:, self.sound])
+
+    @torch.no_grad()
+    def read(self, samples: Samples, *, after: After = "activation") -> dict[str, np.ndarray]:
+        """The oriented value of every node a level computes itself, (n_samples, R, n_nodes) by level.
+
+        Replicates that diverged are left out. `vnn.training.orientation` says how units become one value and what its sign means.
+
+        Parameters
+        ----------
+        samples
+            Features join by name.
+        after
+            Where a node is read: "product", "normalisation" or "activation".
+        """
+        choose("`after`", after, ("product", "normalisation", "activation"))
+        values, _, networks = self.columns(samples)
+        found: dict[str, list[np.ndarray]] = {
+            level.name: [] for level in self.topology.levels if level.name in self.readings
+        }
+        for at in torch.arange(values.shape[1]).split(READ_AT_ONCE):
+            held = networks.activities(networks.signal(values[:, at]), after=after)
+            for level, parts in found.items():
+                reading = self.readings[level]
+                mine, units = self._own(level), networks.units(level)
+                raw = held[level].double().numpy()[:, :, np.repeat(mine, units)]
+                oriented = (raw - reading.centre.T[self.sound]) * reading.loading.T[self.sound]
+                starts = np.cumsum(units[mine]) - units[mine]
+                parts.append(np.add.reduceat(oriented, starts, axis=2).astype(np.float32))
+        return {level: np.concatenate(parts) for level, parts in found.items()}
+
+    def nodes(self, level: str) -> tuple[str, ...]:
+        """Ids of the nodes a level computes itself, along the last axis of what is read."""
+        return tuple(np.array(self.topology.level(level).nodes, dtype=object)[self._own(level)])
+
+    def _own(self, level: str) -> np.ndarray:
+        held = self.topology.level(level)
+        return np.array([node not in held.copies for node in held.nodes])
 
     # Files.
 
