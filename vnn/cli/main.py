@@ -226,9 +226,9 @@ def ontology_show(
     folder: Annotated[Path | None, typer.Option(help="Where its files lie.")] = None,
 ) -> None:
     """Counts, provenance and what was dropped when an ontology is read."""
-    from vnn.study import OntologySection, ontology_of
+    from vnn.ontology import load_ontology
 
-    ontology = ontology_of(OntologySection(name=name, folder=folder))
+    ontology = load_ontology(name, folder=folder)
     typer.echo(repr(ontology))
     for source in ontology.provenance:
         typer.echo("\n".join(f"  {key}: {value}" for key, value in source.items() if key != "files"))
@@ -251,9 +251,9 @@ def ontology_build(
 ) -> None:
     """Make a topology from an ontology and say what became of every gene and term."""
     from vnn._errors import choose
-    from vnn.study import OntologySection, ontology_of
+    from vnn.ontology import load_ontology
 
-    ontology = ontology_of(OntologySection(name=name, folder=folder))
+    ontology = load_ontology(name, folder=folder)
     measured = ontology.genes if features is None else tuple(features.read_text().split())
     choose("--skips", skips, ("edges", "copies"))
     if output.suffix != ".npz" or output.exists():

@@ -118,8 +118,8 @@ class _Tally:
         self.nodes: dict[str, tuple[str, ...]] = {}
 
     def add(self, part: Samples, truth: Target, replicates: list[int], reference: Baseline) -> None:
-        values, covariates, networks = self.fit.columns(part)
-        machine = DeepLift(networks.replicates(replicates))
+        values, covariates, networks = self.fit.columns(part, replicates)
+        machine = DeepLift(networks)
         self.machine = machine
         weights = {c.name: u for c in self.asked if (u := c.sample_weights(truth)) is not None}
         vectors = {c.name: torch.from_numpy(c.logits) for c in self.asked if c.name in weights}

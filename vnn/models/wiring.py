@@ -54,7 +54,7 @@ def resolve(topology: Topology) -> Resolved:
     origin: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for i, level in enumerate(topology.levels):
         where, row = np.full(len(level), i), np.zeros(len(level), dtype=np.int64)
-        own = np.array([node not in level.copies for node in level.nodes])
+        own = level.own
         row[own] = np.arange(own.sum())
         if not own.all():
             below = topology.levels[i - 1]

@@ -55,6 +55,11 @@ class Level:
     def __len__(self) -> int:
         return len(self.nodes)
 
+    @property
+    def own(self) -> np.ndarray:
+        """Which nodes are no copies, bool of shape (n_nodes,)."""
+        return np.array([node not in self.copies for node in self.nodes])
+
 
 @dataclass(frozen=True, eq=False)
 class Mask:

@@ -196,10 +196,7 @@ def _kept_together(fit: Fit, samples: Samples) -> np.ndarray | None:
 
 def _members(topology: Topology) -> sparse.csr_array:
     """Which inputs lie below every node above the inputs, copies left out."""
-    own = [
-        topology.members[level.name][np.flatnonzero([node not in level.copies for node in level.nodes])]
-        for level in topology.levels[1:]
-    ]
+    own = [topology.members[level.name][np.flatnonzero(level.own)] for level in topology.levels[1:]]
     return sparse.csr_array(sparse.vstack(own))
 
 

@@ -195,8 +195,16 @@ class Fit:
             )
         return samples.select(inputs, missing="nan")
 
-    def columns(self, samples: Samples) -> tuple[torch.Tensor, torch.Tensor | None, VisibleNetwork]:
-        """Aligned inputs (n_in, n_samples), coded covariates (n_samples, n_columns), and the networks ready for them."""
+    def columns(
+        self, samples: Samples, replicates: Sequence[int] | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None, VisibleNetwork]:
+        """Aligned inputs (n_in, n_samples), coded covariates (n_samples, n_columns), and the networks ready for them.
+
+        Parameters
+        ----------
+        replicates
+            Positions among the networks that did not diverge; all of these unless given.
+        """
         aligned = self.align(samples)
         known = set(samples.features)
         absent = np.array([name not in known for name in aligned.features])
@@ -208,7 +216,8 @@ class Fit:
                 f"{gaps[~absent].sum():,} values of {len(where):,} features are missing: {culprits(where)}. The fit was "
                 'trained without imputation; complete the table, or train with impute="mean".'
             )
-        networks = self.networks.replicates(self.sound.tolist())
+        chosen = self.sound if replicates is None else self.sound[list(replicates)]
+        networks = self.networks.replicates(chosen.tolist())
         networks.imputes = bool(gaps.any())
         return values, self._covariates(samples), networks.eval()
 
@@ -261,7 +270,7 @@ class Fit:
             held = networks.activities(networks.signal(values[:, at]), after=after)
             for level, parts in found.items():
                 reading = self.readings[level]
-                mine, units = self._own(level), networks.units(level)
+                mine, units = self.topology.level(level).own, networks.units(level)
                 raw = held[level].double().numpy()[:, :, np.repeat(mine, units)]
                 oriented = (raw - reading.centre.T[self.sound]) * reading.loading.T[self.sound]
                 starts = np.cumsum(units[mine]) - units[mine]
@@ -270,11 +279,7 @@ class Fit:
 
     def nodes(self, level: str) -> tuple[str, ...]:
         """Ids of the nodes a level computes itself, along the last axis of what is read."""
-        return tuple(np.array(self.topology.level(level).nodes, dtype=object)[self._own(level)])
-
-    def _own(self, level: str) -> np.ndarray:
-        held = self.topology.level(level)
-        return np.array([node not in held.copies for node in held.nodes])
+        return self.networks.own_nodes(level)
 
     # Files.
 

@@ -75,7 +75,7 @@ class _Moments:
         self.sums: dict[str, dict[str, np.ndarray]] = {}
         self.total = np.zeros(network.n_replicates)
         for level in network.topology.levels[1:]:
-            own = np.array([node not in level.copies for node in level.nodes])
+            own = level.own
             if not own.any():
                 continue
             reach = network.topology.members[level.name][np.flatnonzero(own)].astype(float)

@@ -19,6 +19,7 @@ NEGLIGIBLE = 1e-10
 Loss = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
+@threadpool_limits.wrap(limits=1)  # many small products: a second thread costs more than it brings
 def ridge(
     task: str,
     n_classes: int,
@@ -65,20 +66,6 @@ def ridge(
     ----------
     Verweij & van Houwelingen (1993), doi:10.1002/sim.4780122407
     """
-    with threadpool_limits(1):  # many small products: a second thread costs more than it brings
-        return _fitted(task, n_classes, learn, truth, test, chance, groups, penalty)
-
-
-def _fitted(
-    task: str,
-    n_classes: int,
-    learn: np.ndarray,
-    truth: np.ndarray,
-    test: np.ndarray,
-    chance: np.random.Generator,
-    groups: np.ndarray | None,
-    penalty: float | None,
-) -> np.ndarray:
     columns, others = _coordinates(learn, test)
     centre, spread = (truth.mean(), truth.std() or 1.0) if task == "regression" else (0.0, 1.0)
     wanted = (truth - centre) / spread
