@@ -13,7 +13,10 @@ from vnn._errors import KernelError
 
 
 class Wiring(NamedTuple):
-    """The index tensors of a `Graph`, in the order of the op schema; absent pointers mean one unit per node."""
+    """The index tensors of a `Graph`, in the order of the op schema; absent pointers mean one unit per node.
+
+    Where every replicate has sources of its own, `src`, `ptr_t`, `tgt_t` and `perm_t` have a trailing axis R.
+    """
 
     ptr: Tensor
     src: Tensor
@@ -27,6 +30,25 @@ class Wiring(NamedTuple):
     n_in: int
     n_weights: int
 
+    @property
+    def n_wirings(self) -> int:
+        """How many replicates have sources of their own; 1 when all share them."""
+        return self.src.shape[1] if self.src.dim() == 2 else 1
+
+    def of(self, replicate: int) -> Wiring:
+        """The wiring of one replicate."""
+        if self.src.dim() == 1:
+            return self
+        own = {name: getattr(self, name)[:, replicate].contiguous() for name in ("src", "ptr_t", "tgt_t", "perm_t")}
+        return self._replace(**own)
+
+    def repeated(self, times: int) -> Wiring:
+        """The wiring of `times` as many replicates, block after block."""
+        if self.src.dim() == 1:
+            return self
+        own = {name: getattr(self, name).repeat(1, times) for name in ("src", "ptr_t", "tgt_t", "perm_t")}
+        return self._replace(**own)
+
 
 class Graph(nn.Module):
     """Edges between two sets of nodes, validated once and moved with the layer that owns them.
@@ -36,7 +58,7 @@ class Graph(nn.Module):
     target unit; blocks follow each other in the order of the edges.
 
     The tensors are buffers that are not saved: they are rebuilt from the topology. `source_row` is the
-    source row of every weight.
+    source row of every weight; with `sources` it has a column per replicate.
 
     Parameters
     ----------
@@ -46,6 +68,10 @@ class Graph(nn.Module):
         Numbers of nodes on both sides.
     units_in, units_out
         Units of each source and each target node.
+    sources
+        The source of every edge in every replicate, shape (n_edges, R), for replicates that are wired in
+        their own way, such as rewired nulls; the sources in `edges` then only give the order. All sources
+        must have equally many units.
 
     Raises
     ------
@@ -71,6 +97,7 @@ class Graph(nn.Module):
         *,
         units_in: Sequence[int] | np.ndarray | None = None,
         units_out: Sequence[int] | np.ndarray | None = None,
+        sources: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         pairs = np.asarray(edges, dtype=np.int64).reshape(-1, 2)
@@ -82,7 +109,7 @@ class Graph(nn.Module):
             )
         if (np.diff(target * max(n_sources, 1) + source) <= 0).any():
             raise KernelError("edges must be sorted by target, then source, and must not repeat; a Mask sorts them.")
-        back = np.lexsort((target, source))
+        own = _own_sources(sources, target, n_sources)
         self.n_sources, self.n_targets, self.n_edges = n_sources, n_targets, len(pairs)
         sizes_in, ptr_in = _units("units_in", units_in, n_sources)
         sizes_out, ptr_out = _units("units_out", units_out, n_targets)
@@ -93,23 +120,30 @@ class Graph(nn.Module):
             raise KernelError(
                 f"{self.n_edges:,} edges over {max(self.n_in, self.n_out):,} units exceed 32-bit indices."
             )
+        if own is not None and len(set(sizes_in.tolist())) > 1:
+            raise KernelError("sources of different numbers of units cannot be wired per replicate.")
         ragged = ptr_in is not None or ptr_out is not None
+        columns = source[:, None] if own is None else own
+        backs = np.stack([np.lexsort((target, column)) for column in columns.T], axis=1)
         tensors = {
             "ptr": _pointer(target, n_targets),
-            "src": source,
-            "ptr_t": _pointer(source, n_sources),
-            "tgt_t": target[back],
-            "perm_t": back,
+            "src": columns,
+            "ptr_t": np.stack([_pointer(column, n_sources) for column in columns.T], axis=1),
+            "tgt_t": target[backs],
+            "perm_t": backs,
             "unit_ptr_in": ptr_in,
             "unit_ptr_out": ptr_out,
         }
+        if own is None:
+            tensors |= {name: tensors[name][:, 0] for name in ("src", "ptr_t", "tgt_t", "perm_t")}
         for name, values in tensors.items():
             self.register_buffer(
-                name, None if values is None else torch.from_numpy(values.astype(np.int32)), persistent=False
+                name, None if values is None else torch.from_numpy(values.astype(np.int32, order="C")), persistent=False
             )
         starts = torch.from_numpy(np.concatenate([[0], np.cumsum(block)[:-1]]).astype(np.int64)[: len(pairs)])
         self.register_buffer("block_ptr", starts if ragged else None, persistent=False)
-        self.register_buffer("source_row", weight_rows(self.wiring)[1], persistent=False)
+        rows = [weight_rows(self.wiring.of(r))[1] for r in range(self.wiring.n_wirings)]
+        self.register_buffer("source_row", rows[0] if own is None else torch.stack(rows, dim=1), persistent=False)
 
     @property
     def wiring(self) -> Wiring:
@@ -124,7 +158,7 @@ class Graph(nn.Module):
 
 
 def weight_rows(wiring: Wiring) -> tuple[Tensor, Tensor]:
-    """Target row and source row of every weight of a wiring, int64."""
+    """Target row and source row of every weight of the wiring of one replicate, int64."""
     n_edges = wiring.src.numel()
     degrees = (wiring.ptr[1:] - wiring.ptr[:-1]).long()
     target = torch.repeat_interleave(torch.arange(degrees.numel(), device=degrees.device), degrees)
@@ -153,5 +187,21 @@ def _units(name: str, units: Sequence[int] | np.ndarray | None, n: int) -> tuple
     return sizes, None if (sizes == 1).all() else np.concatenate([[0], np.cumsum(sizes)])
 
 
-def _pointer(sorted_nodes: np.ndarray, n: int) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(np.bincount(sorted_nodes, minlength=n))])
+def _own_sources(sources: np.ndarray | None, target: np.ndarray, n_sources: int) -> np.ndarray | None:
+    if sources is None:
+        return None
+    own = np.asarray(sources, dtype=np.int64)
+    if own.ndim != 2 or len(own) != len(target) or not own.shape[1]:
+        raise KernelError(f"`sources` has shape {own.shape}; it needs ({len(target):,}, replicates).")
+    if own.size and (own.min() < 0 or own.max() >= n_sources):
+        raise KernelError(
+            f"`sources` runs from {own.min():,} to {own.max():,}; there are {n_sources:,}, numbered from 0."
+        )
+    pairs = np.sort(target[:, None] * max(n_sources, 1) + own, axis=0)
+    if (np.diff(pairs, axis=0) == 0).any():
+        raise KernelError("`sources` repeats an edge within a replicate; every source may reach a target once.")
+    return own
+
+
+def _pointer(nodes: np.ndarray, n: int) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(np.bincount(nodes, minlength=n))])

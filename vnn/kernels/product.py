@@ -22,6 +22,7 @@ from torch.autograd import Function
 from vnn._errors import KernelError
 from vnn.kernels.backend import active
 from vnn.kernels.graph import Graph, Wiring
+from vnn.kernels.reference import wide
 
 
 def sparse_product(
@@ -33,14 +34,15 @@ def sparse_product(
 ) -> Float[Tensor, "n_out n_replicates batch"]:
     """Sum the weighted sources of every node: `y[o,r,b] = bias[o,r] + addend[o,r,b] + sum w[e,r] x[src(e),r,b]`.
 
-    Differentiable to any order, under `torch.compile`, `torch.export` and `torch.func`.
+    Differentiable to any order, under `torch.compile`, `torch.export` and `torch.func`. Activations may be
+    stored in bfloat16 or float16 (so they are under autocast); sums and weights then are float32.
 
     Parameters
     ----------
     x
         Activations of the sources; `n_shared` is R, or 1 when all replicates share them.
     weight
-        Weights of the edges, in the order of the graph.
+        Weights of the edges, in the order of the graph: float32 or float64.
     graph
         The edges.
     bias
@@ -51,7 +53,7 @@ def sparse_product(
     Returns
     -------
     Tensor
-        The sums, in the dtype of `weight`.
+        The sums, in the dtype of `weight`, or in that of 16-bit activations.
 
     Raises
     ------
@@ -59,9 +61,9 @@ def sparse_product(
         If a shape does not fit the graph, or the tensors lie on different devices.
     """
     _check(x, weight, graph, bias, addend)
-    x = x.to(weight.dtype)
+    x = x.to(_stored(x, weight))
     bias = None if bias is None else bias.to(weight.dtype)
-    addend = None if addend is None else addend.to(weight.dtype)
+    addend = None if addend is None else addend.to(x.dtype)
     if torch.compiler.is_compiling():
         w = graph.wiring
         return torch.ops.vnn.sparse_product(x, weight, bias, addend, *w[:8], w.n_out)
@@ -85,7 +87,7 @@ def transposed_product(
         raise KernelError(
             f"`weight` has shape {tuple(weight.shape)}; this graph needs ({graph.n_weights:,}, replicates)."
         )
-    return _Transposed.apply(g.to(weight.dtype).contiguous(), weight, graph.wiring, False)
+    return _Transposed.apply(g.to(_stored(g, weight)).contiguous(), weight, graph.wiring, False)
 
 
 def edge_product(
@@ -107,6 +109,17 @@ def edge_product(
     return _EdgeProduct.apply(g.contiguous(), x.to(g.dtype).contiguous(), graph.wiring)
 
 
+SHORT = (torch.bfloat16, torch.float16)
+
+
+def _stored(x: Tensor, weight: Tensor) -> torch.dtype:
+    """The dtype activations are held in: that of the weights, unless they are or are to be of 16 bits."""
+    kind = x.device.type
+    if torch.is_autocast_enabled(kind) and weight.dtype == torch.float32:
+        return torch.get_autocast_dtype(kind)
+    return x.dtype if x.dtype in SHORT and weight.dtype == torch.float32 else weight.dtype
+
+
 def _check_pair(name: str, t: Tensor, n_rows: int, n_replicates: int) -> None:
     shared = "" if name == "g" else " or 1"
     if (
@@ -119,27 +132,38 @@ def _check_pair(name: str, t: Tensor, n_rows: int, n_replicates: int) -> None:
         )
 
 
-def _check(x: Tensor, weight: Tensor, graph: Graph, bias: Tensor | None, addend: Tensor | None) -> None:
+def check_parts(weight: Tensor, graph: Graph, bias: Tensor | None, addend: Tensor | None, batch: int) -> None:
+    """Raise a `KernelError` unless weight, bias and addend fit the graph and a batch."""
     if weight.dim() != 2 or weight.shape[0] != graph.n_weights:
         raise KernelError(
             f"`weight` has shape {tuple(weight.shape)}; this graph needs ({graph.n_weights:,}, replicates)."
         )
+    if weight.dtype not in (torch.float32, torch.float64):
+        raise KernelError(f"`weight` has dtype {weight.dtype}; it needs float32 or float64.")
     n_replicates = weight.shape[1]
-    if x.dim() != 3 or x.shape[0] != graph.n_in or x.shape[1] not in (1, n_replicates):
+    if graph.wiring.n_wirings not in (1, n_replicates):
         raise KernelError(
-            f"`x` has shape {tuple(x.shape)}; this graph needs ({graph.n_in:,}, {n_replicates} or 1, batch)."
+            f"this graph wires {graph.wiring.n_wirings} replicates, each in its own way; the tensors have {n_replicates}."
         )
     if bias is not None and bias.shape != (graph.n_out, n_replicates):
         raise KernelError(f"`bias` has shape {tuple(bias.shape)}; it needs ({graph.n_out:,}, {n_replicates}).")
-    if addend is not None and addend.shape != (graph.n_out, n_replicates, x.shape[2]):
+    if addend is not None and addend.shape != (graph.n_out, n_replicates, batch):
         raise KernelError(
-            f"`addend` has shape {tuple(addend.shape)}; it needs ({graph.n_out:,}, {n_replicates}, {x.shape[2]})."
+            f"`addend` has shape {tuple(addend.shape)}; it needs ({graph.n_out:,}, {n_replicates}, {batch})."
         )
-    if not weight.is_floating_point():
-        raise KernelError(f"`weight` has dtype {weight.dtype}; it needs float32 or float64.")
-    devices = {t.device for t in (x, weight, graph.ptr, bias, addend) if t is not None}
+    devices = {t.device for t in (weight, graph.ptr, bias, addend) if t is not None}
     if len(devices) > 1:
         raise KernelError(f"the tensors lie on {', '.join(sorted(map(str, devices)))}; move them to one device.")
+
+
+def _check(x: Tensor, weight: Tensor, graph: Graph, bias: Tensor | None, addend: Tensor | None) -> None:
+    check_parts(weight, graph, bias, addend, x.shape[-1] if x.dim() else 0)
+    if x.dim() != 3 or x.shape[0] != graph.n_in or x.shape[1] not in (1, weight.shape[1]):
+        raise KernelError(
+            f"`x` has shape {tuple(x.shape)}; this graph needs ({graph.n_in:,}, {weight.shape[1]} or 1, batch)."
+        )
+    if x.device != weight.device:
+        raise KernelError(f"`x` lies on {x.device}, the weights on {weight.device}; move them to one device.")
 
 
 # What runs: the kernels of the active backend.
@@ -157,8 +181,19 @@ def _edges(g: Tensor, x: Tensor, wiring: Wiring) -> Tensor:
     return active(g.device).edge_product(g, x, wiring)
 
 
+def _both(g: Tensor, x: Tensor, weight: Tensor, wiring: Wiring, shared: bool) -> tuple[Tensor, Tensor]:
+    walk = getattr(active(g.device), "backward", None)
+    found = walk(g, x, weight, wiring) if walk else None
+    return found or (_transposed(g, weight, wiring, shared), _edges(g, x, wiring))
+
+
 def _rows(x: Tensor) -> Tensor:
     return active(x.device).row_sum(x)
+
+
+def row_sum(x: Tensor) -> Tensor:
+    """The sum over the batch, differentiable."""
+    return _RowSum.apply(x)
 
 
 # Eager mode and torch.func.
@@ -168,21 +203,22 @@ def _shared(x: Tensor, weight_or_g: Tensor) -> bool:
     return x.shape[1] == 1 and weight_or_g.shape[1] > 1
 
 
-def _sum(*parts: Tensor | None) -> Tensor:
+def total(*parts: Tensor | None) -> Tensor:
+    """The sum of what is given."""
     given = [part for part in parts if part is not None]
-    total = given[0]
+    result = given[0]
     for part in given[1:]:
-        total = total + part
-    return total
+        result = result + part
+    return result
 
 
-def _signed(function: type[Function]) -> type[Function]:
+def signed(function: type[Function]) -> type[Function]:
     """The function with the signature of its forward worked out once; torch asks for it at every call."""
     function.forward.__signature__ = inspect.signature(function.forward)  # type: ignore[attr-defined]
     return function
 
 
-@_signed
+@signed
 class _Product(Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None, addend: Tensor | None, wiring: Wiring) -> Tensor:
@@ -199,9 +235,16 @@ class _Product(Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         needs = ctx.needs_input_grad
+        dx = dw = None
+        if needs[0] and needs[1]:
+            dx, dw = _Both.apply(g, x, weight, ctx.wiring, _shared(x, weight))
+        elif needs[0]:
+            dx = _Transposed.apply(g, weight, ctx.wiring, _shared(x, weight))
+        elif needs[1]:
+            dw = _EdgeProduct.apply(g, x, ctx.wiring)
         return (
-            _Transposed.apply(g, weight, ctx.wiring, _shared(x, weight)) if needs[0] else None,
-            _EdgeProduct.apply(g, x, ctx.wiring) if needs[1] else None,
+            dx,
+            dw,
             _RowSum.apply(g) if needs[2] and ctx.given[0] else None,
             g if needs[3] and ctx.given[1] else None,
             None,
@@ -213,11 +256,11 @@ class _Product(Function):
         by_x = None if dx is None else _Product.apply(dx, weight, None, None, ctx.wiring)
         by_w = None if dw is None else _Product.apply(x, dw, None, None, ctx.wiring)
         by_b = None if db is None else db[:, :, None].expand(*db.shape, x.shape[2])
-        return _sum(by_x, by_w, by_b, da)
+        return total(by_x, by_w, by_b, da)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], x: Any, weight: Any, bias: Any, addend: Any, wiring: Wiring) -> Any:
-        n, v = weight.shape[-1 if in_dims[1] is None or in_dims[1] < weight.dim() - 1 else -2], info.batch_size
+        n, v = _replicates(weight, in_dims[1]), info.batch_size
         if in_dims[1] is None and in_dims[2] is None:
             y = _Product.apply(
                 _into_batch(x, in_dims[0], v), weight, bias,
@@ -227,12 +270,12 @@ class _Product(Function):
         y = _Product.apply(
             _into_replicates(x, in_dims[0], v, n), _into_replicates(weight, in_dims[1], v, n),
             None if bias is None else _into_replicates(bias, in_dims[2], v, n),
-            None if addend is None else _into_replicates(addend, in_dims[3], v, n), wiring,
+            None if addend is None else _into_replicates(addend, in_dims[3], v, n), wiring.repeated(v),
         )  # fmt: skip
         return _out_of_replicates(y, v), 0
 
 
-@_signed
+@signed
 class _Transposed(Function):
     @staticmethod
     def forward(g: Tensor, weight: Tensor, wiring: Wiring, shared: bool) -> Tensor:
@@ -257,25 +300,25 @@ class _Transposed(Function):
     @staticmethod
     def jvp(ctx: Any, dg: Any, dw: Any, _: None, __: None) -> Tensor:
         g, weight = ctx.saved_tensors
-        return _sum(
+        return total(
             None if dg is None else _Transposed.apply(dg, weight, ctx.wiring, ctx.shared),
             None if dw is None else _Transposed.apply(g, dw, ctx.wiring, ctx.shared),
         )
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], g: Any, weight: Any, wiring: Wiring, shared: bool) -> Any:
-        n, v = weight.shape[-1 if in_dims[1] is None or in_dims[1] < weight.dim() - 1 else -2], info.batch_size
+        n, v = _replicates(weight, in_dims[1]), info.batch_size
         if in_dims[1] is None:
             y = _Transposed.apply(_into_batch(g, in_dims[0], v), weight, wiring, shared)
             return _out_of_batch(y, v), 0
         y = _Transposed.apply(
-            _into_replicates(g, in_dims[0], v, n), _into_replicates(weight, in_dims[1], v, n), wiring, False
+            _into_replicates(g, in_dims[0], v, n), _into_replicates(weight, in_dims[1], v, n), wiring.repeated(v), False
         )
         y = _out_of_replicates(y, v)
         return (y.sum(2, keepdim=True) if shared else y), 0
 
 
-@_signed
+@signed
 class _EdgeProduct(Function):
     @staticmethod
     def forward(g: Tensor, x: Tensor, wiring: Wiring) -> Tensor:
@@ -299,7 +342,7 @@ class _EdgeProduct(Function):
     @staticmethod
     def jvp(ctx: Any, dg: Any, dx: Any, _: None) -> Tensor:
         g, x = ctx.saved_tensors
-        return _sum(
+        return total(
             None if dg is None else _EdgeProduct.apply(dg, x, ctx.wiring),
             None if dx is None else _EdgeProduct.apply(g, dx, ctx.wiring),
         )
@@ -309,11 +352,62 @@ class _EdgeProduct(Function):
         v = info.batch_size
         front = g if in_dims[0] is None else g.movedim(in_dims[0], 0)
         n = front.shape[-2]
-        w = _EdgeProduct.apply(_into_replicates(g, in_dims[0], v, n), _into_replicates(x, in_dims[1], v, n), wiring)
+        w = _EdgeProduct.apply(
+            _into_replicates(g, in_dims[0], v, n), _into_replicates(x, in_dims[1], v, n), wiring.repeated(v)
+        )
         return w.reshape(w.shape[0], v, n).movedim(1, 0), 0
 
 
-@_signed
+@signed
+class _Both(Function):
+    """Gradient of x and gradient of the weights, in one walk where the backend has one."""
+
+    @staticmethod
+    def forward(g: Tensor, x: Tensor, weight: Tensor, wiring: Wiring, shared: bool) -> tuple[Tensor, Tensor]:
+        return _both(g, x, weight, wiring, shared)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        g, x, weight, ctx.wiring, ctx.shared = inputs
+        ctx.save_for_backward(g, x, weight)
+        ctx.save_for_forward(g, x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, u: Tensor, v: Tensor) -> tuple[Tensor | None, ...]:
+        g, x, weight = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        dg = None
+        if needs[0]:
+            dg = _Product.apply(u, weight, None, None, ctx.wiring) + _Product.apply(x, v, None, None, ctx.wiring)
+        return (
+            dg,
+            _Transposed.apply(g, v, ctx.wiring, ctx.shared) if needs[1] else None,
+            _EdgeProduct.apply(g, u, ctx.wiring) if needs[2] else None,
+            None,
+            None,
+        )
+
+    @staticmethod
+    def jvp(ctx: Any, dg: Any, dx: Any, dw: Any, _: None, __: None) -> tuple[Tensor, Tensor]:
+        g, x, weight = ctx.saved_tensors
+        wiring, shared = ctx.wiring, ctx.shared
+        none = None, None
+        by_g = none if dg is None else _Both.apply(dg, x, weight, wiring, shared)
+        by_w = None if dw is None else _Transposed.apply(g, dw, wiring, shared)
+        by_x = None if dx is None else _EdgeProduct.apply(g, dx, wiring)
+        return (
+            total(by_g[0], by_w, None if by_g[0] is not None or by_w is not None else torch.zeros_like(x)),
+            total(by_g[1], by_x, None if by_g[1] is not None or by_x is not None else torch.zeros_like(weight)),
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], g: Any, x: Any, weight: Any, wiring: Wiring, shared: bool) -> Any:
+        dx, dx_dim = _Transposed.vmap(info, (in_dims[0], in_dims[2], None, None), g, weight, wiring, shared)
+        dw, dw_dim = _EdgeProduct.vmap(info, (in_dims[0], in_dims[1], None), g, x, wiring)
+        return (dx, dw), (dx_dim, dw_dim)
+
+
+@signed
 class _RowSum(Function):
     @staticmethod
     def forward(x: Tensor) -> Tensor:
@@ -337,6 +431,10 @@ class _RowSum(Function):
 
 
 # A mapped axis of v values becomes part of the batch, or of the replicates where weights are mapped.
+
+
+def _replicates(weight: Tensor, dim: int | None) -> int:
+    return int(weight.shape[-1 if dim is None or dim < weight.dim() - 1 else -2])
 
 
 def _front(t: Tensor, dim: int | None, v: int) -> Tensor:
@@ -435,7 +533,31 @@ def _op_edges(
 
 @_op_edges.register_fake
 def _(g, x, ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, block_ptr, n_weights):  # type: ignore[no-untyped-def]
-    return g.new_empty(n_weights, g.shape[1])
+    return wide(g.new_empty(n_weights, g.shape[1]))
+
+
+@_library_op("vnn::sparse_product_backward", mutates_args=())
+def _op_both(
+    g: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    ptr: Tensor,
+    src: Tensor,
+    ptr_t: Tensor,
+    tgt_t: Tensor,
+    perm_t: Tensor,
+    unit_ptr_in: Tensor | None,
+    unit_ptr_out: Tensor | None,
+    block_ptr: Tensor | None,
+    shared: bool,
+) -> tuple[Tensor, Tensor]:
+    index = (ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, block_ptr)
+    return _both(g, x, weight, Wiring(*index, g.shape[0], x.shape[0], weight.shape[0]), shared)
+
+
+@_op_both.register_fake
+def _(g, x, weight, ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, block_ptr, shared):  # type: ignore[no-untyped-def]
+    return torch.empty_like(x), torch.empty_like(weight)
 
 
 @_library_op("vnn::row_sum", mutates_args=())
@@ -445,7 +567,7 @@ def _op_rows(x: Tensor) -> Tensor:
 
 @_op_rows.register_fake
 def _(x):  # type: ignore[no-untyped-def]
-    return x.new_empty(x.shape[:-1])
+    return wide(x.new_empty(x.shape[:-1]))
 
 
 _ops = torch.ops.vnn
@@ -463,9 +585,17 @@ def _setup_product(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward_product(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     x, weight, *index = ctx.saved_tensors
     needs = ctx.needs_input_grad
+    shared = _shared(x, weight)
+    dx = dw = None
+    if needs[0] and needs[1]:
+        dx, dw = _ops.sparse_product_backward(g, x, weight, *index, shared)
+    elif needs[0]:
+        dx = _ops.sparse_product_transposed(g, weight, *index, x.shape[0], shared)
+    elif needs[1]:
+        dw = _ops.edge_product(g, x, *index, weight.shape[0])
     return (
-        _ops.sparse_product_transposed(g, weight, *index, x.shape[0], _shared(x, weight)) if needs[0] else None,
-        _ops.edge_product(g, x, *index, weight.shape[0]) if needs[1] else None,
+        dx,
+        dw,
         _ops.row_sum(g) if needs[2] and ctx.given[0] else None,
         g if needs[3] and ctx.given[1] else None,
         *[None] * 9,
@@ -494,6 +624,26 @@ def _backward_edges(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
     )
 
 
+def _setup_both(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs[:11])
+    ctx.shared = inputs[11]
+
+
+def _backward_both(ctx: Any, u: Tensor, v: Tensor) -> tuple[Tensor | None, ...]:
+    g, x, weight, *index = ctx.saved_tensors
+    needs = ctx.needs_input_grad
+    dg = None
+    if needs[0]:
+        dg = _ops.sparse_product(u, weight, None, None, *index, g.shape[0])
+        dg = dg + _ops.sparse_product(x, v, None, None, *index, g.shape[0])
+    return (
+        dg,
+        _ops.sparse_product_transposed(g, v, *index, x.shape[0], ctx.shared) if needs[1] else None,
+        _ops.edge_product(g, u, *index, weight.shape[0]) if needs[2] else None,
+        *[None] * 9,
+    )
+
+
 def _setup_rows(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.batch = inputs[0].shape[-1]
 
@@ -505,4 +655,5 @@ def _backward_rows(ctx: Any, v: Tensor) -> Tensor:
 _op_product.register_autograd(_backward_product, setup_context=_setup_product)
 _op_transposed.register_autograd(_backward_transposed, setup_context=_setup_two)
 _op_edges.register_autograd(_backward_edges, setup_context=_setup_two)
+_op_both.register_autograd(_backward_both, setup_context=_setup_both)
 _op_rows.register_autograd(_backward_rows, setup_context=_setup_rows)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vnn.kernels.graph import Wiring, weight_rows
+from vnn.kernels.packed import Packed
 
 GOLDEN = 0x9E3779B9
 
@@ -22,33 +23,62 @@ def product(
 ) -> Tensor:
     """`bias + addend + sum over edges of weight * x`, along the signal or `transposed` against it.
 
-    x of shape (n_units, R or 1, batch) and weight (n_weights, R) give (n_units, R, batch), or, with
-    `shared`, the sum over the replicates, (n_units, 1, batch).
+    x of shape (n_units, R or 1, batch) and weight (n_weights, R) give (n_units, R, batch) in the dtype of x, or,
+    with `shared`, the sum over the replicates, (n_units, 1, batch).
     """
-    target, source = weight_rows(wiring)
-    into, out_of, n = (source, target, wiring.n_in) if transposed else (target, source, wiring.n_out)
-    sums = [
-        x.new_zeros(n, x.shape[2]).index_add_(0, into, weight[:, r, None] * x[out_of, 0 if x.shape[1] == 1 else r])
-        for r in range(weight.shape[1])
-    ]
-    y = torch.stack(sums, dim=1) if sums else x.new_zeros(n, 0, x.shape[2])
+    n = wiring.n_in if transposed else wiring.n_out
+    sums = []
+    for r in range(weight.shape[1]):
+        target, source = weight_rows(wiring.of(r))
+        into, out_of = (source, target) if transposed else (target, source)
+        values = x[out_of, 0 if x.shape[1] == 1 else r].to(weight.dtype)
+        sums.append(values.new_zeros(n, x.shape[2]).index_add_(0, into, weight[:, r, None] * values))
+    y = torch.stack(sums, dim=1) if sums else weight.new_zeros(n, 0, x.shape[2])
     if shared:
         y = y.sum(1, keepdim=True)
     if bias is not None:
         y = y + bias[:, :, None]
-    return y if addend is None else y + addend
+    return (y if addend is None else y + addend).to(x.dtype)
 
 
 def edge_product(g: Tensor, x: Tensor, wiring: Wiring) -> Tensor:
     """For every weight the sum over the batch of `g` at its target times `x` at its source, (n_weights, R)."""
-    target, source = weight_rows(wiring)
-    columns = [(g[target, r] * x[source, 0 if x.shape[1] == 1 else r]).sum(-1) for r in range(g.shape[1])]
-    return torch.stack(columns, dim=1) if columns else g.new_zeros(len(target), 0)
+    columns = []
+    for r in range(g.shape[1]):
+        target, source = weight_rows(wiring.of(r))
+        columns.append((wide(g[target, r]) * wide(x[source, 0 if x.shape[1] == 1 else r])).sum(-1))
+    return torch.stack(columns, dim=1) if columns else wide(g.new_zeros(wiring.n_weights, 0))
+
+
+def packed_product(
+    packed: Packed, weight: Tensor, bias: Tensor | None, addend: Tensor | None, wiring: Wiring
+) -> Tensor:
+    """`product` of the genotypes as numbers, (n_out, R, batch)."""
+    x = packed.values().to(weight.dtype)
+    return product(x, weight, bias, addend, wiring, transposed=False, shared=False)
+
+
+def packed_edge_product(g: Tensor, packed: Packed, wiring: Wiring) -> Tensor:
+    """`edge_product` of the genotypes as numbers, (n_weights, R)."""
+    return edge_product(g, packed.values().to(g.dtype), wiring)
+
+
+def packed_codebook(g: Tensor, weight: Tensor, packed: Packed, wiring: Wiring) -> Tensor:
+    """The gradient of the codebook, (n_variants, 4): that of the inputs, summed over the people of each code."""
+    gradient = product(g, weight, None, None, wiring, transposed=True, shared=True)[:, 0]
+    number = torch.arange(4, dtype=weight.dtype, device=weight.device).expand(len(gradient), 4)
+    codes = packed._replace(codebook=number).values()[:, 0].long()
+    return torch.zeros_like(packed.codebook, dtype=weight.dtype).scatter_add_(1, codes, gradient)
+
+
+def wide(t: Tensor) -> Tensor:
+    """`t` in the type sums are taken in: float32 for the 16-bit types."""
+    return t.float() if t.dtype in (torch.bfloat16, torch.float16) else t
 
 
 def row_sum(x: Tensor) -> Tensor:
     """The sum over the last axis."""
-    return x.contiguous().sum(-1)
+    return wide(x).contiguous().sum(-1)
 
 
 def mix(h: Tensor) -> Tensor:

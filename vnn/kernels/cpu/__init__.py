@@ -18,10 +18,13 @@ from torch import Tensor
 
 from vnn._errors import KernelError
 from vnn.kernels.graph import Wiring
+from vnn.kernels.memory import empty
+from vnn.kernels.packed import Packed
+from vnn.kernels.reference import wide
 
-ABI = 1
+ABI = 2
 _forked = False
-_real = {torch.float32: ("f32", c_float), torch.float64: ("f64", c_double)}
+_suffix = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
 
 
 def _after_fork() -> None:
@@ -93,7 +96,7 @@ def _choose(loaded: ctypes.CDLL, name: str) -> None:
 
 class _Edges(Structure):
     _fields_ = [
-        ("n_nodes", c_int64), ("ptr", c_void_p), ("from", c_void_p), ("edge", c_void_p),
+        ("n_nodes", c_int64), ("wirings", c_int64), ("pointers", c_int64), ("ptr", c_void_p), ("from", c_void_p), ("edge", c_void_p),
         ("units", c_void_p), ("from_units", c_void_p), ("block", c_void_p),
     ]  # fmt: skip
 
@@ -101,7 +104,7 @@ class _Edges(Structure):
 class _Product(Structure):
     _fields_ = [
         ("edges", _Edges), ("transposed", c_uint8), ("x_replicates", c_int64), ("y_replicates", c_int64),
-        ("replicates", c_int64), ("batch", c_int64),
+        ("replicates", c_int64), ("batch", c_int64), ("n_in", c_int64),
         ("x", c_void_p), ("weight", c_void_p), ("bias", c_void_p), ("addend", c_void_p), ("y", c_void_p),
     ]  # fmt: skip
 
@@ -110,6 +113,34 @@ class _EdgeProduct(Structure):
     _fields_ = [
         ("edges", _Edges), ("x_replicates", c_int64), ("replicates", c_int64), ("batch", c_int64),
         ("g", c_void_p), ("x", c_void_p), ("weight", c_void_p),
+    ]  # fmt: skip
+
+
+class _Backward(Structure):
+    _fields_ = [
+        ("edges", _Edges), ("replicates", c_int64), ("batch", c_int64),
+        ("g", c_void_p), ("x", c_void_p), ("weight", c_void_p), ("dx", c_void_p), ("dw", c_void_p),
+    ]  # fmt: skip
+
+
+class _Codes(Structure):
+    _fields_ = [
+        ("at", c_void_p), ("panel_stride", c_int64), ("variant_stride", c_int64), ("panels", c_void_p),
+        ("n_panels", c_int64),
+    ]  # fmt: skip
+
+
+class _PackedProduct(Structure):
+    _fields_ = [
+        ("edges", _Edges), ("codes", _Codes), ("replicates", c_int64), ("batch", c_int64),
+        ("codebook", c_void_p), ("weight", c_void_p), ("bias", c_void_p), ("addend", c_void_p), ("y", c_void_p),
+    ]  # fmt: skip
+
+
+class _PackedGradient(Structure):
+    _fields_ = [
+        ("edges", _Edges), ("codes", _Codes), ("replicates", c_int64), ("batch", c_int64),
+        ("first", c_void_p), ("g", c_void_p), ("result", c_void_p),
     ]  # fmt: skip
 
 
@@ -137,7 +168,7 @@ def _adam_type(real: Any) -> type[Structure]:
     return Adam
 
 
-_Adam = {dtype: _adam_type(real) for dtype, (_, real) in _real.items()}
+_Adam = {torch.float32: _adam_type(c_float), torch.float64: _adam_type(c_double)}
 
 
 def _threads(work: int) -> int:
@@ -145,16 +176,33 @@ def _threads(work: int) -> int:
 
 
 def _call(name: str, like: Tensor, arguments: Structure, work: int) -> None:
-    if like.dtype not in _real:
+    function = None
+    if like.dtype in _suffix:
+        function = getattr(library(), f"vnn_{name}_{_suffix[like.dtype]}", None)
+    if function is None:
         raise KernelError(
-            f"the CPU kernels take float32 and float64, not {like.dtype}; convert, or use VNN_BACKEND=reference."
+            f"the CPU kernels take float32 and float64, and activations in bfloat16, not {name} in {like.dtype}; "
+            "convert, or use VNN_BACKEND=reference."
         )
-    function = getattr(library(), f"vnn_{name}_{_real[like.dtype][0]}")
     function(byref(arguments), c_int(_threads(work)))
 
 
 def _at(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
+
+
+def _contiguous(*tensors: Tensor | None) -> list[Any]:
+    return [None if tensor is None else tensor.contiguous() for tensor in tensors]
+
+
+def _edges(wiring: Wiring, *, by_source: bool = False) -> _Edges:
+    """The edges grouped by target, or by source."""
+    own = wiring.n_wirings
+    if by_source:
+        tensors = (wiring.ptr_t, wiring.tgt_t, wiring.perm_t, wiring.unit_ptr_in, wiring.unit_ptr_out)
+        return _Edges(len(wiring.ptr_t) - 1, own, own, *map(_at, tensors), _at(wiring.block_ptr))
+    forward = (wiring.ptr, wiring.src, None, wiring.unit_ptr_out, wiring.unit_ptr_in)
+    return _Edges(len(wiring.ptr) - 1, own, 1, *map(_at, forward), _at(wiring.block_ptr))
 
 
 def product(
@@ -168,19 +216,12 @@ def product(
     shared: bool,
 ) -> Tensor:
     """See `vnn.kernels.reference.product`."""
-    edges: tuple[Tensor | None, ...]
-    if transposed:
-        edges = (wiring.ptr_t, wiring.tgt_t, wiring.perm_t, wiring.unit_ptr_in, wiring.unit_ptr_out)
-    else:
-        edges = (wiring.ptr, wiring.src, None, wiring.unit_ptr_out, wiring.unit_ptr_in)
-    x, weight = x.contiguous(), weight.contiguous()
-    bias = None if bias is None else bias.contiguous()
-    addend = None if addend is None else addend.contiguous()
+    x, weight, bias, addend = _contiguous(x, weight, bias, addend)
     n_replicates, batch = weight.shape[1], x.shape[2]
-    y = x.new_empty(wiring.n_in if transposed else wiring.n_out, 1 if shared else n_replicates, batch)
+    y = empty((wiring.n_in if transposed else wiring.n_out, 1 if shared else n_replicates, batch), x)
     arguments = _Product(
-        _Edges((wiring.ptr_t if transposed else wiring.ptr).numel() - 1, *map(_at, edges), _at(wiring.block_ptr)), transposed,
-        x.shape[1], y.shape[1], n_replicates, batch, _at(x), _at(weight), _at(bias), _at(addend), _at(y),
+        _edges(wiring, by_source=transposed), transposed, x.shape[1], y.shape[1], n_replicates, batch, len(x),
+        _at(x), _at(weight), _at(bias), _at(addend), _at(y),
     )  # fmt: skip
     _call("product", x, arguments, weight.numel() * batch + y.numel())
     return y
@@ -188,22 +229,75 @@ def product(
 
 def edge_product(g: Tensor, x: Tensor, wiring: Wiring) -> Tensor:
     """See `vnn.kernels.reference.edge_product`."""
-    g, x = g.contiguous(), x.contiguous()
+    g, x = _contiguous(g, x)
     n_replicates, batch = g.shape[1], g.shape[2]
-    weight = g.new_empty(wiring.n_weights, n_replicates)
-    edges = (wiring.ptr, wiring.src, None, wiring.unit_ptr_out, wiring.unit_ptr_in)
-    arguments = _EdgeProduct(
-        _Edges(wiring.ptr.numel() - 1, *map(_at, edges), _at(wiring.block_ptr)),
-        x.shape[1], n_replicates, batch, _at(g), _at(x), _at(weight),
-    )  # fmt: skip
+    weight = empty((wiring.n_weights, n_replicates), wide(g))
+    arguments = _EdgeProduct(_edges(wiring), x.shape[1], n_replicates, batch, _at(g), _at(x), _at(weight))
     _call("edge_product", g, arguments, weight.numel() * batch)
     return weight
+
+
+def backward(g: Tensor, x: Tensor, weight: Tensor, wiring: Wiring) -> tuple[Tensor, Tensor] | None:
+    """Both gradients of a product in one walk over its sources, or None where they are better taken apart.
+
+    That is where nodes have several units or replicates share x.
+    """
+    if wiring.block_ptr is not None or x.shape[1] != weight.shape[1]:
+        return None
+    g, x, weight = _contiguous(g, x, weight)
+    dx, dw = empty(tuple(x.shape), x), empty(tuple(weight.shape), weight)
+    arguments = _Backward(
+        _edges(wiring, by_source=True), weight.shape[1], x.shape[2], _at(g), _at(x), _at(weight), _at(dx), _at(dw)
+    )
+    _call("backward", x, arguments, 2 * weight.numel() * x.shape[2] + dx.numel())
+    return dx, dw
+
+
+def packed_product(
+    packed: Packed, weight: Tensor, bias: Tensor | None, addend: Tensor | None, wiring: Wiring
+) -> Tensor:
+    """See `vnn.kernels.reference.packed_product`."""
+    codebook, weight, bias, addend = _contiguous(packed.codebook.to(weight.dtype), weight, bias, addend)
+    y = empty((wiring.n_out, weight.shape[1], packed.batch), weight)
+    arguments = _PackedProduct(
+        _edges(wiring), _codes(packed), weight.shape[1], packed.batch,
+        _at(codebook), _at(weight), _at(bias), _at(addend), _at(y),
+    )  # fmt: skip
+    _call("packed_product", weight, arguments, weight.numel() * packed.batch + y.numel())
+    return y
+
+
+def packed_edge_product(g: Tensor, packed: Packed, wiring: Wiring) -> Tensor:
+    """See `vnn.kernels.reference.packed_edge_product`."""
+    codebook, g = _contiguous(packed.codebook.to(g.dtype), g)
+    weight = empty((wiring.n_weights, g.shape[1]), g)
+    arguments = _PackedGradient(
+        _edges(wiring), _codes(packed), g.shape[1], packed.batch, _at(codebook), _at(g), _at(weight)
+    )
+    _call("packed_edge_product", g, arguments, weight.numel() * packed.batch)
+    return weight
+
+
+def packed_codebook(g: Tensor, weight: Tensor, packed: Packed, wiring: Wiring) -> Tensor:
+    """See `vnn.kernels.reference.packed_codebook`."""
+    g, weight = _contiguous(g, weight)
+    codebook = weight.new_empty(packed.codebook.shape)
+    arguments = _PackedGradient(
+        _edges(wiring, by_source=True), _codes(packed), g.shape[1], packed.batch, _at(weight), _at(g), _at(codebook)
+    )
+    _call("packed_codebook", g, arguments, weight.numel() * packed.batch + codebook.numel())
+    return codebook
+
+
+def _codes(packed: Packed) -> _Codes:
+    codes, panels = packed.codes, packed.panels
+    return _Codes(_at(codes), codes.stride(0), codes.stride(1), _at(panels), len(panels))
 
 
 def row_sum(x: Tensor) -> Tensor:
     """See `vnn.kernels.reference.row_sum`."""
     x = x.contiguous()
-    y = x.new_empty(x.shape[:-1])
+    y = wide(x.new_empty(x.shape[:-1]))
     _call("row_sum", x, _RowSum(y.numel(), x.shape[-1], _at(x), _at(y)), x.numel())
     return y
 

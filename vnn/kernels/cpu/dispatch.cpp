@@ -5,6 +5,7 @@
 #include "kernels.h"
 
 namespace portable { extern const Kernels kernels; }
+namespace emulated { extern const Kernels kernels; }
 #if defined(__x86_64__)
 namespace avx2 { extern const Kernels kernels; }
 namespace avx512 { extern const Kernels kernels; }
@@ -12,17 +13,20 @@ namespace avx512 { extern const Kernels kernels; }
 
 namespace {
 
+constexpr int SETS = 4;
+
+// The instruction sets, the best first; null where the processor lacks it.
 const Kernels* supported(int i) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-  const Kernels* all[] = {wide ? &avx512::kernels : nullptr,
-                          __builtin_cpu_supports("avx2") ? &avx2::kernels : nullptr, &portable::kernels};
+  const Kernels* all[SETS] = {wide ? &avx512::kernels : nullptr, __builtin_cpu_supports("avx2") ? &avx2::kernels : nullptr,
+                              &portable::kernels, &emulated::kernels};
 #else
-  const Kernels* all[] = {nullptr, nullptr, &portable::kernels};
+  const Kernels* all[SETS] = {nullptr, nullptr, &portable::kernels, &emulated::kernels};
 #endif
-  return i < 3 ? all[i] : nullptr;
+  return all[i];
 }
 
 const Kernels* best() {
@@ -36,12 +40,12 @@ const Kernels* chosen = best();
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-EXPORT int vnn_abi() { return 1; }
+EXPORT int vnn_abi() { return 2; }
 EXPORT const char* vnn_simd() { return chosen->name; }
 
 // 0 when the processor has the instruction set `name`, which is used from now on.
 EXPORT int vnn_choose_simd(const char* name) {
-  for (int i = 0; i < 3; ++i)
+  for (int i = 0; i < SETS; ++i)
     if (supported(i) && !std::strcmp(supported(i)->name, name)) {
       chosen = supported(i);
       return 0;
@@ -49,12 +53,6 @@ EXPORT int vnn_choose_simd(const char* name) {
   return 1;
 }
 
-#define CALL(name, Type)                                                                          \
-  EXPORT void vnn_##name##_f32(const Type<float>* p, int n) { chosen->name##_f32(*p, n); }         \
-  EXPORT void vnn_##name##_f64(const Type<double>* p, int n) { chosen->name##_f64(*p, n); }
-
-CALL(product, Product)
-CALL(edge_product, EdgeProduct)
-CALL(row_sum, RowSum)
-CALL(dropout, Dropout)
-CALL(adam, Adam)
+#define VNN_CALL(name, Type, element, suffix) \
+  EXPORT void vnn_##name##_##suffix(const Type<element>* p, int n) { chosen->name##_##suffix(*p, n); }
+VNN_KERNELS(VNN_CALL)

@@ -3,87 +3,53 @@
 // Reductions over the batch run in LANES virtual lanes, lane j adding the samples j, j + LANES, ...
 // in order; the lanes are then folded in halves. Rows are cut into parts of PART edges whose sums are
 // added in order. Neither depends on threads, replicates or the instruction set, so the bits do not.
-#include "kernels.h"
+#include <vector>
+
+#include "fan.h"
+#include "simd.h"
 
 namespace VNN_SIMD {
 namespace {
 
-constexpr int64_t LANES = 16;
-constexpr int64_t PART = 256;
+constexpr int64_t STRETCH = 64;    // samples of one row that stay in registers
+constexpr int64_t AHEAD = 12;      // edges whose source is asked for before it is needed
+constexpr int64_t SLAB = 8 << 20;  // bytes of x that a pass over all nodes may reread from the cache
 
-#if defined(__AVX512F__)
-constexpr int64_t WIDTH = 64;
-#elif defined(__AVX2__)
-constexpr int64_t WIDTH = 32;
-#else
-constexpr int64_t WIDTH = 16;
-#endif
-
-template <class T>
-struct Simd;
-template <>
-struct Simd<float> {
-  typedef float vec __attribute__((vector_size(WIDTH)));
-  typedef float mem __attribute__((vector_size(WIDTH), aligned(4), may_alias));
-};
-template <>
-struct Simd<double> {
-  typedef double vec __attribute__((vector_size(WIDTH)));
-  typedef double mem __attribute__((vector_size(WIDTH), aligned(8), may_alias));
-};
-
-template <class T>
-constexpr int64_t N = WIDTH / int64_t(sizeof(T));  // values in one register
-
-template <class T>
-inline typename Simd<T>::vec load(const T* p) {
-  return *reinterpret_cast<const typename Simd<T>::mem*>(p);
-}
-template <class T>
-inline void store(T* p, typename Simd<T>::vec v) {
-  *reinterpret_cast<typename Simd<T>::mem*>(p) = v;
+// Ask for n samples of a row.
+template <class S>
+inline void fetch(const S* row, int64_t n) {
+  for (int64_t at = 0; at < n * int64_t(sizeof(S)); at += 64) __builtin_prefetch(reinterpret_cast<const char*>(row) + at);
 }
 
-constexpr int64_t AHEAD = 8;  // edges whose source is asked for before it is needed
-
-// Ask for the first samples of a row.
-template <class T>
-inline void fetch(const T* row, int64_t n) {
-  const int64_t bytes = n * int64_t(sizeof(T)) < 256 ? n * int64_t(sizeof(T)) : 256;
-  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(reinterpret_cast<const char*>(row) + at);
-}
-
-inline int64_t first_row(const int32_t* units, int64_t node) { return units ? units[node] : node; }
-
-// The sum of one row over one stretch of COUNT registers of the batch.
-template <class T, bool RAGGED, int64_t COUNT>
-inline void accumulate(const Product<T>& p, int64_t node, int64_t unit, int64_t r, int64_t b, T* total) {
+// Adds the terms of one row and replicate to `total`, COUNT registers of the batch wide.
+template <class S, Kind KIND, int64_t COUNT>
+inline void accumulate(const Product<S>& p, const Fan<KIND>& fan, int64_t n_all, int64_t own, int64_t unit, int64_t b,
+                       sum_t<S>* total) {
+  using T = sum_t<S>;
   using vec = typename Simd<T>::vec;
   const Edges& e = p.edges;
   const int64_t stride = p.x_replicates * p.batch;
-  const T* x = p.x + (p.x_replicates == 1 ? 0 : r) * p.batch + b;
-  const int64_t own = RAGGED ? first_row(e.units, node + 1) - first_row(e.units, node) : 1;
+  const S* x = p.x + (p.x_replicates == 1 ? 0 : fan.r) * p.batch + b;
   vec sum[COUNT];
   for (int64_t c = 0; c < COUNT; ++c) sum[c] = load(total + c * N<T>);
-  const int64_t last = e.ptr[node + 1];
-  for (int64_t begin = e.ptr[node]; begin < last; begin += PART) {
-    const int64_t end = begin + PART < last ? begin + PART : last;
+  for (int64_t begin = fan.first; begin < fan.last; begin += PART) {
+    const int64_t end = begin + PART < fan.last ? begin + PART : fan.last;
     vec part[COUNT] = {};
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t edge = e.edge ? e.edge[i] : i;
-      if (!RAGGED) {
-        const T w = p.weight[edge * p.replicates + r];
-        const T* row = x + e.from[i] * stride;
-        if (i + AHEAD < e.ptr[e.n_nodes]) fetch(x + e.from[i + AHEAD] * stride, COUNT * N<T>);
+      const int64_t edge = fan.edge(i);
+      if (KIND != RAGGED) {
+        const T w = p.weight[edge * p.replicates + fan.r];
+        const S* row = x + fan.from(i) * stride;
+        if (i + AHEAD < n_all) fetch(x + fan.from(i + AHEAD) * stride, COUNT * N<T>);
         for (int64_t c = 0; c < COUNT; ++c) part[c] += w * load(row + c * N<T>);
       } else {
-        const int64_t other = first_row(e.from_units, e.from[i]);
-        const int64_t n = first_row(e.from_units, e.from[i] + 1) - other;
+        const int64_t other = first_row(e.from_units, fan.from(i));
+        const int64_t n = first_row(e.from_units, fan.from(i) + 1) - other;
         const int64_t block = e.block ? e.block[edge] : edge;
         for (int64_t j = 0; j < n; ++j) {
           const int64_t at = p.transposed ? block + j * own + unit : block + unit * n + j;
-          const T w = p.weight[at * p.replicates + r];
-          const T* row = x + (other + j) * stride;
+          const T w = p.weight[at * p.replicates + fan.r];
+          const S* row = x + (other + j) * stride;
           for (int64_t c = 0; c < COUNT; ++c) part[c] += w * load(row + c * N<T>);
         }
       }
@@ -94,144 +60,208 @@ inline void accumulate(const Product<T>& p, int64_t node, int64_t unit, int64_t 
 }
 
 // The same for a tail narrower than a register.
-template <class T, bool RAGGED>
-inline void accumulate_tail(const Product<T>& p, int64_t node, int64_t unit, int64_t r, int64_t b, int64_t n_tail,
-                            T* total) {
+template <class S, Kind KIND>
+inline void accumulate_tail(const Product<S>& p, const Fan<KIND>& fan, int64_t own, int64_t unit, int64_t b,
+                            int64_t n_tail, sum_t<S>* total) {
+  using T = sum_t<S>;
   const Edges& e = p.edges;
   const int64_t stride = p.x_replicates * p.batch;
-  const T* x = p.x + (p.x_replicates == 1 ? 0 : r) * p.batch + b;
-  const int64_t own = RAGGED ? first_row(e.units, node + 1) - first_row(e.units, node) : 1;
-  const int64_t last = e.ptr[node + 1];
-  for (int64_t begin = e.ptr[node]; begin < last; begin += PART) {
-    const int64_t end = begin + PART < last ? begin + PART : last;
+  const S* x = p.x + (p.x_replicates == 1 ? 0 : fan.r) * p.batch + b;
+  for (int64_t begin = fan.first; begin < fan.last; begin += PART) {
+    const int64_t end = begin + PART < fan.last ? begin + PART : fan.last;
     T part[N<T>] = {};
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t edge = e.edge ? e.edge[i] : i;
-      const int64_t other = RAGGED ? first_row(e.from_units, e.from[i]) : e.from[i];
-      const int64_t n = RAGGED ? first_row(e.from_units, e.from[i] + 1) - other : 1;
-      const int64_t block = RAGGED && e.block ? e.block[edge] : edge;
+      const int64_t edge = fan.edge(i);
+      const int64_t other = KIND == RAGGED ? first_row(e.from_units, fan.from(i)) : fan.from(i);
+      const int64_t n = KIND == RAGGED ? first_row(e.from_units, fan.from(i) + 1) - other : 1;
+      const int64_t block = KIND == RAGGED && e.block ? e.block[edge] : edge;
       for (int64_t j = 0; j < n; ++j) {
-        const int64_t at = RAGGED ? (p.transposed ? block + j * own + unit : block + unit * n + j) : edge;
-        const T w = p.weight[at * p.replicates + r];
-        const T* row = x + (other + j) * stride;
-        for (int64_t c = 0; c < n_tail; ++c) part[c] += w * row[c];
+        const int64_t at = KIND == RAGGED ? (p.transposed ? block + j * own + unit : block + unit * n + j) : edge;
+        const T w = p.weight[at * p.replicates + fan.r];
+        const S* row = x + (other + j) * stride;
+        for (int64_t c = 0; c < n_tail; ++c) part[c] += w * value(row[c]);
       }
     }
     for (int64_t c = 0; c < n_tail; ++c) total[c] += part[c];
   }
 }
 
-template <class T, bool RAGGED>
-inline void stretch(const Product<T>& p, int64_t node, int64_t unit, int64_t r, int64_t b, int64_t n, T* total) {
+template <class S, Kind KIND>
+inline void stretch(const Product<S>& p, const Fan<KIND>& fan, int64_t n_all, int64_t own, int64_t unit, int64_t b,
+                    int64_t n, sum_t<S>* total) {
+  using T = sum_t<S>;
   int64_t done = 0;
-  while (n - done >= 8 * N<T>) {
-    accumulate<T, RAGGED, 8>(p, node, unit, r, b + done, total + done);
-    done += 8 * N<T>;
-  }
-  if (n - done >= 4 * N<T>) {
-    accumulate<T, RAGGED, 4>(p, node, unit, r, b + done, total + done);
-    done += 4 * N<T>;
-  }
-  if (n - done >= 2 * N<T>) {
-    accumulate<T, RAGGED, 2>(p, node, unit, r, b + done, total + done);
-    done += 2 * N<T>;
-  }
-  if (n - done >= N<T>) {
-    accumulate<T, RAGGED, 1>(p, node, unit, r, b + done, total + done);
-    done += N<T>;
-  }
-  if (n > done) accumulate_tail<T, RAGGED>(p, node, unit, r, b + done, n - done, total + done);
+  const auto step = [&](auto count) {
+    constexpr int64_t COUNT = decltype(count)::value;
+    accumulate<S, KIND, COUNT>(p, fan, n_all, own, unit, b + done, total + done);
+    done += COUNT * N<T>;
+  };
+  if constexpr (8 * N<T> <= STRETCH)
+    while (n - done >= 8 * N<T>) step(Constant<8>());
+  if (n - done >= 4 * N<T>) step(Constant<4>());
+  if (n - done >= 2 * N<T>) step(Constant<2>());
+  if (n - done >= N<T>) step(Constant<1>());
+  if (n > done) accumulate_tail<S, KIND>(p, fan, own, unit, b + done, n - done, total + done);
 }
 
-constexpr int64_t STRETCH = 64;  // samples of one row that stay in registers
+// What a row of the result starts from: its bias and what is added to it.
+template <class S>
+inline void begin_row(const Product<S>& p, int64_t row, int64_t r, int64_t b, int64_t n, sum_t<S>* total) {
+  const sum_t<S> start = p.bias ? p.bias[row * p.replicates + r] : sum_t<S>(0);
+  const S* addend = p.addend ? p.addend + (row * p.y_replicates + r) * p.batch + b : nullptr;
+  for (int64_t c = 0; c < n; ++c) total[c] = addend ? start + value(addend[c]) : start;
+}
+
+template <class S>
+inline void end_row(const Product<S>& p, int64_t row, int64_t r, int64_t b, int64_t n, const sum_t<S>* total) {
+  S* y = p.y + (row * p.y_replicates + r) * p.batch + b;
+  for (int64_t c = 0; c < n; ++c) put(y + c, total[c]);
+}
 
 // One node, one replicate of the result, one stretch of the batch.
-template <class T, bool RAGGED>
-inline void tile(const Product<T>& p, int64_t node, int64_t r, int64_t b) {
+template <class S, Kind KIND>
+inline void tile(const Product<S>& p, int64_t node, int64_t r, int64_t b) {
   const Edges& e = p.edges;
   const int64_t n = p.batch - b < STRETCH ? p.batch - b : STRETCH;
-  const int64_t begin = RAGGED ? first_row(e.units, node) : node;
-  const int64_t end = RAGGED ? first_row(e.units, node + 1) : node + 1;
-  for (int64_t row = begin; row < end; ++row) {
-    const T start = p.bias ? p.bias[row * p.replicates + r] : T(0);
-    const int64_t at = (row * p.y_replicates + r) * p.batch + b;
-    for (int64_t c = 0; c < n; ++c) p.y[at + c] = p.addend ? start + p.addend[at + c] : start;
-    const int64_t first = p.y_replicates == p.replicates ? r : 0;
-    const int64_t last = p.y_replicates == p.replicates ? r + 1 : p.replicates;
-    for (int64_t each = first; each < last; ++each) stretch<T, RAGGED>(p, node, row - begin, each, b, n, p.y + at);
+  const int64_t begin = KIND == RAGGED ? first_row(e.units, node) : node;
+  const int64_t own = KIND == RAGGED ? first_row(e.units, node + 1) - begin : 1;
+  const int64_t first = p.y_replicates == p.replicates ? r : 0;
+  const int64_t last = p.y_replicates == p.replicates ? r + 1 : p.replicates;
+  alignas(64) sum_t<S> total[STRETCH];
+  for (int64_t unit = 0; unit < own; ++unit) {
+    begin_row(p, begin + unit, r, b, n, total);
+    for (int64_t each = first; each < last; ++each) {
+      const int64_t n_all = e.ptr[e.n_nodes * e.pointers + (e.pointers > 1 ? each : 0)];
+      stretch<S, KIND>(p, Fan<KIND>(e, node, each), n_all, own, unit, b, n, total);
+    }
+    end_row(p, begin + unit, r, b, n, total);
   }
 }
 
-// Nodes are dealt to threads; where there are few, their replicates and stretches are.
-template <class T, bool RAGGED>
-void product_of(const Product<T>& p, int threads) {
-  const int64_t n_nodes = p.edges.n_nodes, stretches = (p.batch + STRETCH - 1) / STRETCH;
-  if (n_nodes >= 16 * threads) {
+constexpr int64_t TOGETHER = 4;  // replicates that take one reading of a shared x
+
+// One node, TOGETHER replicates that share x, one stretch of whole registers of the batch.
+template <class S>
+inline void tile_together(const Product<S>& p, int64_t node, int64_t r, int64_t b) {
+  using T = sum_t<S>;
+  using vec = typename Simd<T>::vec;
+  constexpr int64_t COUNT = 2;
+  const Edges& e = p.edges;
+  const Fan<PLAIN> fan(e, node, r);
+  alignas(64) T total[TOGETHER][STRETCH];
+  for (int64_t q = 0; q < TOGETHER; ++q) begin_row(p, node, r + q, b, STRETCH, total[q]);
+  for (int64_t done = 0; done < STRETCH; done += COUNT * N<T>) {
+    const S* x = p.x + b + done;
+    for (int64_t begin = fan.first; begin < fan.last; begin += PART) {
+      const int64_t end = begin + PART < fan.last ? begin + PART : fan.last;
+      vec part[TOGETHER][COUNT] = {};
+      for (int64_t i = begin; i < end; ++i) {
+        const S* row = x + fan.from(i) * p.batch;
+        const T* w = p.weight + fan.edge(i) * p.replicates + r;
+        vec values[COUNT];
+        for (int64_t c = 0; c < COUNT; ++c) values[c] = load(row + c * N<T>);
+        for (int64_t q = 0; q < TOGETHER; ++q)
+          for (int64_t c = 0; c < COUNT; ++c) part[q][c] += w[q] * values[c];
+      }
+      for (int64_t q = 0; q < TOGETHER; ++q)
+        for (int64_t c = 0; c < COUNT; ++c) {
+          T* at = total[q] + done + c * N<T>;
+          store(at, load(at) + part[q][c]);
+        }
+    }
+  }
+  for (int64_t q = 0; q < TOGETHER; ++q) end_row(p, node, r + q, b, STRETCH, total[q]);
+}
+
+constexpr int64_t ROW = 512;  // samples of one row whose sums stay in the first-level cache
+
+// One node whose sources follow each other in memory: every row is read whole, in order.
+template <class S>
+inline void stream(const Product<S>& p, int64_t node, int64_t r, int64_t b) {
+  using T = sum_t<S>;
+  const Fan<PLAIN> fan(p.edges, node, r);
+  const int64_t n = p.batch - b < ROW ? p.batch - b : ROW;
+  const int64_t whole = n / N<T> * N<T>, stride = p.x_replicates * p.batch;
+  const S* x = p.x + (p.x_replicates == 1 ? 0 : r) * p.batch + b;
+  alignas(64) T total[ROW], part[ROW];
+  begin_row(p, node, r, b, n, total);
+  for (int64_t begin = fan.first; begin < fan.last; begin += PART) {
+    const int64_t end = begin + PART < fan.last ? begin + PART : fan.last;
+    for (int64_t c = 0; c < n; ++c) part[c] = 0;
+    for (int64_t i = begin; i < end; ++i) {
+      const S* row = x + fan.from(i) * stride;
+      const T w = p.weight[fan.edge(i) * p.replicates + r];
+      for (int64_t c = 0; c < whole; c += N<T>) store(part + c, load(part + c) + w * load(row + c));
+      for (int64_t c = whole; c < n; ++c) part[c] += w * value(row[c]);
+    }
+    for (int64_t c = 0; c < n; ++c) total[c] += part[c];
+  }
+  end_row(p, node, r, b, n, total);
+}
+
+// Whether the sources of most nodes lie next to each other, as variants of a gene do.
+inline bool consecutive(const Edges& e) {
+  int64_t span = 0;
+  for (int64_t node = 0; node < e.n_nodes; ++node)
+    if (e.ptr[node + 1] > e.ptr[node]) span += e.from[e.ptr[node + 1] - 1] - e.from[e.ptr[node]] + 1;
+  return span <= 2 * int64_t(e.ptr[e.n_nodes]);
+}
+
+template <class S>
+void product_of_stream(const Product<S>& p, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 16) if (threads > 1)
-    for (int64_t node = 0; node < n_nodes; ++node)
-      for (int64_t r = 0; r < p.y_replicates; ++r)
-        for (int64_t b = 0; b < p.batch; b += STRETCH) tile<T, RAGGED>(p, node, r, b);
+  for (int64_t node = 0; node < p.edges.n_nodes; ++node)
+    for (int64_t r = 0; r < p.replicates; ++r)
+      for (int64_t b = 0; b < p.batch; b += ROW) stream(p, node, r, b);
+}
+
+// Nodes are dealt to threads, once per slab of replicates and samples that the cache can hold; where
+// there are few nodes, their replicates and stretches are dealt.
+template <class S, Kind KIND>
+void product_of(const Product<S>& p, int64_t n_in, int threads) {
+  const int64_t n_nodes = p.edges.n_nodes, stretches = (p.batch + STRETCH - 1) / STRETCH;
+  const int64_t items = p.y_replicates * stretches;
+  if (n_nodes >= 16 * threads) {
+    const bool together = KIND == PLAIN && p.x_replicates == 1 && p.y_replicates == p.replicates;
+    const int64_t bytes = n_in * STRETCH * int64_t(sizeof(S));
+    const int64_t group = p.x_replicates == 1 ? p.y_replicates : (bytes < SLAB ? SLAB / (bytes + 1) : 1);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    for (int64_t b = 0; b < p.batch; b += STRETCH)
+      for (int64_t begin = 0; begin < p.y_replicates; begin += group) {
+        const int64_t end = begin + group < p.y_replicates ? begin + group : p.y_replicates;
+#pragma omp for schedule(dynamic, 16) nowait
+        for (int64_t node = 0; node < n_nodes; ++node)
+          for (int64_t r = begin; r < end;) {
+            if (KIND == PLAIN && together && end - r >= TOGETHER && p.batch - b >= STRETCH) {
+              tile_together(p, node, r, b);
+              r += TOGETHER;
+            } else {
+              tile<S, KIND>(p, node, r++, b);
+            }
+          }
+      }
   } else {
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
-    for (int64_t item = 0; item < n_nodes * p.y_replicates * stretches; ++item)
-      tile<T, RAGGED>(p, item / stretches / p.y_replicates, item / stretches % p.y_replicates, item % stretches * STRETCH);
+    for (int64_t item = 0; item < n_nodes * items; ++item)
+      tile<S, KIND>(p, item / items, item / stretches % p.y_replicates, item % stretches * STRETCH);
   }
 }
 
-template <class T>
-void product(const Product<T>& p, int threads) {
-  if (p.edges.block || p.edges.units || p.edges.from_units)
-    product_of<T, true>(p, threads);
-  else
-    product_of<T, false>(p, threads);
-}
-
-template <int64_t... I>
-struct Lanes {};
-template <int64_t COUNT, int64_t... I>
-struct Count : Count<COUNT - 1, COUNT - 1, I...> {};
-template <int64_t... I>
-struct Count<0, I...> { using lanes = Lanes<I...>; };
-
-// v with every lane moved down by HALF.
-template <int64_t HALF, class V, int64_t... I>
-inline V turned(V v, Lanes<I...>) {
-#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)
-  return __builtin_shufflevector(v, v, ((I + HALF) % int64_t(sizeof...(I)))...);
-#else
-  return V{v[(I + HALF) % int64_t(sizeof...(I))]...};
-#endif
-}
-
-template <class T, int64_t HALF>
-inline T fold_register(typename Simd<T>::vec v) {
-  v += turned<HALF>(v, typename Count<N<T>>::lanes());
-  if constexpr (HALF > 1) return fold_register<T, HALF / 2>(v);
-  return v[0];
-}
-
-// The sum of the virtual lanes, folded in halves.
-template <class T>
-inline T fold(typename Simd<T>::vec* sum) {
-  for (int64_t half = LANES / N<T> / 2; half; half /= 2)
-    for (int64_t k = 0; k < half; ++k) sum[k] += sum[k + half];
-  return fold_register<T, N<T> / 2>(sum[0]);
-}
-
-// Adds the last samples, fewer than LANES, to their lanes.
-template <class T>
-inline void add_tail(typename Simd<T>::vec* sum, const T* g, const T* x, int64_t n) {
-  T left[LANES] = {}, right[LANES] = {};
-  for (int64_t j = 0; j < n; ++j) {
-    left[j] = g ? g[j] : T(1);
-    right[j] = x[j];
+template <class S>
+void product(const Product<S>& p, int threads) {
+  switch (kind_of(p.edges)) {
+    case RAGGED: return product_of<S, RAGGED>(p, p.n_in, threads);
+    case WIRED: return product_of<S, WIRED>(p, p.n_in, threads);
+    case PLAIN:
+      if (p.replicates == 1 && p.edges.n_nodes >= 16 * threads && consecutive(p.edges)) return product_of_stream(p, threads);
+      return product_of<S, PLAIN>(p, p.n_in, threads);
   }
-  for (int64_t k = 0; k < LANES / N<T>; ++k) sum[k] += load(left + k * N<T>) * load(right + k * N<T>);
 }
 
 // Dot products of one row with COUNT others, every one in the same virtual lanes.
-template <class T, int64_t COUNT>
-inline void dots(const T* g, const T* const* x, int64_t batch, T* out) {
+template <class S, int64_t COUNT>
+inline void dots(const S* g, const S* const* x, int64_t batch, sum_t<S>* out) {
+  using T = sum_t<S>;
   using vec = typename Simd<T>::vec;
   constexpr int64_t REGISTERS = LANES / N<T>;
   vec sum[COUNT][REGISTERS] = {};
@@ -242,39 +272,42 @@ inline void dots(const T* g, const T* const* x, int64_t batch, T* out) {
       for (int64_t c = 0; c < COUNT; ++c) sum[c][k] += left * load(x[c] + b + k * N<T>);
     }
   for (int64_t c = 0; c < COUNT; ++c) {
-    if (b < batch) add_tail(sum[c], g + b, x[c] + b, batch - b);
+    if (b < batch) add_tail<S>(sum[c], g + b, x[c] + b, batch - b);
     out[c] = fold<T>(sum[c]);
   }
 }
 
-template <class T>
-void edge_product(const EdgeProduct<T>& p, int threads) {
+template <class S, Kind KIND>
+void edge_product_of(const EdgeProduct<S>& p, int threads) {
+  using T = sum_t<S>;
   const Edges& e = p.edges;
-  const int64_t stride = p.x_replicates * p.batch;
+  const int64_t stride = p.x_replicates * p.batch, n_all = e.ptr[e.n_nodes];
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 16) if (threads > 1)
   for (int64_t node = 0; node < e.n_nodes; ++node) {
     const int64_t begin = first_row(e.units, node), own = first_row(e.units, node + 1) - begin;
     for (int64_t r = 0; r < p.replicates; ++r) {
-      const T* x = p.x + (p.x_replicates == 1 ? 0 : r) * p.batch;
+      const Fan<KIND> fan(e, node, r);
+      const S* x = p.x + (p.x_replicates == 1 ? 0 : r) * p.batch;
       for (int64_t unit = 0; unit < own; ++unit) {
-        const T* g = p.g + ((begin + unit) * p.replicates + r) * p.batch;
-        const T* rows[4];
+        const S* g = p.g + ((begin + unit) * p.replicates + r) * p.batch;
+        const S* rows[4];
         int64_t at[4];
         int64_t waiting = 0;
         const auto flush = [&]() {
           T out[4];
           if (waiting == 4) {
-            dots<T, 4>(g, rows, p.batch, out);
+            dots<S, 4>(g, rows, p.batch, out);
           } else {
-            for (int64_t c = 0; c < waiting; ++c) dots<T, 1>(g, rows + c, p.batch, out + c);
+            for (int64_t c = 0; c < waiting; ++c) dots<S, 1>(g, rows + c, p.batch, out + c);
           }
           for (int64_t c = 0; c < waiting; ++c) p.weight[at[c] * p.replicates + r] = out[c];
           waiting = 0;
         };
-        for (int64_t i = e.ptr[node]; i < e.ptr[node + 1]; ++i) {
-          if (i + AHEAD < e.ptr[e.n_nodes]) fetch(x + first_row(e.from_units, e.from[i + AHEAD]) * stride, p.batch);
-          const int64_t other = first_row(e.from_units, e.from[i]);
-          const int64_t n = first_row(e.from_units, e.from[i] + 1) - other;
+        for (int64_t i = fan.first; i < fan.last; ++i) {
+          if (i + AHEAD < n_all)
+            fetch(x + first_row(e.from_units, fan.from(i + AHEAD)) * stride, p.batch < STRETCH ? p.batch : STRETCH);
+          const int64_t other = first_row(e.from_units, fan.from(i));
+          const int64_t n = first_row(e.from_units, fan.from(i) + 1) - other;
           const int64_t block = e.block ? e.block[i] : i;
           for (int64_t j = 0; j < n; ++j) {
             rows[waiting] = x + (other + j) * stride;
@@ -288,18 +321,112 @@ void edge_product(const EdgeProduct<T>& p, int threads) {
   }
 }
 
-template <class T>
-void row_sum(const RowSum<T>& p, int threads) {
+template <class S>
+void edge_product(const EdgeProduct<S>& p, int threads) {
+  if (kind_of(p.edges) == PLAIN) return edge_product_of<S, PLAIN>(p, threads);
+  edge_product_of<S, RAGGED>(p, threads);
+}
+
+constexpr int64_t BUNDLE = 32;  // edges whose lanes wait while a source row is walked
+constexpr int64_t STRIDE = 32;  // samples of the walk
+
+// Both gradients at one source: COUNT registers of the batch and up to BUNDLE edges.
+template <class S, int64_t COUNT>
+inline void walk(const S* const* g, const sum_t<S>* w, int64_t n, const S* x, int64_t b, sum_t<S>* dx,
+                 typename Simd<sum_t<S>>::vec (*lanes)[LANES / N<sum_t<S>>]) {
+  using T = sum_t<S>;
+  using vec = typename Simd<T>::vec;
+  constexpr int64_t REGISTERS = LANES / N<T>;
+  vec own[COUNT], sum[COUNT];
+  for (int64_t c = 0; c < COUNT; ++c) {
+    own[c] = load(x + b + c * N<T>);
+    sum[c] = load(dx + b + c * N<T>);
+  }
+  for (int64_t k = 0; k < n; ++k) {
+    vec dot[REGISTERS];
+    for (int64_t j = 0; j < REGISTERS; ++j) dot[j] = lanes[k][j];
+    for (int64_t c = 0; c < COUNT; ++c) {
+      const vec values = load(g[k] + b + c * N<T>);
+      sum[c] += w[k] * values;
+      dot[c % REGISTERS] += values * own[c];
+    }
+    for (int64_t j = 0; j < REGISTERS; ++j) lanes[k][j] = dot[j];
+  }
+  for (int64_t c = 0; c < COUNT; ++c) store(dx + b + c * N<T>, sum[c]);
+}
+
+template <class S, Kind KIND>
+void backward_of(const Backward<S>& p, int threads) {
+  using T = sum_t<S>;
+  using vec = typename Simd<T>::vec;
+  constexpr int64_t REGISTERS = LANES / N<T>, COUNT = STRIDE / N<T>;
+  const Edges& e = p.edges;
+  const int64_t row = p.replicates * p.batch, ahead = p.batch < 256 ? p.batch : 256;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    std::vector<T> sums(std::size_t(2 * p.batch));
+    vec lanes[BUNDLE][REGISTERS];
+    for (int64_t r = 0; r < p.replicates; ++r) {
+      const int64_t n_all = e.ptr[e.n_nodes * e.pointers + (e.pointers > 1 ? r : 0)];
+#pragma omp for schedule(dynamic, 64) nowait
+      for (int64_t node = 0; node < e.n_nodes; ++node) {
+        const Fan<KIND> fan(e, node, r);
+        const S* x = p.x + node * row + r * p.batch;
+        const bool whole = fan.last - fan.first <= PART;
+        T *part = sums.data(), *total = whole ? part : sums.data() + p.batch;
+        for (int64_t c = 0; c < (whole ? 1 : 2) * p.batch; ++c) part[c] = 0;
+        for (int64_t begin = fan.first; begin < fan.last; begin += PART) {
+          const int64_t end = begin + PART < fan.last ? begin + PART : fan.last;
+          for (int64_t at = begin; at < end; at += BUNDLE) {
+            const int64_t n = end - at < BUNDLE ? end - at : BUNDLE;
+            const S* g[BUNDLE];
+            T w[BUNDLE];
+            for (int64_t k = 0; k < n; ++k) {
+              if (at + k + AHEAD < n_all) fetch(p.g + fan.from(at + k + AHEAD) * row + r * p.batch, ahead);
+              g[k] = p.g + fan.from(at + k) * row + r * p.batch;
+              w[k] = p.weight[fan.edge(at + k) * p.replicates + r];
+              for (int64_t j = 0; j < REGISTERS; ++j) lanes[k][j] = vec{};
+            }
+            int64_t b = 0;
+            for (; b + STRIDE <= p.batch; b += STRIDE) walk<S, COUNT>(g, w, n, x, b, part, lanes);
+            for (; b + LANES <= p.batch; b += LANES) walk<S, REGISTERS>(g, w, n, x, b, part, lanes);
+            for (int64_t k = 0; k < n; ++k) {
+              for (int64_t c = b; c < p.batch; ++c) part[c] += w[k] * value(g[k][c]);
+              if (b < p.batch) add_tail<S>(lanes[k], g[k] + b, x + b, p.batch - b);
+              p.dw[fan.edge(at + k) * p.replicates + r] = fold<T>(lanes[k]);
+            }
+          }
+          for (int64_t c = 0; c < p.batch && !whole; ++c) {
+            total[c] += part[c];
+            part[c] = 0;
+          }
+        }
+        S* dx = p.dx + node * row + r * p.batch;
+        for (int64_t c = 0; c < p.batch; ++c) put(dx + c, total[c]);
+      }
+    }
+  }
+}
+
+template <class S>
+void backward(const Backward<S>& p, int threads) {
+  if (kind_of(p.edges) == PLAIN) return backward_of<S, PLAIN>(p, threads);
+  backward_of<S, WIRED>(p, threads);
+}
+
+template <class S>
+void row_sum(const RowSum<S>& p, int threads) {
+  using T = sum_t<S>;
   using vec = typename Simd<T>::vec;
   constexpr int64_t REGISTERS = LANES / N<T>;
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
   for (int64_t row = 0; row < p.rows; ++row) {
-    const T* x = p.x + row * p.batch;
+    const S* x = p.x + row * p.batch;
     vec sum[REGISTERS] = {};
     int64_t b = 0;
     for (; b + LANES <= p.batch; b += LANES)
       for (int64_t k = 0; k < REGISTERS; ++k) sum[k] += load(x + b + k * N<T>);
-    if (b < p.batch) add_tail<T>(sum, nullptr, x + b, p.batch - b);
+    if (b < p.batch) add_tail<S>(sum, nullptr, x + b, p.batch - b);
     p.y[row] = fold<T>(sum);
   }
 }
@@ -361,13 +488,14 @@ void adam(const Adam<T>& p, int threads) {
 
 }  // namespace
 
+#define VNN_DECLARE(name, Type, element, suffix) void name(const Type<element>&, int);
+VNN_PACKED_KERNELS(VNN_DECLARE)
+
 #define VNN_TEXT(x) VNN_QUOTE(x)
 #define VNN_QUOTE(x) #x
+#define VNN_FLOAT(name, Type, element, suffix) name<element>,
+#define VNN_PACKED(name, Type, element, suffix) name,
 extern const Kernels kernels;
-const Kernels kernels = {
-    VNN_TEXT(VNN_SIMD),     product<float>,  product<double>, edge_product<float>, edge_product<double>,
-    row_sum<float>,         row_sum<double>, dropout<float>,  dropout<double>,     adam<float>,
-    adam<double>,
-};
+const Kernels kernels = {VNN_TEXT(VNN_SIMD), VNN_FLOAT_KERNELS(VNN_FLOAT) VNN_PACKED_KERNELS(VNN_PACKED)};
 
 }  // namespace VNN_SIMD

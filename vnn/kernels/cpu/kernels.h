@@ -2,46 +2,75 @@
 #pragma once
 #include <cstdint>
 
+// A float of 16 bits: the upper half of a float32.
+struct bf16 {
+  uint16_t bits;
+};
+
+// The type sums are taken in, and weights are held in, for activations stored as S.
+template <class S>
+struct Sum { typedef S type; };
+template <>
+struct Sum<bf16> { typedef float type; };
+template <class S>
+using sum_t = typename Sum<S>::type;
+
 // Edges grouped by the node they lead to. A node owns `units[node] .. units[node + 1]` rows; without
 // `units` every node is one row. An edge e carries a block of weights that starts at `block[e]`, rows
-// by target unit; without `block` it is the single weight e.
+// by target unit; without `block` it is the single weight e. Where replicates are wired differently,
+// `from` and `edge` have `wirings` values per edge and `ptr` has `pointers` per node, one a replicate.
 struct Edges {
   int64_t n_nodes;        // nodes the edges lead to
-  const int32_t* ptr;     // (n_nodes + 1) first edge of each node
-  const int32_t* from;    // (n_edges) node at the other end
-  const int32_t* edge;    // (n_edges) number of the edge, or null: its position
+  int64_t wirings, pointers;  // replicates wired each in its own way, or 1
+  const int32_t* ptr;     // (n_nodes + 1, pointers) first edge of each node
+  const int32_t* from;    // (n_edges, wirings) node at the other end
+  const int32_t* edge;    // (n_edges, wirings) number of the edge, or null: its position
   const int32_t* units;   // rows of the nodes the edges lead to, or null
   const int32_t* from_units;  // rows of the nodes at the other end, or null
   const int64_t* block;   // first weight of each edge, or null
 };
 
 // y[o, r, b] = bias[o, r] + addend[o, r, b] + sum over edges of w[e, r] * x[from, r, b]
-template <class T>
+template <class S>
 struct Product {
   Edges edges;
   bool transposed;        // the edges are read against the signal: blocks are transposed
   int64_t x_replicates;   // 1: shared by all replicates
   int64_t y_replicates;   // 1: summed over the replicates
-  int64_t replicates, batch;
-  const T *x, *weight, *bias, *addend;
-  T* y;
+  int64_t replicates, batch, n_in;  // n_in: rows of x
+  const S* x;
+  const sum_t<S>*weight, *bias;
+  const S* addend;
+  S* y;
 };
 
 // w[e, r] = sum over the batch of g[target, r, b] * x[source, r, b]
-template <class T>
+template <class S>
 struct EdgeProduct {
   Edges edges;            // grouped by target
   int64_t x_replicates, replicates, batch;
-  const T *g, *x;
-  T* weight;
+  const S *g, *x;
+  sum_t<S>* weight;
+};
+
+// Both gradients of a product whose nodes have one unit and whose replicates have their own x:
+// dx[i, r, b] = sum over edges out of i of w[e, r] * g[to, r, b];  dw[e, r] = sum over b of g[to, r, b] * x[i, r, b]
+template <class S>
+struct Backward {
+  Edges edges;            // grouped by source
+  int64_t replicates, batch;
+  const S *g, *x;
+  const sum_t<S>* weight;
+  S* dx;
+  sum_t<S>* dw;
 };
 
 // y[i] = sum over the batch of x[i, b]
-template <class T>
+template <class S>
 struct RowSum {
   int64_t rows, batch;
-  const T* x;
-  T* y;
+  const S* x;
+  sum_t<S>* y;
 };
 
 // y = x * keep / (1 - rate), keep a hash of (key of the replicate, node, sample)
@@ -69,16 +98,64 @@ struct Adam {
   T *parameter, *mean, *square;
 };
 
+// Genotypes of a batch: person b is number b % 64 of panel panels[b / 64]; variant v of a panel is 16 bytes.
+struct Codes {
+  const uint8_t* at;      // PLINK's 2-bit codes
+  int64_t panel_stride, variant_stride;  // bytes
+  const int64_t* panels;  // (n_panels)
+  int64_t n_panels;
+};
+
+// y[o, r, b] = bias[o, r] + addend[o, r, b] + sum over edges of w[e, r] * codebook[from, code of (from, b)]
+template <class T>
+struct PackedProduct {
+  Edges edges;
+  Codes codes;
+  int64_t replicates, batch;
+  const T *codebook, *weight, *bias, *addend;
+  T* y;
+};
+
+// w[e, r] = sum over the batch of g[target, r, b] * codebook[source, code of (source, b)]
+template <class T>
+struct PackedEdgeProduct {
+  Edges edges;
+  Codes codes;
+  int64_t replicates, batch;
+  const T *codebook, *g;
+  T* weight;
+};
+
+// codebook[v, k] = sum over edges out of v, replicates and the people with code k of w[e, r] * g[to, r, b]
+template <class T>
+struct PackedCodebook {
+  Edges edges;            // grouped by source
+  Codes codes;
+  int64_t replicates, batch;
+  const T *weight, *g;
+  T* codebook;
+};
+
+// One entry per kernel, argument type and element type: the table every instruction set fills.
+#define VNN_KERNELS(ENTRY) VNN_FLOAT_KERNELS(ENTRY) VNN_PACKED_KERNELS(ENTRY)
+#define VNN_PACKED_KERNELS(ENTRY)                                                                       \
+  ENTRY(packed_product, PackedProduct, float, f32) ENTRY(packed_product, PackedProduct, double, f64)     \
+  ENTRY(packed_edge_product, PackedEdgeProduct, float, f32)                                             \
+  ENTRY(packed_edge_product, PackedEdgeProduct, double, f64)                                            \
+  ENTRY(packed_codebook, PackedCodebook, float, f32) ENTRY(packed_codebook, PackedCodebook, double, f64)
+#define VNN_FLOAT_KERNELS(ENTRY)                                                                        \
+  ENTRY(product, Product, float, f32) ENTRY(product, Product, double, f64) ENTRY(product, Product, bf16, bf16) \
+  ENTRY(edge_product, EdgeProduct, float, f32) ENTRY(edge_product, EdgeProduct, double, f64)             \
+  ENTRY(edge_product, EdgeProduct, bf16, bf16)                                                          \
+  ENTRY(backward, Backward, float, f32) ENTRY(backward, Backward, double, f64)                           \
+  ENTRY(backward, Backward, bf16, bf16)                                                                 \
+  ENTRY(row_sum, RowSum, float, f32) ENTRY(row_sum, RowSum, double, f64) ENTRY(row_sum, RowSum, bf16, bf16) \
+  ENTRY(dropout, Dropout, float, f32) ENTRY(dropout, Dropout, double, f64)                               \
+  ENTRY(adam, Adam, float, f32) ENTRY(adam, Adam, double, f64)
+
 struct Kernels {
   const char* name;
-  void (*product_f32)(const Product<float>&, int);
-  void (*product_f64)(const Product<double>&, int);
-  void (*edge_product_f32)(const EdgeProduct<float>&, int);
-  void (*edge_product_f64)(const EdgeProduct<double>&, int);
-  void (*row_sum_f32)(const RowSum<float>&, int);
-  void (*row_sum_f64)(const RowSum<double>&, int);
-  void (*dropout_f32)(const Dropout<float>&, int);
-  void (*dropout_f64)(const Dropout<double>&, int);
-  void (*adam_f32)(const Adam<float>&, int);
-  void (*adam_f64)(const Adam<double>&, int);
+#define VNN_POINTER(name, Type, element, suffix) void (*name##_##suffix)(const Type<element>&, int);
+  VNN_KERNELS(VNN_POINTER)
+#undef VNN_POINTER
 };

@@ -1,0 +1,553 @@
+// Products of genotypes that keep their two bits.
+//
+// The 16 bytes of a variant in a panel are four words of 16 codes. A register holds the words of several
+// panels side by side, so that one shift brings the same position j of every word to the bottom, and one
+// permutation of the variant's codebook, times its weight, turns codes into terms. People are therefore
+// summed in the order (j, panel, word) and put into their own order at the end.
+//
+// The edges of a part are taken in pairs whose terms are added before they join the sum: where a register
+// holds 16 values, one permutation of the 16 sums of two variants serves both. The sums over the batch run
+// in 16 lanes, lane 4 * (panel % 4) + word, over j = 0 .. 15 of each four panels in order, and are folded in
+// halves. Nothing depends on threads, replicates or the instruction set.
+#include <cstring>
+#include <vector>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#include "fan.h"
+#include "simd.h"
+
+namespace VNN_SIMD {
+namespace {
+
+constexpr int64_t PANEL = 64;  // people
+constexpr int64_t WORDS = 4;   // words of 16 codes a variant has in a panel
+constexpr int64_t QUAD = 4;    // panels whose words fill the lanes
+constexpr int64_t GROUP = 4;   // panels whose sums are kept at a time
+
+const uint8_t NOBODY[16] = {};
+
+// Where variant v of a panel of the batch lies; behind the last panel, nobody.
+struct Panel {
+  const uint8_t* at;
+  int64_t stride;
+  Panel(const Codes& codes, int64_t panel)
+      : at(panel < codes.n_panels ? codes.at + codes.panels[panel] * codes.panel_stride : NOBODY),
+        stride(panel < codes.n_panels ? codes.variant_stride : 0) {}
+  inline const uint8_t* operator[](int64_t v) const { return at + v * stride; }
+};
+
+inline uint32_t word_of(const uint8_t* at, int64_t word) {
+  uint32_t bits;
+  std::memcpy(&bits, at + 4 * word, 4);
+  return bits;
+}
+
+inline int64_t weight_at(const Edges& e, int64_t edge, int64_t unit) { return e.block ? e.block[edge] + unit : edge; }
+
+// Registers of `W` words. One 32-bit lane per word; W / 4 panels.
+#if defined(VNN_PAIRED)
+constexpr int64_t W = 16;
+#elif defined(__AVX2__)
+constexpr int64_t W = 8;
+#else
+constexpr int64_t W = 4;
+#endif
+typedef float real __attribute__((vector_size(4 * W)));
+typedef float real_mem __attribute__((vector_size(4 * W), aligned(4), may_alias));
+typedef uint32_t word __attribute__((vector_size(4 * W)));
+typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+constexpr int64_t SIDE = W / WORDS;  // panels in a register
+
+inline real take(const float* p) { return *reinterpret_cast<const real_mem*>(p); }
+inline void give(float* p, real v) { *reinterpret_cast<real_mem*>(p) = v; }
+
+// The panels of one register.
+struct Side {
+  const uint8_t* at[SIDE];
+  int64_t stride[SIDE];
+  Side(const Codes& codes, int64_t panel) {
+    for (int64_t i = 0; i < SIDE; ++i) {
+      const Panel one(codes, panel + i);
+      at[i] = one.at;
+      stride[i] = one.stride;
+    }
+  }
+};
+
+// The codes of one variant in them.
+inline word codes_of(const Side& panels, int64_t v) {
+  word c;
+  for (int64_t i = 0; i < SIDE; ++i) std::memcpy(reinterpret_cast<char*>(&c) + 16 * i, panels.at[i] + v * panels.stride[i], 16);
+  return c;
+}
+
+// Four values, repeated for every panel of the register.
+inline real repeated(const float* values) {
+  real table;
+  for (int64_t i = 0; i < SIDE; ++i) std::memcpy(reinterpret_cast<char*>(&table) + 16 * i, values, 16);
+  return table;
+}
+
+// The value of each lane's lowest two bits.
+inline real decoded(real table, word codes) {
+#if defined(__AVX512F__)
+  return (real)_mm512_permutevar_ps((__m512)table, (__m512i)codes);
+#elif defined(__AVX2__) && !defined(VNN_PAIRED)
+  return (real)_mm256_permutevar_ps((__m256)table, (__m256i)codes);
+#elif defined(__aarch64__) && !defined(VNN_PAIRED)
+  const word bytes = (codes & 3u) * 0x04040404u + 0x03020100u;
+  return (real)vqtbl1q_u8((uint8x16_t)table, (uint8x16_t)bytes);
+#else
+  real values;
+  for (int64_t lane = 0; lane < W; ++lane) values[lane] = table[codes[lane] & 3];
+  return values;
+#endif
+}
+
+#if defined(VNN_PAIRED)
+// The value of each lane's lowest four bits.
+inline real decoded_pair(real table, word codes) {
+#if defined(__AVX512F__)
+  return (real)_mm512_permutexvar_ps((__m512i)codes, (__m512)table);
+#else
+  real values;
+  for (int64_t lane = 0; lane < W; ++lane) values[lane] = table[codes[lane] & 15];
+  return values;
+#endif
+}
+#endif
+
+#if defined(VNN_PAIRED)
+const word QUARTERS = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
+#endif
+
+constexpr int64_t HALF = 8;  // positions j whose sums stay in registers
+
+// Adds the terms of `n` edges to sums [16 positions][W lanes] of one register's panels.
+inline void add_terms(const float (*table)[4], const int64_t* from, int64_t n, const Side& panels, float* sums) {
+#if defined(VNN_PAIRED)
+  real sum[16];
+  for (int64_t j = 0; j < 16; ++j) sum[j] = take(sums + j * W);
+  for (int64_t i = 0; i < n; i += 2) {
+    const bool two = i + 1 < n;
+    const word c = codes_of(panels, from[i]), d = two ? codes_of(panels, from[i + 1]) : word{};
+    real both = repeated(table[i]);
+    if (two) both += decoded_pair(repeated(table[i + 1]), QUARTERS);
+    const word even = (c & 0x33333333u) | ((d & 0x33333333u) << 2), odd = ((c >> 2) & 0x33333333u) | (d & 0xccccccccu);
+    for (int64_t j = 0; j < 8; ++j) {
+      sum[2 * j] += decoded_pair(both, even >> uint32_t(4 * j));
+      sum[2 * j + 1] += decoded_pair(both, odd >> uint32_t(4 * j));
+    }
+  }
+  for (int64_t j = 0; j < 16; ++j) give(sums + j * W, sum[j]);
+#else
+  for (int64_t half = 0; half < 16; half += HALF) {
+    real sum[HALF];
+    for (int64_t j = 0; j < HALF; ++j) sum[j] = take(sums + (half + j) * W);
+    int64_t i = 0;
+    for (; i + 1 < n; i += 2) {
+      const word c = codes_of(panels, from[i]) >> uint32_t(2 * half), d = codes_of(panels, from[i + 1]) >> uint32_t(2 * half);
+      const real left = repeated(table[i]), right = repeated(table[i + 1]);
+      for (int64_t j = 0; j < HALF; ++j) sum[j] += decoded(left, c >> uint32_t(2 * j)) + decoded(right, d >> uint32_t(2 * j));
+    }
+    if (i < n) {
+      const word c = codes_of(panels, from[i]) >> uint32_t(2 * half);
+      const real left = repeated(table[i]);
+      for (int64_t j = 0; j < HALF; ++j) sum[j] += decoded(left, c >> uint32_t(2 * j));
+    }
+    for (int64_t j = 0; j < HALF; ++j) give(sums + (half + j) * W, sum[j]);
+  }
+#endif
+}
+
+// Person of the register's panels at position j, lane.
+inline int64_t person(int64_t j, int64_t lane) { return lane / WORDS * PANEL + lane % WORDS * 16 + j; }
+
+// Sums [16][W] of one register, added to the people's totals [SIDE * 64] in their own order.
+inline void add_people(const float* sums, float* total) {
+  for (int64_t panel = 0; panel < SIDE; ++panel)
+    for (int64_t j = 0; j < 16; j += 4) {
+      const float* at = sums + j * W + panel * WORDS;
+      const four a = *reinterpret_cast<const four*>(at), b = *reinterpret_cast<const four*>(at + W),
+                 c = *reinterpret_cast<const four*>(at + 2 * W), d = *reinterpret_cast<const four*>(at + 3 * W);
+      for (int64_t w = 0; w < WORDS; ++w) {
+        four* to = reinterpret_cast<four*>(total + panel * PANEL + w * 16 + j);
+        *to += four{a[w], b[w], c[w], d[w]};
+      }
+    }
+}
+
+// What people's sums start from, and where they go.
+template <class T>
+inline void begin_people(const PackedProduct<T>& p, int64_t row, int64_t r, int64_t b, int64_t n, T* total) {
+  const T start = p.bias ? p.bias[row * p.replicates + r] : T(0);
+  const T* addend = p.addend ? p.addend + (row * p.replicates + r) * p.batch + b : nullptr;
+  for (int64_t c = 0; c < n; ++c) total[c] = addend ? start + addend[c] : start;
+}
+template <class T>
+inline void end_people(const PackedProduct<T>& p, int64_t row, int64_t r, int64_t b, int64_t n, const T* total) {
+  std::memcpy(p.y + (row * p.replicates + r) * p.batch + b, total, std::size_t(n) * sizeof(T));
+}
+
+// The plain way: one person after the other.
+template <class T, Kind KIND>
+void plain_row(const PackedProduct<T>& p, int64_t node, int64_t row, int64_t unit, int64_t r) {
+  const Fan<KIND> fan(p.edges, node, r);
+  for (int64_t panel = 0; panel * PANEL < p.batch; ++panel) {
+    const Panel codes(p.codes, panel);
+    const int64_t b = panel * PANEL, n = p.batch - b < PANEL ? p.batch - b : PANEL;
+    T total[PANEL];
+    begin_people(p, row, r, b, n, total);
+    for (int64_t begin = fan.first; begin < fan.last; begin += PART) {
+      const int64_t end = begin + PART < fan.last ? begin + PART : fan.last;
+      T part[PANEL] = {};
+      for (int64_t i = begin; i < end; i += 2) {
+        T table[2][4];
+        const uint8_t* at[2];
+        const int64_t m = end - i < 2 ? 1 : 2;
+        for (int64_t q = 0; q < m; ++q) {
+          const int64_t v = fan.from(i + q);
+          const T w = p.weight[weight_at(p.edges, fan.edge(i + q), unit) * p.replicates + r];
+          for (int64_t k = 0; k < 4; ++k) table[q][k] = w * p.codebook[4 * v + k];
+          at[q] = codes[v];
+        }
+        for (int64_t w = 0; w < WORDS; ++w) {
+          const uint32_t left = word_of(at[0], w), right = m == 2 ? word_of(at[1], w) : 0;
+          for (int64_t j = 0; j < 16; ++j) {
+            const T term = table[0][left >> 2 * j & 3];
+            part[w * 16 + j] += m == 2 ? term + table[1][right >> 2 * j & 3] : term;
+          }
+        }
+      }
+      for (int64_t c = 0; c < n; ++c) total[c] += part[c];
+    }
+    end_people(p, row, r, b, n, total);
+  }
+}
+
+// One row and replicate, its weights folded into the codebooks of a part.
+template <Kind KIND>
+void folded_row(const PackedProduct<float>& p, int64_t node, int64_t row, int64_t unit, int64_t r) {
+  const Fan<KIND> fan(p.edges, node, r);
+  float table[PART][4];
+  int64_t from[PART];
+  for (int64_t panel = 0; panel * PANEL < p.batch; panel += GROUP) {
+    const int64_t b = panel * PANEL, n = p.batch - b < GROUP * PANEL ? p.batch - b : GROUP * PANEL;
+    alignas(64) float total[GROUP * PANEL];
+    begin_people(p, row, r, b, n, total);
+    for (int64_t begin = fan.first; begin < fan.last; begin += PART) {
+      const int64_t m = fan.last - begin < PART ? fan.last - begin : PART;
+      for (int64_t i = 0; i < m; ++i) {
+        from[i] = fan.from(begin + i);
+        const float w = p.weight[weight_at(p.edges, fan.edge(begin + i), unit) * p.replicates + r];
+        *reinterpret_cast<four*>(table[i]) = w * *reinterpret_cast<const four*>(p.codebook + 4 * from[i]);
+      }
+      for (int64_t side = 0; side < GROUP && b + side * PANEL < p.batch; side += SIDE) {
+        const Side panels(p.codes, panel + side);
+        alignas(64) float sums[16 * W] = {};
+        add_terms(table, from, m, panels, sums);
+        add_people(sums, total + side * PANEL);
+      }
+    }
+    end_people(p, row, r, b, n, total);
+  }
+}
+
+constexpr int64_t TILE = 32;     // edges whose values are decoded for all replicates
+constexpr int64_t TOGETHER = 4;  // replicates that share one reading of them
+
+// Values [edge][16 positions][W lanes] of `n` variants in one register's panels.
+inline void decode(const float* codebook, const int64_t* from, int64_t n, const Side& panels, float* values) {
+  for (int64_t i = 0; i < n; ++i) {
+    const word c = codes_of(panels, from[i]);
+    const real table = repeated(codebook + 4 * from[i]);
+    for (int64_t j = 0; j < 16; ++j) give(values + (i * 16 + j) * W, decoded(table, c >> uint32_t(2 * j)));
+  }
+}
+
+// Adds the terms of n decoded edges to the sums [replicate][16 * W] of COUNT replicates.
+template <int64_t COUNT>
+inline void add_decoded(const float* values, const float* const* weight, int64_t n, float* sums) {
+  constexpr int64_t WIDE = 2;
+  for (int64_t j = 0; j < 16; j += WIDE) {
+    real sum[COUNT][WIDE];
+    for (int64_t q = 0; q < COUNT; ++q)
+      for (int64_t c = 0; c < WIDE; ++c) sum[q][c] = take(sums + (q * 16 + j + c) * W);
+    int64_t i = 0;
+    for (; i + 1 < n; i += 2) {
+      real left[WIDE], right[WIDE];
+      for (int64_t c = 0; c < WIDE; ++c) {
+        left[c] = take(values + (i * 16 + j + c) * W);
+        right[c] = take(values + (i * 16 + 16 + j + c) * W);
+      }
+      for (int64_t q = 0; q < COUNT; ++q)
+        for (int64_t c = 0; c < WIDE; ++c) sum[q][c] += weight[i][q] * left[c] + weight[i + 1][q] * right[c];
+    }
+    for (; i < n; ++i)
+      for (int64_t q = 0; q < COUNT; ++q)
+        for (int64_t c = 0; c < WIDE; ++c) sum[q][c] += weight[i][q] * take(values + (i * 16 + j + c) * W);
+    for (int64_t q = 0; q < COUNT; ++q)
+      for (int64_t c = 0; c < WIDE; ++c) give(sums + (q * 16 + j + c) * W, sum[q][c]);
+  }
+}
+
+// One row of many replicates: the codes are decoded once for all of them. `room` holds 16 * W + SIDE * 64 values a replicate.
+void shared_row(const PackedProduct<float>& p, int64_t node, int64_t row, int64_t unit, float* room) {
+  const Fan<PLAIN> fan(p.edges, node, 0);
+  const int64_t R = p.replicates;
+  float *sums = room, *totals = room + R * 16 * W;
+  alignas(64) float values[TILE * 16 * W];
+  for (int64_t panel = 0; panel * PANEL < p.batch; panel += SIDE) {
+    const int64_t b = panel * PANEL, n = p.batch - b < SIDE * PANEL ? p.batch - b : SIDE * PANEL;
+    const Side panels(p.codes, panel);
+    for (int64_t r = 0; r < R; ++r) begin_people(p, row, r, b, n, totals + r * SIDE * PANEL);
+    for (int64_t begin = fan.first; begin < fan.last; begin += PART) {
+      const int64_t end = begin + PART < fan.last ? begin + PART : fan.last;
+      std::memset(sums, 0, std::size_t(R * 16 * W) * sizeof(float));
+      for (int64_t at = begin; at < end; at += TILE) {
+        const int64_t m = end - at < TILE ? end - at : TILE;
+        int64_t from[TILE];
+        const float* weight[TILE];
+        for (int64_t i = 0; i < m; ++i) {
+          from[i] = fan.from(at + i);
+          weight[i] = p.weight + weight_at(p.edges, fan.edge(at + i), unit) * R;
+        }
+        decode(p.codebook, from, m, panels, values);
+        for (int64_t r = 0; r < R;) {
+          if (r + TOGETHER <= R) {
+            add_decoded<TOGETHER>(values, weight, m, sums + r * 16 * W);
+            for (int64_t i = 0; i < m; ++i) weight[i] += TOGETHER;
+            r += TOGETHER;
+          } else {
+            add_decoded<1>(values, weight, m, sums + r * 16 * W);
+            for (int64_t i = 0; i < m; ++i) weight[i] += 1;
+            ++r;
+          }
+        }
+      }
+      for (int64_t r = 0; r < R; ++r) add_people(sums + r * 16 * W, totals + r * SIDE * PANEL);
+    }
+    for (int64_t r = 0; r < R; ++r) end_people(p, row, r, b, n, totals + r * SIDE * PANEL);
+  }
+}
+
+template <class T>
+struct IsFloat { static constexpr bool value = false; };
+template <>
+struct IsFloat<float> { static constexpr bool value = true; };
+
+template <class T, Kind KIND>
+void product_of(const PackedProduct<T>& p, int threads) {
+  const Edges& e = p.edges;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    std::vector<T> room;
+    const bool shared = IsFloat<T>::value && e.wirings == 1 && p.replicates >= 3;
+    if (shared) room.resize(std::size_t(p.replicates * (16 * W + SIDE * PANEL)));
+#pragma omp for schedule(dynamic, 8)
+    for (int64_t node = 0; node < e.n_nodes; ++node) {
+      const int64_t begin = first_row(e.units, node), own = first_row(e.units, node + 1) - begin;
+      for (int64_t unit = 0; unit < own; ++unit) {
+        if constexpr (IsFloat<T>::value) {
+          if (shared) {
+            shared_row(p, node, begin + unit, unit, room.data());
+            continue;
+          }
+          for (int64_t r = 0; r < p.replicates; ++r) folded_row<KIND>(p, node, begin + unit, unit, r);
+        } else {
+          for (int64_t r = 0; r < p.replicates; ++r) plain_row<T, KIND>(p, node, begin + unit, unit, r);
+        }
+      }
+    }
+  }
+}
+
+// The gradient of a row in the order of the codes: [quad of panels][16 positions][16 lanes], 0 behind the batch.
+template <class T>
+void ordered(const T* g, int64_t batch, int64_t quads, T* to) {
+  for (int64_t i = 0; i < quads * QUAD * PANEL; ++i) {
+    const int64_t quad = i / (QUAD * PANEL), j = i / 16 % 16, lane = i % 16;
+    const int64_t b = quad * QUAD * PANEL + person(j, lane);
+    to[i] = b < batch ? g[b] : T(0);
+  }
+}
+
+template <class T>
+inline T folded(const T* lanes) {
+  T sum[16];
+  for (int64_t i = 0; i < 16; ++i) sum[i] = lanes[i];
+  for (int64_t half = 8; half; half /= 2)
+    for (int64_t i = 0; i < half; ++i) sum[i] += sum[i + half];
+  return sum[0];
+}
+
+// The products of one variant with a row of g, in lanes.
+template <class T>
+inline void lanes_of(const T* codebook, const Codes& codes, int64_t v, const T* g, int64_t quads, T* lanes) {
+  for (int64_t i = 0; i < 16; ++i) lanes[i] = 0;
+  for (int64_t quad = 0; quad < quads; ++quad)
+    for (int64_t side = 0; side < QUAD; ++side) {
+      const uint8_t* at = Panel(codes, quad * QUAD + side)[v];
+      for (int64_t w = 0; w < WORDS; ++w) {
+        const uint32_t bits = word_of(at, w);
+        T* lane = lanes + side * WORDS + w;
+        for (int64_t j = 0; j < 16; ++j) *lane += codebook[bits >> 2 * j & 3] * g[(quad * 16 + j) * 16 + side * WORDS + w];
+      }
+    }
+}
+
+// The same for COUNT variants, a register at a time.
+template <int64_t COUNT>
+inline void lanes_of(const float* codebook, const Codes& codes, const int64_t* v, const float* g, int64_t quads,
+                     float (*lanes)[16]) {
+  constexpr int64_t REGISTERS = 16 / W;
+  real sum[COUNT][REGISTERS] = {};
+  real table[COUNT];
+  for (int64_t i = 0; i < COUNT; ++i) table[i] = repeated(codebook + 4 * v[i]);
+  for (int64_t quad = 0; quad < quads; ++quad)
+    for (int64_t k = 0; k < REGISTERS; ++k) {
+      const Side panels(codes, quad * QUAD + k * SIDE);
+      word c[COUNT];
+      for (int64_t i = 0; i < COUNT; ++i) c[i] = codes_of(panels, v[i]);
+      for (int64_t j = 0; j < 16; ++j) {
+        const real values = take(g + (quad * 16 + j) * 16 + k * W);
+        for (int64_t i = 0; i < COUNT; ++i) sum[i][k] += decoded(table[i], c[i] >> uint32_t(2 * j)) * values;
+      }
+    }
+  for (int64_t i = 0; i < COUNT; ++i)
+    for (int64_t k = 0; k < REGISTERS; ++k) give(lanes[i] + k * W, sum[i][k]);
+}
+
+constexpr int64_t FEW = 4;  // variants that share one reading of g
+
+// Dot products of decoded variants with COUNT rows of g, sums continued over the quads.
+template <int64_t COUNT>
+inline void add_lanes(const float* values, const float* g, int64_t stride, float* lanes) {
+  constexpr int64_t REGISTERS = 16 / W;
+  for (int64_t k = 0; k < REGISTERS; ++k) {
+    real sum[COUNT];
+    for (int64_t q = 0; q < COUNT; ++q) sum[q] = take(lanes + q * 16 + k * W);
+    for (int64_t j = 0; j < 16; ++j) {
+      const real left = take(values + (k * 16 + j) * W);
+      for (int64_t q = 0; q < COUNT; ++q) sum[q] += left * take(g + q * stride + j * 16 + k * W);
+    }
+    for (int64_t q = 0; q < COUNT; ++q) give(lanes + q * 16 + k * W, sum[q]);
+  }
+}
+
+// The gradients of the weights of one row for many replicates: every variant is decoded once.
+void shared_edges(const PackedEdgeProduct<float>& p, int64_t node, int64_t unit, const float* g, int64_t quads, float* lanes) {
+  constexpr int64_t REGISTERS = 16 / W;
+  const Edges& e = p.edges;
+  const int64_t R = p.replicates, stride = quads * QUAD * PANEL;
+  alignas(64) float values[REGISTERS * 16 * W];
+  for (int64_t i = e.ptr[node]; i < e.ptr[node + 1]; ++i) {
+    const int64_t v = e.from[i];
+    std::memset(lanes, 0, std::size_t(R * 16) * sizeof(float));
+    for (int64_t quad = 0; quad < quads; ++quad) {
+      for (int64_t k = 0; k < REGISTERS; ++k) {
+        const Side panels(p.codes, quad * QUAD + k * SIDE);
+        decode(p.codebook, &v, 1, panels, values + k * 16 * W);
+      }
+      int64_t r = 0;
+      for (; r + 8 <= R; r += 8) add_lanes<8>(values, g + r * stride + quad * QUAD * PANEL, stride, lanes + r * 16);
+      for (; r < R; ++r) add_lanes<1>(values, g + r * stride + quad * QUAD * PANEL, stride, lanes + r * 16);
+    }
+    for (int64_t r = 0; r < R; ++r) p.weight[weight_at(e, i, unit) * R + r] = folded(lanes + r * 16);
+  }
+}
+
+template <class T, Kind KIND>
+void edges_of(const PackedEdgeProduct<T>& p, int threads) {
+  const Edges& e = p.edges;
+  const int64_t quads = (p.batch + QUAD * PANEL - 1) / (QUAD * PANEL), width = quads * QUAD * PANEL;
+  const bool shared = IsFloat<T>::value && e.wirings == 1 && p.replicates >= 3;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    const int64_t rows = shared ? p.replicates : 1;
+    std::vector<T> room(std::size_t(rows * (width + 16)));
+    T *g = room.data(), *lanes = room.data() + rows * width;
+#pragma omp for schedule(dynamic, 8)
+    for (int64_t node = 0; node < e.n_nodes; ++node) {
+      const int64_t begin = first_row(e.units, node), own = first_row(e.units, node + 1) - begin;
+      for (int64_t unit = 0; unit < own; ++unit)
+        for (int64_t r = 0; r < p.replicates; r += rows) {
+          for (int64_t q = 0; q < rows; ++q)
+            ordered(p.g + ((begin + unit) * p.replicates + r + q) * p.batch, p.batch, quads, g + q * width);
+          if constexpr (IsFloat<T>::value)
+            if (shared) {
+              shared_edges(p, node, unit, g, quads, lanes);
+              continue;
+            }
+          const Fan<KIND> fan(e, node, r);
+          int64_t i = fan.first;
+          const auto to = [&](int64_t at) -> T& { return p.weight[weight_at(e, fan.edge(at), unit) * p.replicates + r]; };
+          if constexpr (IsFloat<T>::value)
+            for (; i + FEW <= fan.last; i += FEW) {
+              int64_t v[FEW];
+              alignas(64) float sums[FEW][16];
+              for (int64_t q = 0; q < FEW; ++q) v[q] = fan.from(i + q);
+              lanes_of<FEW>(p.codebook, p.codes, v, g, quads, sums);
+              for (int64_t q = 0; q < FEW; ++q) to(i + q) = folded(sums[q]);
+            }
+          for (; i < fan.last; ++i) {
+            lanes_of(p.codebook + 4 * fan.from(i), p.codes, fan.from(i), g, quads, lanes);
+            to(i) = folded(lanes);
+          }
+        }
+    }
+  }
+}
+
+template <class T, Kind KIND>
+void codebook_of(const PackedCodebook<T>& p, int threads) {
+  const Edges& e = p.edges;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    std::vector<T> sums(std::size_t(p.batch));
+#pragma omp for schedule(dynamic, 64)
+    for (int64_t v = 0; v < e.n_nodes; ++v) {
+      for (int64_t b = 0; b < p.batch; ++b) sums[std::size_t(b)] = 0;
+      for (int64_t r = 0; r < p.replicates; ++r) {
+        const Fan<KIND> fan(e, v, r);
+        for (int64_t i = fan.first; i < fan.last; ++i) {
+          const int64_t begin = first_row(e.from_units, fan.from(i)), own = first_row(e.from_units, fan.from(i) + 1) - begin;
+          for (int64_t unit = 0; unit < own; ++unit) {
+            const T w = p.weight[weight_at(e, fan.edge(i), unit) * p.replicates + r];
+            const T* g = p.g + ((begin + unit) * p.replicates + r) * p.batch;
+            for (int64_t b = 0; b < p.batch; ++b) sums[std::size_t(b)] += w * g[b];
+          }
+        }
+      }
+      T lanes[4][16] = {};
+      for (int64_t b = 0; b < p.batch; ++b) {
+        const int64_t panel = b / PANEL, word = b % PANEL / 16, j = b % 16;
+        const uint32_t bits = word_of(Panel(p.codes, panel)[v], word);
+        lanes[bits >> 2 * j & 3][panel % QUAD * WORDS + word] += sums[std::size_t(b)];
+      }
+      for (int64_t k = 0; k < 4; ++k) p.codebook[4 * v + k] = folded(lanes[k]);
+    }
+  }
+}
+
+}  // namespace
+
+#define VNN_BY_KIND(function, T)                                             \
+  switch (kind_of(p.edges)) {                                                \
+    case RAGGED: return function<T, RAGGED>(p, threads);                     \
+    case WIRED: return function<T, WIRED>(p, threads);                       \
+    case PLAIN: return function<T, PLAIN>(p, threads);                       \
+  }
+void packed_product(const PackedProduct<float>& p, int threads) { VNN_BY_KIND(product_of, float) }
+void packed_product(const PackedProduct<double>& p, int threads) { VNN_BY_KIND(product_of, double) }
+void packed_edge_product(const PackedEdgeProduct<float>& p, int threads) { VNN_BY_KIND(edges_of, float) }
+void packed_edge_product(const PackedEdgeProduct<double>& p, int threads) { VNN_BY_KIND(edges_of, double) }
+void packed_codebook(const PackedCodebook<float>& p, int threads) { VNN_BY_KIND(codebook_of, float) }
+void packed_codebook(const PackedCodebook<double>& p, int threads) { VNN_BY_KIND(codebook_of, double) }
+
+}  // namespace VNN_SIMD
