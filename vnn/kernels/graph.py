@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -136,6 +136,7 @@ class Graph(nn.Module):
         }
         if own is None:
             tensors |= {name: tensors[name][:, 0] for name in ("src", "ptr_t", "tgt_t", "perm_t")}
+        self._held: Wiring | None = None
         for name, values in tensors.items():
             self.register_buffer(
                 name, None if values is None else torch.from_numpy(values.astype(np.int32, order="C")), persistent=False
@@ -148,10 +149,21 @@ class Graph(nn.Module):
     @property
     def wiring(self) -> Wiring:
         """The tensors and sizes an op takes."""
+        if torch.compiler.is_compiling():
+            return self._read()
+        if self._held is None:
+            self._held = self._read()
+        return self._held
+
+    def _read(self) -> Wiring:
         return Wiring(
             self.ptr, self.src, self.ptr_t, self.tgt_t, self.perm_t,
             self.unit_ptr_in, self.unit_ptr_out, self.block_ptr, self.n_out, self.n_in, self.n_weights,
         )  # fmt: skip
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Graph:
+        self._held = None
+        return super()._apply(fn, recurse)
 
     def extra_repr(self) -> str:
         return f"{self.n_in:,} -> {self.n_out:,} units, {self.n_edges:,} edges"

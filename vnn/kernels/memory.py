@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LARGE = 2**20
+LARGE = 2**18
 KEPT = 2**30
 SPARE = 1.1
 ALIGNMENT = 64

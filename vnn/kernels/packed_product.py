@@ -260,7 +260,24 @@ def _op_product(
 
 
 @_op_product.register_fake
-def _(codebook, weight, bias, addend, codes, panels, ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, block_ptr, batch, n_out):  # type: ignore[no-untyped-def]
+def _(
+    codebook,
+    weight,
+    bias,
+    addend,
+    codes,
+    panels,
+    ptr,
+    src,
+    ptr_t,
+    tgt_t,
+    perm_t,
+    unit_ptr_in,
+    unit_ptr_out,
+    block_ptr,
+    batch,
+    n_out,
+):  # type: ignore[no-untyped-def]
     return weight.new_empty(n_out, weight.shape[1], batch)
 
 
@@ -343,7 +360,9 @@ def _setup_edges(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward_edges(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
     g, codebook, *index = ctx.saved_tensors
     return (
-        _ops.packed_product(codebook, v, None, None, *index, g.shape[2], g.shape[0]) if ctx.needs_input_grad[0] else None,
+        _ops.packed_product(codebook, v, None, None, *index, g.shape[2], g.shape[0])
+        if ctx.needs_input_grad[0]
+        else None,
         _ops.packed_codebook(g, v, *index) if ctx.needs_input_grad[1] else None,
         *[None] * 11,
     )

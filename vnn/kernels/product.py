@@ -151,9 +151,9 @@ def check_parts(weight: Tensor, graph: Graph, bias: Tensor | None, addend: Tenso
         raise KernelError(
             f"`addend` has shape {tuple(addend.shape)}; it needs ({graph.n_out:,}, {n_replicates}, {batch})."
         )
-    devices = {t.device for t in (weight, graph.ptr, bias, addend) if t is not None}
-    if len(devices) > 1:
-        raise KernelError(f"the tensors lie on {', '.join(sorted(map(str, devices)))}; move them to one device.")
+    for other in (graph.wiring.ptr, bias, addend):
+        if other is not None and other.device != weight.device:
+            raise KernelError(f"the tensors lie on {weight.device} and {other.device}; move them to one device.")
 
 
 def _check(x: Tensor, weight: Tensor, graph: Graph, bias: Tensor | None, addend: Tensor | None) -> None:
@@ -163,7 +163,7 @@ def _check(x: Tensor, weight: Tensor, graph: Graph, bias: Tensor | None, addend:
             f"`x` has shape {tuple(x.shape)}; this graph needs ({graph.n_in:,}, {weight.shape[1]} or 1, batch)."
         )
     if x.device != weight.device:
-        raise KernelError(f"`x` lies on {x.device}, the weights on {weight.device}; move them to one device.")
+        raise KernelError(f"the tensors lie on {x.device} and {weight.device}; move them to one device.")
 
 
 # What runs: the kernels of the active backend.
@@ -212,9 +212,27 @@ def total(*parts: Tensor | None) -> Tensor:
     return result
 
 
+class _Bound:
+    """Arguments as they were given, all of them by position."""
+
+    def __init__(self, args: tuple[Any, ...]) -> None:
+        self.args, self.kwargs = args, dict[str, Any]()
+
+    def apply_defaults(self) -> None:
+        """There are none."""
+
+
+class _ByPosition(inspect.Signature):
+    """A signature that binds at no cost; torch binds the arguments of a function anew at every call."""
+
+    def bind(self, *args: Any, **_: Any) -> Any:
+        return _Bound(args)
+
+
 def signed(function: type[Function]) -> type[Function]:
     """The function with the signature of its forward worked out once; torch asks for it at every call."""
-    function.forward.__signature__ = inspect.signature(function.forward)  # type: ignore[attr-defined]
+    known = inspect.signature(function.forward)
+    function.forward.__signature__ = _ByPosition(list(known.parameters.values()))  # type: ignore[attr-defined]
     return function
 
 

@@ -19,9 +19,10 @@ constexpr int SETS = 4;
 const Kernels* supported(int i) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+  const bool narrow = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool wide = narrow && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-  const Kernels* all[SETS] = {wide ? &avx512::kernels : nullptr, __builtin_cpu_supports("avx2") ? &avx2::kernels : nullptr,
+  const Kernels* all[SETS] = {wide ? &avx512::kernels : nullptr, narrow ? &avx2::kernels : nullptr,
                               &portable::kernels, &emulated::kernels};
 #else
   const Kernels* all[SETS] = {nullptr, nullptr, &portable::kernels, &emulated::kernels};

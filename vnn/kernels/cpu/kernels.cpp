@@ -2,7 +2,8 @@
 //
 // Reductions over the batch run in LANES virtual lanes, lane j adding the samples j, j + LANES, ...
 // in order; the lanes are then folded in halves. Rows are cut into parts of PART edges whose sums are
-// added in order. Neither depends on threads, replicates or the instruction set, so the bits do not.
+// added in order. Neither depends on threads or replicates, so the bits do not; they do on whether the
+// instruction set multiplies and adds in one operation.
 #include <vector>
 
 #include "fan.h"
@@ -12,7 +13,8 @@ namespace VNN_SIMD {
 namespace {
 
 constexpr int64_t STRETCH = 64;    // samples of one row that stay in registers
-constexpr int64_t AHEAD = 12;      // edges whose source is asked for before it is needed
+constexpr int64_t AHEAD = 6;       // edges whose row is asked for before it is needed
+constexpr int64_t FAR = 14;        // the same where only a stretch of the row is
 constexpr int64_t SLAB = 8 << 20;  // bytes of x that a pass over all nodes may reread from the cache
 
 // Ask for n samples of a row.
@@ -38,19 +40,19 @@ inline void accumulate(const Product<S>& p, const Fan<KIND>& fan, int64_t n_all,
     for (int64_t i = begin; i < end; ++i) {
       const int64_t edge = fan.edge(i);
       if (KIND != RAGGED) {
-        const T w = p.weight[edge * p.replicates + fan.r];
+        const vec w = filled(p.weight[edge * p.replicates + fan.r]);
         const S* row = x + fan.from(i) * stride;
-        if (i + AHEAD < n_all) fetch(x + fan.from(i + AHEAD) * stride, COUNT * N<T>);
-        for (int64_t c = 0; c < COUNT; ++c) part[c] += w * load(row + c * N<T>);
+        if (i + FAR < n_all) fetch(x + fan.from(i + FAR) * stride, COUNT * N<T>);
+        for (int64_t c = 0; c < COUNT; ++c) part[c] = fused(w, load(row + c * N<T>), part[c]);
       } else {
         const int64_t other = first_row(e.from_units, fan.from(i));
         const int64_t n = first_row(e.from_units, fan.from(i) + 1) - other;
         const int64_t block = e.block ? e.block[edge] : edge;
         for (int64_t j = 0; j < n; ++j) {
           const int64_t at = p.transposed ? block + j * own + unit : block + unit * n + j;
-          const T w = p.weight[at * p.replicates + fan.r];
+          const vec w = filled(p.weight[at * p.replicates + fan.r]);
           const S* row = x + (other + j) * stride;
-          for (int64_t c = 0; c < COUNT; ++c) part[c] += w * load(row + c * N<T>);
+          for (int64_t c = 0; c < COUNT; ++c) part[c] = fused(w, load(row + c * N<T>), part[c]);
         }
       }
     }
@@ -79,7 +81,7 @@ inline void accumulate_tail(const Product<S>& p, const Fan<KIND>& fan, int64_t o
         const int64_t at = KIND == RAGGED ? (p.transposed ? block + j * own + unit : block + unit * n + j) : edge;
         const T w = p.weight[at * p.replicates + fan.r];
         const S* row = x + (other + j) * stride;
-        for (int64_t c = 0; c < n_tail; ++c) part[c] += w * value(row[c]);
+        for (int64_t c = 0; c < n_tail; ++c) part[c] = fused(w, value(row[c]), part[c]);
       }
     }
     for (int64_t c = 0; c < n_tail; ++c) total[c] += part[c];
@@ -161,7 +163,7 @@ inline void tile_together(const Product<S>& p, int64_t node, int64_t r, int64_t 
         vec values[COUNT];
         for (int64_t c = 0; c < COUNT; ++c) values[c] = load(row + c * N<T>);
         for (int64_t q = 0; q < TOGETHER; ++q)
-          for (int64_t c = 0; c < COUNT; ++c) part[q][c] += w[q] * values[c];
+          for (int64_t c = 0; c < COUNT; ++c) part[q][c] = fused(filled(w[q]), values[c], part[q][c]);
       }
       for (int64_t q = 0; q < TOGETHER; ++q)
         for (int64_t c = 0; c < COUNT; ++c) {
@@ -191,8 +193,8 @@ inline void stream(const Product<S>& p, int64_t node, int64_t r, int64_t b) {
     for (int64_t i = begin; i < end; ++i) {
       const S* row = x + fan.from(i) * stride;
       const T w = p.weight[fan.edge(i) * p.replicates + r];
-      for (int64_t c = 0; c < whole; c += N<T>) store(part + c, load(part + c) + w * load(row + c));
-      for (int64_t c = whole; c < n; ++c) part[c] += w * value(row[c]);
+      for (int64_t c = 0; c < whole; c += N<T>) store(part + c, fused(filled(w), load(row + c), load(part + c)));
+      for (int64_t c = whole; c < n; ++c) part[c] = fused(w, value(row[c]), part[c]);
     }
     for (int64_t c = 0; c < n; ++c) total[c] += part[c];
   }
@@ -269,7 +271,7 @@ inline void dots(const S* g, const S* const* x, int64_t batch, sum_t<S>* out) {
   for (; b + LANES <= batch; b += LANES)
     for (int64_t k = 0; k < REGISTERS; ++k) {
       const vec left = load(g + b + k * N<T>);
-      for (int64_t c = 0; c < COUNT; ++c) sum[c][k] += left * load(x[c] + b + k * N<T>);
+      for (int64_t c = 0; c < COUNT; ++c) sum[c][k] = fused(left, load(x[c] + b + k * N<T>), sum[c][k]);
     }
   for (int64_t c = 0; c < COUNT; ++c) {
     if (b < batch) add_tail<S>(sum[c], g + b, x[c] + b, batch - b);
@@ -330,9 +332,10 @@ void edge_product(const EdgeProduct<S>& p, int threads) {
 constexpr int64_t BUNDLE = 32;  // edges whose lanes wait while a source row is walked
 constexpr int64_t STRIDE = 32;  // samples of the walk
 
-// Both gradients at one source: COUNT registers of the batch and up to BUNDLE edges.
+// Both gradients at one source: COUNT registers of the batch and up to BUNDLE edges, their sums added to dx unless they
+// are its first.
 template <class S, int64_t COUNT>
-inline void walk(const S* const* g, const sum_t<S>* w, int64_t n, const S* x, int64_t b, sum_t<S>* dx,
+inline void walk(const S* const* g, const sum_t<S>* w, int64_t n, const S* x, int64_t b, bool first, sum_t<S>* dx,
                  typename Simd<sum_t<S>>::vec (*lanes)[LANES / N<sum_t<S>>]) {
   using T = sum_t<S>;
   using vec = typename Simd<T>::vec;
@@ -340,20 +343,25 @@ inline void walk(const S* const* g, const sum_t<S>* w, int64_t n, const S* x, in
   vec own[COUNT], sum[COUNT];
   for (int64_t c = 0; c < COUNT; ++c) {
     own[c] = load(x + b + c * N<T>);
-    sum[c] = load(dx + b + c * N<T>);
+    sum[c] = first ? vec{} : load(dx + b + c * N<T>);
   }
   for (int64_t k = 0; k < n; ++k) {
     vec dot[REGISTERS];
-    for (int64_t j = 0; j < REGISTERS; ++j) dot[j] = lanes[k][j];
+    for (int64_t j = 0; j < REGISTERS; ++j) dot[j] = b ? lanes[k][j] : vec{};
     for (int64_t c = 0; c < COUNT; ++c) {
       const vec values = load(g[k] + b + c * N<T>);
-      sum[c] += w[k] * values;
-      dot[c % REGISTERS] += values * own[c];
+      sum[c] = fused(filled(w[k]), values, sum[c]);
+      dot[c % REGISTERS] = fused(values, own[c], dot[c % REGISTERS]);
     }
     for (int64_t j = 0; j < REGISTERS; ++j) lanes[k][j] = dot[j];
   }
   for (int64_t c = 0; c < COUNT; ++c) store(dx + b + c * N<T>, sum[c]);
 }
+
+// Where the sums of a source are kept: in the result itself when they need no rounding and no second part.
+inline float* own_sums(float* dx) { return dx; }
+inline double* own_sums(double* dx) { return dx; }
+inline float* own_sums(bf16*) { return nullptr; }
 
 template <class S, Kind KIND>
 void backward_of(const Backward<S>& p, int threads) {
@@ -364,7 +372,7 @@ void backward_of(const Backward<S>& p, int threads) {
   const int64_t row = p.replicates * p.batch, ahead = p.batch < 256 ? p.batch : 256;
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
-    std::vector<T> sums(std::size_t(2 * p.batch));
+    std::vector<T> room(std::size_t(2 * p.batch));
     vec lanes[BUNDLE][REGISTERS];
     for (int64_t r = 0; r < p.replicates; ++r) {
       const int64_t n_all = e.ptr[e.n_nodes * e.pointers + (e.pointers > 1 ? r : 0)];
@@ -372,9 +380,11 @@ void backward_of(const Backward<S>& p, int threads) {
       for (int64_t node = 0; node < e.n_nodes; ++node) {
         const Fan<KIND> fan(e, node, r);
         const S* x = p.x + node * row + r * p.batch;
+        S* dx = p.dx + node * row + r * p.batch;
         const bool whole = fan.last - fan.first <= PART;
-        T *part = sums.data(), *total = whole ? part : sums.data() + p.batch;
-        for (int64_t c = 0; c < (whole ? 1 : 2) * p.batch; ++c) part[c] = 0;
+        T* part = whole && own_sums(dx) ? own_sums(dx) : room.data();
+        T* total = whole ? part : room.data() + p.batch;
+        for (int64_t c = 0; c < p.batch && (!whole || fan.first == fan.last); ++c) total[c] = 0;
         for (int64_t begin = fan.first; begin < fan.last; begin += PART) {
           const int64_t end = begin + PART < fan.last ? begin + PART : fan.last;
           for (int64_t at = begin; at < end; at += BUNDLE) {
@@ -385,24 +395,22 @@ void backward_of(const Backward<S>& p, int threads) {
               if (at + k + AHEAD < n_all) fetch(p.g + fan.from(at + k + AHEAD) * row + r * p.batch, ahead);
               g[k] = p.g + fan.from(at + k) * row + r * p.batch;
               w[k] = p.weight[fan.edge(at + k) * p.replicates + r];
-              for (int64_t j = 0; j < REGISTERS; ++j) lanes[k][j] = vec{};
             }
+            const bool first = at == begin;
             int64_t b = 0;
-            for (; b + STRIDE <= p.batch; b += STRIDE) walk<S, COUNT>(g, w, n, x, b, part, lanes);
-            for (; b + LANES <= p.batch; b += LANES) walk<S, REGISTERS>(g, w, n, x, b, part, lanes);
+            for (; b + STRIDE <= p.batch; b += STRIDE) walk<S, COUNT>(g, w, n, x, b, first, part, lanes);
+            for (; b + LANES <= p.batch; b += LANES) walk<S, REGISTERS>(g, w, n, x, b, first, part, lanes);
+            for (int64_t c = b; c < p.batch && first; ++c) part[c] = 0;
             for (int64_t k = 0; k < n; ++k) {
-              for (int64_t c = b; c < p.batch; ++c) part[c] += w[k] * value(g[k][c]);
+              for (int64_t c = b; c < p.batch; ++c) part[c] = fused(w[k], value(g[k][c]), part[c]);
+              for (int64_t j = 0; j < REGISTERS && !b; ++j) lanes[k][j] = vec{};
               if (b < p.batch) add_tail<S>(lanes[k], g[k] + b, x + b, p.batch - b);
               p.dw[fan.edge(at + k) * p.replicates + r] = fold<T>(lanes[k]);
             }
           }
-          for (int64_t c = 0; c < p.batch && !whole; ++c) {
-            total[c] += part[c];
-            part[c] = 0;
-          }
+          for (int64_t c = 0; c < p.batch && !whole; ++c) total[c] += part[c];
         }
-        S* dx = p.dx + node * row + r * p.batch;
-        for (int64_t c = 0; c < p.batch; ++c) put(dx + c, total[c]);
+        for (int64_t c = 0; c < p.batch && total != own_sums(dx); ++c) put(dx + c, total[c]);
       }
     }
   }

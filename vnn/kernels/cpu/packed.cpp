@@ -8,7 +8,7 @@
 // The edges of a part are taken in pairs whose terms are added before they join the sum: where a register
 // holds 16 values, one permutation of the 16 sums of two variants serves both. The sums over the batch run
 // in 16 lanes, lane 4 * (panel % 4) + word, over j = 0 .. 15 of each four panels in order, and are folded in
-// halves. Nothing depends on threads, replicates or the instruction set.
+// halves. Nothing depends on threads or replicates.
 #include <cstring>
 #include <vector>
 
@@ -63,6 +63,17 @@ typedef uint32_t word __attribute__((vector_size(4 * W)));
 typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
 constexpr int64_t SIDE = W / WORDS;  // panels in a register
 
+// a * b + c, rounded once where the instruction set can.
+inline real joined(real a, real b, real c) {
+#if defined(VNN_PAIRED) && defined(__AVX512F__)
+  return (real)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__)
+  return (real)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  return a * b + c;
+#endif
+}
+
 inline real take(const float* p) { return *reinterpret_cast<const real_mem*>(p); }
 inline void give(float* p, real v) { *reinterpret_cast<real_mem*>(p) = v; }
 
@@ -81,16 +92,34 @@ struct Side {
 
 // The codes of one variant in them.
 inline word codes_of(const Side& panels, int64_t v) {
+  const auto at = [&](int64_t i) { return reinterpret_cast<const char*>(panels.at[i] + v * panels.stride[i]); };
+#if defined(VNN_PAIRED) && defined(__AVX512F__)
+  const auto load = [&](int64_t i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at(i))); };
+  __m512i c = _mm512_castsi128_si512(load(0));
+  c = _mm512_inserti32x4(c, load(1), 1);
+  c = _mm512_inserti32x4(c, load(2), 2);
+  return (word)_mm512_inserti32x4(c, load(3), 3);
+#elif defined(__AVX2__)
+  const auto load = [&](int64_t i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at(i))); };
+  return (word)_mm256_inserti128_si256(_mm256_castsi128_si256(load(0)), load(1), 1);
+#else
   word c;
-  for (int64_t i = 0; i < SIDE; ++i) std::memcpy(reinterpret_cast<char*>(&c) + 16 * i, panels.at[i] + v * panels.stride[i], 16);
+  for (int64_t i = 0; i < SIDE; ++i) std::memcpy(reinterpret_cast<char*>(&c) + 16 * i, at(i), 16);
   return c;
+#endif
 }
 
 // Four values, repeated for every panel of the register.
 inline real repeated(const float* values) {
+#if defined(VNN_PAIRED) && defined(__AVX512F__)
+  return (real)_mm512_broadcast_f32x4(_mm_loadu_ps(values));
+#elif defined(__AVX2__)
+  return (real)_mm256_broadcast_ps(reinterpret_cast<const __m128*>(values));
+#else
   real table;
   for (int64_t i = 0; i < SIDE; ++i) std::memcpy(reinterpret_cast<char*>(&table) + 16 * i, values, 16);
   return table;
+#endif
 }
 
 // The value of each lane's lowest two bits.
@@ -370,20 +399,20 @@ void product_of(const PackedProduct<T>& p, int threads) {
 // The gradient of a row in the order of the codes: [quad of panels][16 positions][16 lanes], 0 behind the batch.
 template <class T>
 void ordered(const T* g, int64_t batch, int64_t quads, T* to) {
-  for (int64_t i = 0; i < quads * QUAD * PANEL; ++i) {
-    const int64_t quad = i / (QUAD * PANEL), j = i / 16 % 16, lane = i % 16;
-    const int64_t b = quad * QUAD * PANEL + person(j, lane);
-    to[i] = b < batch ? g[b] : T(0);
+  for (int64_t b = 0; b < quads * QUAD * PANEL; b += 16, ++to) {
+    if (b % (QUAD * PANEL) == 0 && b) to += QUAD * PANEL - 16;
+    const int64_t n = batch - b < 16 ? (batch > b ? batch - b : 0) : 16;
+    for (int64_t j = 0; j < n; ++j) to[16 * j] = g[b + j];
+    for (int64_t j = n; j < 16; ++j) to[16 * j] = T(0);
   }
 }
 
+// The sum of 16 lanes, folded in halves.
 template <class T>
 inline T folded(const T* lanes) {
-  T sum[16];
-  for (int64_t i = 0; i < 16; ++i) sum[i] = lanes[i];
-  for (int64_t half = 8; half; half /= 2)
-    for (int64_t i = 0; i < half; ++i) sum[i] += sum[i + half];
-  return sum[0];
+  typename Simd<T>::vec sum[LANES / N<T>];
+  for (int64_t k = 0; k < LANES / N<T>; ++k) sum[k] = load(lanes + k * N<T>);
+  return fold<T>(sum);
 }
 
 // The products of one variant with a row of g, in lanes.
@@ -396,7 +425,7 @@ inline void lanes_of(const T* codebook, const Codes& codes, int64_t v, const T* 
       for (int64_t w = 0; w < WORDS; ++w) {
         const uint32_t bits = word_of(at, w);
         T* lane = lanes + side * WORDS + w;
-        for (int64_t j = 0; j < 16; ++j) *lane += codebook[bits >> 2 * j & 3] * g[(quad * 16 + j) * 16 + side * WORDS + w];
+        for (int64_t j = 0; j < 16; ++j) *lane = fused(codebook[bits >> 2 * j & 3], g[(quad * 16 + j) * 16 + side * WORDS + w], *lane);
       }
     }
 }
@@ -416,7 +445,7 @@ inline void lanes_of(const float* codebook, const Codes& codes, const int64_t* v
       for (int64_t i = 0; i < COUNT; ++i) c[i] = codes_of(panels, v[i]);
       for (int64_t j = 0; j < 16; ++j) {
         const real values = take(g + (quad * 16 + j) * 16 + k * W);
-        for (int64_t i = 0; i < COUNT; ++i) sum[i][k] += decoded(table[i], c[i] >> uint32_t(2 * j)) * values;
+        for (int64_t i = 0; i < COUNT; ++i) sum[i][k] = joined(decoded(table[i], c[i] >> uint32_t(2 * j)), values, sum[i][k]);
       }
     }
   for (int64_t i = 0; i < COUNT; ++i)
@@ -434,7 +463,7 @@ inline void add_lanes(const float* values, const float* g, int64_t stride, float
     for (int64_t q = 0; q < COUNT; ++q) sum[q] = take(lanes + q * 16 + k * W);
     for (int64_t j = 0; j < 16; ++j) {
       const real left = take(values + (k * 16 + j) * W);
-      for (int64_t q = 0; q < COUNT; ++q) sum[q] += left * take(g + q * stride + j * 16 + k * W);
+      for (int64_t q = 0; q < COUNT; ++q) sum[q] = joined(left, take(g + q * stride + j * 16 + k * W), sum[q]);
     }
     for (int64_t q = 0; q < COUNT; ++q) give(lanes + q * 16 + k * W, sum[q]);
   }
@@ -520,7 +549,7 @@ void codebook_of(const PackedCodebook<T>& p, int threads) {
           for (int64_t unit = 0; unit < own; ++unit) {
             const T w = p.weight[weight_at(e, fan.edge(i), unit) * p.replicates + r];
             const T* g = p.g + ((begin + unit) * p.replicates + r) * p.batch;
-            for (int64_t b = 0; b < p.batch; ++b) sums[std::size_t(b)] += w * g[b];
+            for (int64_t b = 0; b < p.batch; ++b) sums[std::size_t(b)] = fused(w, g[b], sums[std::size_t(b)]);
           }
         }
       }

@@ -2,6 +2,10 @@
 #pragma once
 #include "kernels.h"
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 namespace VNN_SIMD {
 namespace {
 
@@ -31,6 +35,33 @@ struct Simd<double> {
 
 template <class T>
 constexpr int64_t N = WIDTH / int64_t(sizeof(T));  // values in one register
+
+// a * b + c, rounded once where the instruction set can.
+template <class V>
+inline V fused(V a, V b, V c) { return a * b + c; }
+#if defined(__AVX512F__)
+inline Simd<float>::vec fused(Simd<float>::vec a, Simd<float>::vec b, Simd<float>::vec c) {
+  return (Simd<float>::vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+inline Simd<double>::vec fused(Simd<double>::vec a, Simd<double>::vec b, Simd<double>::vec c) {
+  return (Simd<double>::vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
+#elif defined(__AVX2__)
+inline Simd<float>::vec fused(Simd<float>::vec a, Simd<float>::vec b, Simd<float>::vec c) {
+  return (Simd<float>::vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+inline Simd<double>::vec fused(Simd<double>::vec a, Simd<double>::vec b, Simd<double>::vec c) {
+  return (Simd<double>::vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
+#endif
+#if defined(__AVX2__)
+inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+inline double fused(double a, double b, double c) { return __builtin_fma(a, b, c); }
+#endif
+
+// One value in every lane.
+template <class T>
+inline typename Simd<T>::vec filled(T x) { return x - typename Simd<T>::vec{}; }
 
 template <int64_t VALUE>
 struct Constant { static constexpr int64_t value = VALUE; };
@@ -108,7 +139,7 @@ inline void add_tail(typename Simd<sum_t<S>>::vec* sum, const S* g, const S* x, 
     left[j] = g ? value(g[j]) : T(1);
     right[j] = value(x[j]);
   }
-  for (int64_t k = 0; k < LANES / N<T>; ++k) sum[k] += load(left + k * N<T>) * load(right + k * N<T>);
+  for (int64_t k = 0; k < LANES / N<T>; ++k) sum[k] = fused(load(left + k * N<T>), load(right + k * N<T>), sum[k]);
 }
 
 }  // namespace
