@@ -174,34 +174,37 @@ void gather(const Gather& p, int threads) {
   }
 }
 
-// Rows first .. first + 4 * SIDE, bytes at .. at + SIDE, and the part of the result they make.
-template <int64_t SIDE>
+// A block of the transpose reads ACROSS bytes of 4 * DOWN rows and writes DOWN bytes of 4 * ACROSS rows.
+constexpr int64_t ACROSS = 256, DOWN = 128;
+
 inline void transpose_block(const Transpose& p, int64_t first, int64_t at) {
-  alignas(64) uint8_t codes[4 * SIDE][SIDE];
-  const int64_t n = least(4 * SIDE, p.n_codes - 4 * at);
-  for (int64_t part = 0; part < SIDE / 16; ++part) {
+  alignas(64) uint8_t codes[DOWN / 16][4 * ACROSS][16];
+  const int64_t n = least(4 * ACROSS, p.n_codes - 4 * at);
+  for (int64_t part = 0; part < DOWN / 16; ++part) {
     const uint8_t* rows[PANEL];
     for (int64_t j = 0; j < PANEL; ++j) {
       const int64_t row = first + part * PANEL + j;
       rows[j] = row < p.n_rows ? p.rows + row * p.row_stride + at : zeros;
     }
-    strip(rows, n, codes[0] + 16 * part, SIDE);
+    strip(rows, n, codes[part][0], 16);
   }
-  const int64_t bytes = least(SIDE, p.out_bytes - first / 4);
+  const int64_t bytes = least(DOWN, p.out_bytes - first / 4);
   uint8_t* out = p.out + 4 * at * p.out_stride + first / 4;
-  for (int64_t code = 0; code < n; ++code)
-    if (bytes == SIDE)
-      std::memcpy(out + code * p.out_stride, codes[code], SIDE);
+  for (int64_t code = 0; code < n; ++code) {
+    uint8_t* row = out + code * p.out_stride;
+    if (bytes == DOWN)
+      for (int64_t part = 0; part < DOWN / 16; ++part) std::memcpy(row + 16 * part, codes[part][code], 16);
     else
-      std::memcpy(out + code * p.out_stride, codes[code], size_t(bytes));
+      for (int64_t done = 0; done < bytes; done += 16)
+        std::memcpy(row + done, codes[done / 16][code], size_t(least(16, bytes - done)));
+  }
 }
 
 void transpose(const Transpose& p, int threads) {
-  constexpr int64_t SIDE = 64;
-  const int64_t across = blocks(p.n_codes, 4 * SIDE), down = blocks(p.out_bytes, SIDE);
+  const int64_t across = blocks(p.n_codes, 4 * ACROSS), down = blocks(p.out_bytes, DOWN);
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
   for (int64_t item = 0; item < across * down; ++item)
-    transpose_block<SIDE>(p, item / across * 4 * SIDE, item % across * SIDE);
+    transpose_block(p, item / across * 4 * DOWN, item % across * ACROSS);
 }
 
 // The codes of the runs in variants first .. first + 4 * width, one row of `width` bytes for each person.
@@ -427,12 +430,12 @@ inline void sum_rows(const uint8_t* x, int64_t stride, int64_t n_rows, int64_t w
   }
 }
 
-// Rows of 16 bytes that lie side by side are taken 64 at a time, as rows of 1,024.
+// Rows of 16 bytes that lie side by side are taken 16 at a time, as rows of 256.
 inline void sum_panel(const uint8_t* x, int64_t n_rows, int64_t* total) {
-  constexpr int64_t TOGETHER = STRIP / 16;
-  int64_t wide[4 * STRIP * 3] = {};
-  sum_rows(x, STRIP, n_rows / TOGETHER, STRIP, wide);
-  for (int64_t i = 0; i < 4 * STRIP * 3; ++i) total[i % (PANEL * 3)] += wide[i];
+  constexpr int64_t TOGETHER = 16, SIDE = 16 * TOGETHER;
+  int64_t wide[4 * SIDE * 3] = {};
+  sum_rows(x, SIDE, n_rows / TOGETHER, SIDE, wide);
+  for (int64_t i = 0; i < 4 * SIDE * 3; ++i) total[i % (PANEL * 3)] += wide[i];
   const int64_t done = n_rows / TOGETHER * TOGETHER;
   sum_rows(x + done * 16, 16, n_rows - done, 16, total);
 }
