@@ -30,7 +30,7 @@ Array = np.ndarray | Tensor
 Out = TypeVar("Out", np.ndarray, Tensor)
 PANEL = 64
 _STRIP = 1024  # bytes of a row whose people are counted together
-_NEAR = 4 << 20  # bytes that stay in a near cache
+_NEAR = 1 << 19  # bytes that stay in a near cache
 
 
 @overload
