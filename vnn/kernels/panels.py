@@ -9,6 +9,7 @@ byte j // 4. There are three layouts, all uint8:
 
 Arrays come from numpy (read-only memory maps too) or torch, on the CPU. The last axis must be contiguous; the
 others may have any strides. What is made anew is a torch tensor; a given `out` is written whole and returned.
+Where a store is read again and again, give `out`: fresh memory takes longer to get than to fill.
 Results do not depend on the number of threads.
 """
 
@@ -243,7 +244,7 @@ def person_counts(codes: Array, n: int) -> Tensor:
     n_bytes = 16 * len(source) if panels else -(-n // 4)
     n_groups, n_threads = -(-n_bytes // width), cpu._threads(n_rows * n_bytes)
     n_parts = n_threads if n_groups < 4 * n_threads else 1
-    sums = torch.empty(n_parts, n_groups, 4 * width, 3, dtype=torch.int64)
+    sums = torch.empty(n_parts, n_groups, 12 * width, dtype=torch.int64)
     made = torch.empty(n, 4, dtype=torch.int64)
     arguments = _PersonCounts(
         _at(source), group_stride, row_stride, n_rows, n_bytes, width, n, n_parts, sums.data_ptr(), made.data_ptr()

@@ -401,47 +401,47 @@ inline void add_rows(const uint8_t* const* rows, int64_t from, ByteSums& sums, i
   }
 }
 
-// Adds the sums of n_rows rows of `width` <= STRIP bytes to total (4 * width, 3).
-inline void sum_rows(const uint8_t* x, int64_t stride, int64_t n_rows, int64_t width, int64_t* total) {
+// Adds the sums of the first n_bytes <= STRIP of n_rows rows to total (3, 4, width).
+inline void sum_rows(const uint8_t* x, int64_t stride, int64_t n_rows, int64_t n_bytes, int64_t width, int64_t* total) {
   for (int64_t begin = 0; begin < n_rows; begin += ROWS * FLUSH) {
     const int64_t end = least(begin + ROWS * FLUSH, n_rows);
     ByteSums sums;
     for (auto& quantity : sums.at)
-      for (auto& person : quantity) std::memset(person, 0, size_t(blocks(width, 16) * 16));
+      for (auto& person : quantity) std::memset(person, 0, size_t(blocks(n_bytes, 16) * 16));
     for (int64_t first = begin; first < end; first += ROWS) {
       const uint8_t* rows[ROWS];
       for (int64_t j = 0; j < ROWS; ++j) rows[j] = first + j < end ? x + (first + j) * stride : zeros;
       int64_t at = 0;
-      for (; width - at >= WIDTH; at += WIDTH) add_rows<WIDTH>(rows, at, sums, at);
-      for (; width - at >= 16; at += 16) add_rows<16>(rows, at, sums, at);
-      if (at < width) {
+      for (; n_bytes - at >= WIDTH; at += WIDTH) add_rows<WIDTH>(rows, at, sums, at);
+      for (; n_bytes - at >= 16; at += 16) add_rows<16>(rows, at, sums, at);
+      if (at < n_bytes) {
         alignas(16) uint8_t ends[ROWS][16] = {};
         const uint8_t* end_of[ROWS];
         for (int64_t j = 0; j < ROWS; ++j) {
-          std::memcpy(ends[j], rows[j] + at, size_t(width - at));
+          std::memcpy(ends[j], rows[j] + at, size_t(n_bytes - at));
           end_of[j] = ends[j];
         }
         add_rows<16>(end_of, 0, sums, at);
       }
     }
-    for (int64_t byte = 0; byte < width; ++byte)
+    for (int q = 0; q < 3; ++q)
       for (int j = 0; j < 4; ++j)
-        for (int q = 0; q < 3; ++q) total[(4 * byte + j) * 3 + q] += sums.at[q][j][byte];
+        for (int64_t byte = 0; byte < n_bytes; ++byte) total[(4 * q + j) * width + byte] += sums.at[q][j][byte];
   }
 }
 
 // Rows of 16 bytes that lie side by side are taken 16 at a time, as rows of 256.
 inline void sum_panel(const uint8_t* x, int64_t n_rows, int64_t* total) {
   constexpr int64_t TOGETHER = 16, SIDE = 16 * TOGETHER;
-  int64_t wide[4 * SIDE * 3] = {};
-  sum_rows(x, SIDE, n_rows / TOGETHER, SIDE, wide);
-  for (int64_t i = 0; i < 4 * SIDE * 3; ++i) total[i % (PANEL * 3)] += wide[i];
+  int64_t wide[12 * SIDE] = {};
+  sum_rows(x, SIDE, n_rows / TOGETHER, SIDE, SIDE, wide);
+  for (int64_t i = 0; i < 12 * SIDE; ++i) total[i / SIDE * 16 + i % 16] += wide[i];
   const int64_t done = n_rows / TOGETHER * TOGETHER;
-  sum_rows(x + done * 16, 16, n_rows - done, 16, total);
+  sum_rows(x + done * 16, 16, n_rows - done, 16, 16, total);
 }
 
 void person_counts(const PersonCounts& p, int threads) {
-  const int64_t n_groups = blocks(p.n_bytes, p.width), size = 4 * p.width * 3;
+  const int64_t n_groups = blocks(p.n_bytes, p.width), size = 12 * p.width;
   const int64_t rows = blocks(p.n_rows, p.n_parts);
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
   for (int64_t item = 0; item < n_groups * p.n_parts; ++item) {
@@ -453,13 +453,14 @@ void person_counts(const PersonCounts& p, int threads) {
     if (p.width == 16 && p.row_stride == 16)
       sum_panel(x, n, total);
     else
-      sum_rows(x, p.row_stride, n, least(p.width, p.n_bytes - group * p.width), total);
+      sum_rows(x, p.row_stride, n, least(p.width, p.n_bytes - group * p.width), p.width, total);
   }
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
   for (int64_t person = 0; person < p.n_people; ++person) {
+    const int64_t byte = person / 4, at = byte / p.width * size + person % 4 * p.width + byte % p.width;
     int64_t sum[3] = {};
     for (int64_t part = 0; part < p.n_parts; ++part)
-      for (int q = 0; q < 3; ++q) sum[q] += p.sums[part * n_groups * size + person * 3 + q];
+      for (int q = 0; q < 3; ++q) sum[q] += p.sums[part * n_groups * size + at + 4 * q * p.width];
     write_counts(p.out + 4 * person, sum[0], sum[1], sum[2], p.n_rows);
   }
 }

@@ -61,7 +61,7 @@ struct PersonCounts {
   const uint8_t* groups;
   int64_t group_stride, row_stride, n_rows, n_bytes, width;
   int64_t n_people, n_parts;
-  int64_t* sums;          // (n_parts, groups, 4 * width, 3)
+  int64_t* sums;          // (n_parts, groups, 3, 4, width): person 4 * byte + j at [j][byte]
   int64_t* out;           // (n_people, 4)
 };
 
