@@ -125,24 +125,25 @@ class Graph(nn.Module):
         ragged = ptr_in is not None or ptr_out is not None
         columns = source[:, None] if own is None else own
         backs = np.stack([np.lexsort((target, column)) for column in columns.T], axis=1)
-        tensors = {
+        starts = np.stack([_pointer(column, n_sources) for column in columns.T], axis=1)
+        if own is None:
+            columns, starts, backs = source, starts[:, 0], backs[:, 0]
+        tensors: dict[str, np.ndarray | None] = {
             "ptr": _pointer(target, n_targets),
             "src": columns,
-            "ptr_t": np.stack([_pointer(column, n_sources) for column in columns.T], axis=1),
+            "ptr_t": starts,
             "tgt_t": target[backs],
             "perm_t": backs,
             "unit_ptr_in": ptr_in,
             "unit_ptr_out": ptr_out,
         }
-        if own is None:
-            tensors |= {name: tensors[name][:, 0] for name in ("src", "ptr_t", "tgt_t", "perm_t")}
         self._held: Wiring | None = None
-        for name, values in tensors.items():
+        for name, held in tensors.items():
             self.register_buffer(
-                name, None if values is None else torch.from_numpy(values.astype(np.int32, order="C")), persistent=False
+                name, None if held is None else torch.from_numpy(held.astype(np.int32, order="C")), persistent=False
             )
-        starts = torch.from_numpy(np.concatenate([[0], np.cumsum(block)[:-1]]).astype(np.int64)[: len(pairs)])
-        self.register_buffer("block_ptr", starts if ragged else None, persistent=False)
+        blocks = torch.from_numpy(np.concatenate([[0], np.cumsum(block)[:-1]]).astype(np.int64)[: len(pairs)])
+        self.register_buffer("block_ptr", blocks if ragged else None, persistent=False)
         rows = [weight_rows(self.wiring.of(r))[1] for r in range(self.wiring.n_wirings)]
         self.register_buffer("source_row", rows[0] if own is None else torch.stack(rows, dim=1), persistent=False)
 

@@ -47,7 +47,7 @@ def release() -> None:
 
 def _take(size: int) -> np.ndarray:
     # Blocks may come back at any moment, whenever an array dies: only atomic steps, no lock.
-    for known in sorted(list(_idle)):
+    for known in sorted(_idle):
         if size <= known <= SPARE * size:
             try:
                 return _idle[known].pop()

@@ -260,24 +260,8 @@ def _op_product(
 
 
 @_op_product.register_fake
-def _(
-    codebook,
-    weight,
-    bias,
-    addend,
-    codes,
-    panels,
-    ptr,
-    src,
-    ptr_t,
-    tgt_t,
-    perm_t,
-    unit_ptr_in,
-    unit_ptr_out,
-    block_ptr,
-    batch,
-    n_out,
-):  # type: ignore[no-untyped-def]
+def _(codebook: Tensor, weight: Tensor, *rest: Any) -> Tensor:
+    *_, batch, n_out = rest
     return weight.new_empty(n_out, weight.shape[1], batch)
 
 
@@ -303,7 +287,8 @@ def _op_edges(
 
 
 @_op_edges.register_fake
-def _(g, codebook, codes, panels, ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, block_ptr, n_weights):  # type: ignore[no-untyped-def]
+def _(g: Tensor, *rest: Any) -> Tensor:
+    n_weights = rest[-1]
     return g.new_empty(n_weights, g.shape[1])
 
 
@@ -328,7 +313,7 @@ def _op_codebook(
 
 
 @_op_codebook.register_fake
-def _(g, weight, codes, panels, ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, block_ptr):  # type: ignore[no-untyped-def]
+def _(g: Tensor, weight: Tensor, codes: Tensor, *rest: Any) -> Tensor:
     return weight.new_empty(codes.shape[1], 4)
 
 

@@ -22,7 +22,7 @@ from vnn.kernels.memory import empty
 from vnn.kernels.packed import Packed
 from vnn.kernels.reference import wide
 
-ABI = 2
+ABI = 3
 _forked = False
 _suffix = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
 
@@ -96,8 +96,8 @@ def _choose(loaded: ctypes.CDLL, name: str) -> None:
 
 class _Edges(Structure):
     _fields_ = [
-        ("n_nodes", c_int64), ("wirings", c_int64), ("pointers", c_int64), ("ptr", c_void_p), ("from", c_void_p), ("edge", c_void_p),
-        ("units", c_void_p), ("from_units", c_void_p), ("block", c_void_p),
+        ("n_nodes", c_int64), ("wirings", c_int64), ("pointers", c_int64), ("ptr", c_void_p), ("from", c_void_p),
+        ("edge", c_void_p), ("units", c_void_p), ("from_units", c_void_p), ("block", c_void_p),
     ]  # fmt: skip
 
 
