@@ -190,7 +190,7 @@ def test_threads_and_instruction_sets_change_no_bit() -> None:
     try:
         torch.set_num_threads(1)
         first = everything()
-        for simd in ("portable", "avx2", "avx512"):
+        for simd in ("portable", "emulated", "avx2", "avx512"):
             try:
                 cpu.choose_simd(simd)
             except KernelError:
