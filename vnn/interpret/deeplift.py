@@ -196,7 +196,7 @@ class DeepLift:
                 delta[COVARIATES] = columns
                 weight = network.covariate_linear.weights[0].view(network.n_targets, network.n_covariates, -1)
                 logits = logits + torch.einsum("tcr,crb->trb", weight, columns)
-            largest = (signal.values.abs().amax((1, 2))[:, None] * network.scaling.scale).max()
+            largest = (signal.numbers.abs().amax((1, 2))[:, None] * network.scaling.scale).max()
             rounding = float(largest) * torch.finfo(logits.dtype).eps
             return Comparison(delta, slope, logits * network.output_scale[:, :, None], signal.n_samples, rounding)
         finally:
@@ -270,7 +270,7 @@ class DeepLift:
     def _moved(self, signal: Signal, reference: Tensor) -> Tensor:
         """Scaled difference of the inputs, (n_in, R, batch)."""
         scaling = self.network.scaling
-        values = signal.values
+        values = signal.numbers
         if signal.missing is not None:
             values = values + signal.missing * scaling.fill[:, :, None]
         return (values - reference) * scaling.scale[:, :, None]

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vnn.kernels import Graph, sparse_product
+from vnn.kernels import Graph, Packed, packed_product, sparse_product
 
 
 class Signal(NamedTuple):
@@ -18,16 +18,22 @@ class Signal(NamedTuple):
     Parameters
     ----------
     values
-        Raw values with missing ones set to 0: one copy for all replicates.
+        Raw values with missing ones set to 0, one copy for all replicates; or genotypes that keep their two
+        bits, whose codebook says what a missing one is worth.
     missing
         1 where a value was missing, or None when nothing may be missing.
     n_samples
         Samples of the batch; the columns behind them are padding.
     """
 
-    values: Float[Tensor, "n_in 1 batch"]
+    values: Float[Tensor, "n_in 1 batch"] | Packed
     missing: Float[Tensor, "n_in 1 batch"] | None
     n_samples: int
+
+    @property
+    def numbers(self) -> Float[Tensor, "n_in 1 batch"]:
+        """The raw values, packed or not, as numbers."""
+        return self.values.values() if isinstance(self.values, Packed) else self.values
 
 
 class SparseLinear(nn.Module):
@@ -74,18 +80,24 @@ class SparseLinear(nn.Module):
         pending: list[tuple[Tensor, Tensor, Graph]] = []
         for name, graph, weight in self.parts():
             values = levels[name]
-            if isinstance(values, Signal):
+            if isinstance(values, Signal) and isinstance(values.values, Packed):
+                scaling = scalings[name]
+                total = packed_product(
+                    values.values, weight, graph, None, total, scale=scaling.scale, shift=scaling.shift
+                )
+            elif isinstance(values, Signal):
                 folded, shift, filled = scalings[name].fold(weight, graph)
                 bias = shift if bias is None else bias + shift
-                pending.append((values.values, folded, graph))
+                pending.append((values.numbers, folded, graph))
                 if values.missing is not None:
                     pending.append((values.missing, filled, graph))
             else:
                 pending.append((values, weight, graph))
         for x, weights, graph in pending:
-            total = sparse_product(x, weights, graph, bias if total is None else None, total)
+            total = sparse_product(x, weights, graph, bias, total)
+            bias = None
         assert total is not None
-        return total
+        return total if bias is None else total + bias[:, :, None]
 
 
 class InputScaling(nn.Module):
@@ -126,7 +138,7 @@ class InputScaling(nn.Module):
 
     def apply_to(self, signal: Signal) -> Float[Tensor, "n_in n_replicates batch"]:
         """The scaled inputs of every replicate: the plain form of `fold`."""
-        values = signal.values
+        values = signal.numbers
         if signal.missing is not None:
             values = values + signal.missing * self.fill[:, :, None]
         return values * self.scale[:, :, None] + self.shift[:, :, None]

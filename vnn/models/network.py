@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from vnn._errors import AlignmentError, choose, culprits
-from vnn.kernels import Graph
+from vnn.kernels import Graph, Packed
+from vnn.kernels.packed import PANEL
 from vnn.layers import (
     BatchNorm,
     Draw,
@@ -219,14 +220,14 @@ class VisibleNetwork(nn.Module):
     # Computing.
 
     def forward(
-        self, x: Float[Tensor, "batch n_in"], covariates: Float[Tensor, "batch n_covariates"] | None = None
+        self, x: Float[Tensor, "batch n_in"] | Packed, covariates: Float[Tensor, "batch n_covariates"] | None = None
     ) -> Float[Tensor, "batch n_replicates n_targets"]:
         """The deployed logits.
 
         Parameters
         ----------
         x
-            Raw inputs in the order of `topology.inputs`; NaN where missing.
+            Raw inputs in the order of `topology.inputs`, NaN where missing; or packed genotypes.
         covariates
             For a network that has them.
 
@@ -243,7 +244,7 @@ class VisibleNetwork(nn.Module):
 
     def heads(
         self,
-        x: Float[Tensor, "batch n_in"] | Signal,
+        x: Float[Tensor, "batch n_in"] | Packed | Signal,
         covariates: Float[Tensor, "batch n_covariates"] | None = None,
         *,
         weights: Float[Tensor, "n_replicates batch"] | None = None,
@@ -271,7 +272,7 @@ class VisibleNetwork(nn.Module):
 
     def activities(
         self,
-        x: Tensor | Signal,
+        x: Tensor | Packed | Signal,
         *,
         after: After = "activation",
         weights: Tensor | None = None,
@@ -312,8 +313,18 @@ class VisibleNetwork(nn.Module):
         """Ids of the nodes that a level computes itself."""
         return self._names(level)
 
-    def entrance(self, x: Tensor) -> Signal:
-        """User tensors (batch, n_in) as the network holds them: feature-major, padded, missing values apart."""
+    def entrance(self, x: Tensor | Packed) -> Signal:
+        """User tensors (batch, n_in) as the network holds them: feature-major, padded, missing values apart.
+
+        Packed genotypes stay as they are.
+        """
+        if isinstance(x, Packed):
+            if x.codes.shape[1] != len(self.topology.inputs):
+                raise AlignmentError(
+                    f"`x` holds {x.codes.shape[1]:,} variants; the network has {len(self.topology.inputs):,} inputs, "
+                    "which must be the same variants in the order of `topology.inputs`."
+                )
+            return Signal(x._replace(batch=PANEL * len(x.panels)), None, x.batch)
         if x.dim() != 2 or x.shape[1] != len(self.topology.inputs):
             raise AlignmentError(
                 f"`x` has shape {tuple(x.shape)}; the network needs (batch, {len(self.topology.inputs):,}), "
@@ -349,7 +360,8 @@ class VisibleNetwork(nn.Module):
         return self._run(signal, None, None)
 
     def _run(self, signal: Signal, weights: Tensor | None, draw: Draw | None) -> dict[str, dict[str, Tensor]]:
-        padding = signal.values.shape[2] - signal.n_samples
+        held = signal.values
+        padding = (held.batch if isinstance(held, Packed) else held.shape[2]) - signal.n_samples
         share = self._share(weights, signal.n_samples, padding) if self.training else None
         if draw is not None:
             draw = Draw(draw.step, pad(draw.samples, (0, padding)))
