@@ -77,7 +77,7 @@ def test_training_on_packed_genotypes_learns_what_training_on_numbers_learns() -
             loss.backward()
             optimiser.step()
             history.append(loss.item())
-        assert history[-1] < 0.6 * history[0]
+        assert history[-1] < 0.75 * history[0]
         trained.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     torch.testing.assert_close(*trained, rtol=0, atol=1e-9)
 

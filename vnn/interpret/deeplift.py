@@ -176,7 +176,7 @@ class DeepLift:
         try:
             here, there = network.trace(signal), network.trace(reference)
             narrow = slice(0, 1) if reference.n_samples == 1 else slice(None)
-            delta = {self.inputs: self._moved(signal, reference.values[:, :, narrow])}
+            delta = {self.inputs: self._moved(signal, reference.numbers[:, :, narrow])}
             slope = {}
             logits = network.output_scale.new_zeros(())
             for i, (stage, _) in enumerate(network.layers):

@@ -11,6 +11,7 @@ from functools import cache
 from types import ModuleType
 
 import torch
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from vnn._errors import KernelError, choose
 from vnn.kernels import cpu, reference
@@ -59,6 +60,11 @@ def active(device: torch.device) -> ModuleType:
         )
     cpu.library()
     return cpu
+
+
+def traced(x: torch.Tensor) -> bool:
+    """Whether x stands for values that a compiler or `torch.func` works out, rather than holding them."""
+    return torch.compiler.is_compiling() or is_functorch_wrapped_tensor(x)
 
 
 def active_name(device: torch.device | None = None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -79,6 +81,53 @@ def wide(t: Tensor) -> Tensor:
 def row_sum(x: Tensor) -> Tensor:
     """The sum over the last axis."""
     return wide(x).contiguous().sum(-1)
+
+
+def normalise(
+    x: Tensor, share: Tensor, gain: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, *, momentum: float, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """x (n_units, R, batch) standardised over the batch, each sample counting by its `share` (R, batch); mean; variance.
+
+    The running `mean` and `variance` (unbiased) are moved in place, those of a replicate only where its shares
+    tell a variance.
+    """
+    now_mean = (x * share).sum(-1)
+    centred = x - now_mean[:, :, None]
+    now_variance = (centred * centred * share).sum(-1)
+    with torch.no_grad():
+        spread = 1 - share.square().sum(-1)
+        counted = (share.sum(-1) > 0) & (spread > 1e-6)
+        unbiased = now_variance / torch.where(counted, spread, 1.0)
+        mean.copy_(torch.where(counted, mean.lerp(now_mean, momentum), mean))
+        variance.copy_(torch.where(counted, variance.lerp(unbiased, momentum), variance))
+    factor = gain * torch.rsqrt(now_variance + eps)
+    return centred * factor[:, :, None] + bias[:, :, None], now_mean, now_variance
+
+
+def normalise_backward(
+    g: Tensor, x: Tensor, share: Tensor, gain: Tensor, mean: Tensor, variance: Tensor, *, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of `normalise` with respect to x, gain and bias."""
+    scale = torch.rsqrt(variance + eps)
+    standard = (x - mean[:, :, None]) * scale[:, :, None]
+    dbias, dgain = g.sum(-1), (g * standard).sum(-1)
+    dx = g - share * (dbias[:, :, None] + standard * dgain[:, :, None])
+    return (gain * scale)[:, :, None] * dx, dgain, dbias
+
+
+def squares(tensors: Sequence[Tensor]) -> Tensor:
+    """The sum of all squares for every replicate (the last axis), float64."""
+    return torch.stack([t.double().square().flatten(0, -2).sum(0) for t in tensors]).sum(0)
+
+
+def columns(x: Tensor, at: Tensor | None, width: int, *, imputes: bool) -> tuple[Tensor, Tensor | None]:
+    """Columns `at` (or all) of x (n_in, n) as (n_in, 1, width), 0 behind them; with `imputes`, NaN as 0, and 1 where it was."""
+    taken = x if at is None else x[:, at]
+    y = torch.nn.functional.pad(taken, (0, width - taken.shape[1]))[:, None, :]
+    if not imputes:
+        return y.contiguous(), None
+    missing = torch.isnan(y)
+    return torch.where(missing, 0.0, y), missing.to(y.dtype)
 
 
 def mix(h: Tensor) -> Tensor:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd import Function
+
+from vnn.kernels import reference
+from vnn.kernels.backend import active, traced
 
 MOMENTUM = 0.1
 EPSILON = 1e-5
@@ -57,16 +63,37 @@ class BatchNorm(nn.Module):
             raise ValueError(
                 "batch normalisation in training needs the share of each sample; call network.eval() to predict."
             )
-        mean = (x * share).sum(-1)
-        centred = x - mean[:, :, None]
-        variance = (centred * centred * share).sum(-1)
-        self._track(mean.detach(), variance.detach(), share)
-        factor = self.gain * torch.rsqrt(variance + EPSILON)
-        return centred * factor[:, :, None] + self.bias[:, :, None]
+        module = active(x.device)
+        if not hasattr(module, "normalise") or x.dtype != self.gain.dtype or traced(x):
+            module = reference
+        if module is reference:
+            return reference.normalise(
+                x, share, self.gain, self.bias, self.mean, self.variance, momentum=MOMENTUM, eps=EPSILON
+            )[0]
+        return _Normalise.apply(x, share, self.gain, self.bias, self.mean, self.variance)
 
-    def _track(self, mean: Tensor, variance: Tensor, share: Tensor) -> None:
-        spread = 1 - share.square().sum(-1)
-        counted = (share.sum(-1) > 0) & (spread > 1e-6)
-        unbiased = variance / torch.where(counted, spread, 1.0)
-        self.mean.copy_(torch.where(counted, self.mean.lerp(mean, MOMENTUM), self.mean))
-        self.variance.copy_(torch.where(counted, self.variance.lerp(unbiased, MOMENTUM), self.variance))
+
+class _Normalise(Function):
+    """The statistics, the map and its gradient, each in one pass; the gradient's gradient goes the plain way."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, share: Tensor, gain: Tensor, bias: Tensor, mean: Tensor, variance: Tensor
+    ) -> Tensor:
+        y, now_mean, now_variance = active(x.device).normalise(
+            x, share, gain, bias, mean, variance, momentum=MOMENTUM, eps=EPSILON
+        )
+        ctx.save_for_backward(x, share, gain, now_mean, now_variance)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, share, gain, mean, variance = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            mean = (x * share).sum(-1)
+            variance = ((x - mean[:, :, None]).square() * share).sum(-1)
+            found = reference.normalise_backward(g, x, share, gain, mean, variance, eps=EPSILON)
+        else:
+            found = active(g.device).normalise_backward(g, x, share, gain, mean, variance, eps=EPSILON)
+        dx, dgain, dbias = found
+        return dx, None, dgain, dbias, None, None

@@ -31,7 +31,7 @@ class Signal(NamedTuple):
     n_samples: int
 
     @property
-    def numbers(self) -> Float[Tensor, "n_in 1 batch"]:
+    def numbers(self) -> Tensor:
         """The raw values, packed or not, as numbers."""
         return self.values.values() if isinstance(self.values, Packed) else self.values
 

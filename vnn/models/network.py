@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from vnn._errors import AlignmentError, choose, culprits
-from vnn.kernels import Graph, Packed
+from vnn.kernels import Graph, Packed, reference
+from vnn.kernels.backend import active, traced
 from vnn.kernels.packed import PANEL
 from vnn.layers import (
     BatchNorm,
@@ -332,15 +333,15 @@ class VisibleNetwork(nn.Module):
             )
         return self.signal(x.T)
 
-    def signal(self, columns: Tensor) -> Signal:
-        """Feature-major values (n_in, batch), NaN where missing, padded to whole lanes."""
+    def signal(self, columns: Tensor, at: Tensor | None = None) -> Signal:
+        """Feature-major values (n_in, n), NaN where missing, of the samples `at` (int64; all unless given), padded to whole lanes."""
         columns = columns.to(self.output_scale.dtype)
-        n_samples = columns.shape[1]
-        padded = pad(columns, (0, _padding(n_samples))).contiguous()[:, None, :]
-        if not self.imputes:
-            return Signal(padded, None, n_samples)
-        missing = torch.isnan(padded)
-        return Signal(torch.where(missing, 0.0, padded), missing.to(padded.dtype), n_samples)
+        n_samples = columns.shape[1] if at is None else len(at)
+        width = n_samples + _padding(n_samples)
+        plain = at is None or columns.requires_grad or traced(columns)
+        module = reference if plain else active(columns.device)
+        take = getattr(module, "columns", reference.columns)
+        return Signal(*take(columns, at, width, imputes=self.imputes), n_samples)
 
     @property
     def layers(self) -> list[tuple[Stage, SparseLinear]]:

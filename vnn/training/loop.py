@@ -230,7 +230,7 @@ class Trainer:
 
     def _columns(self, at: Tensor) -> tuple[Signal, Tensor | None]:
         covariates = None if self._own.covariates is None else self._own.covariates[:, at].T
-        return self.network.signal(self._own.inputs[:, at]), covariates
+        return self.network.signal(self._own.inputs, at), covariates
 
     def _loss(self, heads: dict[str, Tensor], target: Tensor, weights: Tensor) -> Tensor:
         task, logits = self._own.task, torch.stack(list(heads.values()))

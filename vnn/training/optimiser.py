@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vnn._errors import choose
+from vnn.kernels import reference
 from vnn.kernels.backend import active
 
 BETA1, BETA2, EPS, MOMENTUM = 0.9, 0.999, 1e-8, 0.9
@@ -40,6 +41,9 @@ class Optimiser:
         """One step of the `acting` replicates (bool, shape (R,)); the others change no state."""
         self.steps += acting
         taken = self.steps.clamp(min=1).double()
+        dtype = self.parameters[0].dtype
+        lr, decay = self.lr.to(dtype), self.weight_decay.to(dtype)
+        correction1, correction2 = (1 - BETA1**taken).to(dtype), (1 - BETA2**taken).to(dtype)
         for i, parameter in enumerate(self.parameters):
             grad = parameter.grad
             assert grad is not None
@@ -49,8 +53,7 @@ class Optimiser:
                 else:
                     active(parameter.device).adam(
                         parameter, grad, self.mean[i], self.square[i],
-                        lr=self.lr, decay=self.weight_decay,
-                        correction1=1 - BETA1**taken, correction2=1 - BETA2**taken, active=acting,
+                        lr=lr, decay=decay, correction1=correction1, correction2=correction2, active=acting,
                         beta1=BETA1, beta2=BETA2, eps=EPS, decoupled=self.kind == "adamw",
                     )  # fmt: skip
 
@@ -67,8 +70,9 @@ class Optimiser:
 
     def norms(self) -> Tensor:
         """Norm of each replicate's gradient, shape (R,); not finite where any gradient is not."""
-        squares = [p.grad.double().square().flatten(0, -2).sum(0) for p in self.parameters if p.grad is not None]
-        return torch.stack(squares).sum(0).sqrt()
+        module = active(self.parameters[0].device)
+        sums = getattr(module, "squares", reference.squares)
+        return sums([p.grad for p in self.parameters if p.grad is not None]).sqrt()
 
     def clip(self, norms: Tensor, most: float) -> None:
         """Shrink the gradients of replicates whose norm exceeds `most`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Sequence
 from ctypes import Structure, byref, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_uint8, c_void_p
 from functools import cache
 from importlib import resources
@@ -22,7 +23,7 @@ from vnn.kernels.memory import empty
 from vnn.kernels.packed import Packed
 from vnn.kernels.reference import wide
 
-ABI = 3
+ABI = 4
 _forked = False
 _suffix = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
 
@@ -168,7 +169,45 @@ def _adam_type(real: Any) -> type[Structure]:
     return Adam
 
 
+def _normalise_type(real: Any) -> type[Structure]:
+    class Normalise(Structure):
+        _fields_ = [
+            ("rows", c_int64), ("replicates", c_int64), ("batch", c_int64), ("momentum", real), ("eps", real),
+            ("share", c_void_p), ("gain", c_void_p), ("bias", c_void_p), ("x", c_void_p), ("running_mean", c_void_p),
+            ("running_variance", c_void_p), ("mean", c_void_p), ("variance", c_void_p), ("y", c_void_p),
+        ]  # fmt: skip
+
+    return Normalise
+
+
+def _normalise_backward_type(real: Any) -> type[Structure]:
+    class NormaliseBackward(Structure):
+        _fields_ = [
+            ("rows", c_int64), ("replicates", c_int64), ("batch", c_int64), ("eps", real),
+            ("share", c_void_p), ("gain", c_void_p), ("mean", c_void_p), ("variance", c_void_p), ("x", c_void_p),
+            ("g", c_void_p), ("dx", c_void_p), ("dgain", c_void_p), ("dbias", c_void_p),
+        ]  # fmt: skip
+
+    return NormaliseBackward
+
+
+class _Squares(Structure):
+    _fields_ = [("rows", c_int64), ("replicates", c_int64), ("x", c_void_p), ("sums", c_void_p)]
+
+
+class _Columns(Structure):
+    _fields_ = [
+        ("rows", c_int64), ("stride", c_int64), ("batch", c_int64), ("width", c_int64),
+        ("at", c_void_p), ("x", c_void_p), ("y", c_void_p), ("missing", c_void_p),
+    ]  # fmt: skip
+
+
 _Adam = {torch.float32: _adam_type(c_float), torch.float64: _adam_type(c_double)}
+_Normalise = {torch.float32: _normalise_type(c_float), torch.float64: _normalise_type(c_double)}
+_NormaliseBackward = {
+    torch.float32: _normalise_backward_type(c_float),
+    torch.float64: _normalise_backward_type(c_double),
+}
 
 
 def _threads(work: int) -> int:
@@ -343,3 +382,52 @@ def adam(
         _at(grad), _at(parameter), _at(mean), _at(square),
     )  # fmt: skip
     _call("adam", parameter, arguments, parameter.numel())
+
+
+def normalise(
+    x: Tensor, share: Tensor, gain: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, *, momentum: float, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See `vnn.kernels.reference.normalise`."""
+    x, share, gain, bias = _contiguous(x, share, gain, bias)
+    y, now_mean, now_variance = empty(tuple(x.shape), x), torch.empty_like(gain), torch.empty_like(gain)
+    arguments = _Normalise[x.dtype](
+        *x.shape, momentum, eps, _at(share), _at(gain), _at(bias), _at(x), _at(mean), _at(variance),
+        _at(now_mean), _at(now_variance), _at(y),
+    )  # fmt: skip
+    _call("normalise", x, arguments, 4 * x.numel())
+    return y, now_mean, now_variance
+
+
+def normalise_backward(
+    g: Tensor, x: Tensor, share: Tensor, gain: Tensor, mean: Tensor, variance: Tensor, *, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See `vnn.kernels.reference.normalise_backward`."""
+    g, x, share, gain = _contiguous(g, x, share, gain)
+    dx, dgain, dbias = empty(tuple(x.shape), x), torch.empty_like(gain), torch.empty_like(gain)
+    arguments = _NormaliseBackward[x.dtype](
+        *x.shape, eps, _at(share), _at(gain), _at(mean), _at(variance), _at(x), _at(g), _at(dx), _at(dgain), _at(dbias)
+    )
+    _call("normalise_backward", x, arguments, 4 * x.numel())
+    return dx, dgain, dbias
+
+
+def squares(tensors: Sequence[Tensor]) -> Tensor:
+    """See `vnn.kernels.reference.squares`."""
+    n_replicates = tensors[0].shape[-1]
+    sums = torch.zeros(n_replicates, dtype=torch.float64)
+    for tensor in tensors:
+        held = tensor.contiguous()
+        rows = held.numel() // max(n_replicates, 1)
+        _call("squares", held, _Squares(rows, n_replicates, _at(held), _at(sums)), held.numel())
+    return sums
+
+
+def columns(x: Tensor, at: Tensor, width: int, *, imputes: bool) -> tuple[Tensor, Tensor | None]:
+    """See `vnn.kernels.reference.columns`."""
+    if x.stride(1) != 1:
+        x = x.contiguous()
+    y = empty((len(x), 1, width), x)
+    missing = empty((len(x), 1, width), x) if imputes else None
+    arguments = _Columns(len(x), x.stride(0), len(at), width, _at(at), _at(x), _at(y), _at(missing))
+    _call("columns", x, arguments, 4 * y.numel())
+    return y, missing

@@ -494,6 +494,140 @@ void adam(const Adam<T>& p, int threads) {
       if (p.active[r]) adam_one(p, row * p.replicates + r, r);
 }
 
+// Sums over one row of the batch of COUNT functions of the samples, each in the virtual lanes. `term(b, whole)` gives
+// the terms of one register of samples, `one(b)` those of one sample.
+template <class T, int64_t COUNT, class Term, class One>
+inline void sums_of(int64_t batch, Term term, One one, T* out) {
+  using vec = typename Simd<T>::vec;
+  constexpr int64_t REGISTERS = LANES / N<T>;
+  vec sum[COUNT][REGISTERS] = {};
+  int64_t b = 0;
+  for (; b + LANES <= batch; b += LANES)
+    for (int64_t k = 0; k < REGISTERS; ++k) {
+      vec terms[COUNT];
+      term(b + k * N<T>, terms);
+      for (int64_t c = 0; c < COUNT; ++c) sum[c][k] += terms[c];
+    }
+  if (b < batch) {
+    T tail[COUNT][LANES] = {};
+    for (int64_t j = 0; b + j < batch; ++j) {
+      T terms[COUNT];
+      one(b + j, terms);
+      for (int64_t c = 0; c < COUNT; ++c) tail[c][j] = terms[c];
+    }
+    for (int64_t c = 0; c < COUNT; ++c)
+      for (int64_t k = 0; k < REGISTERS; ++k) sum[c][k] += load(tail[c] + k * N<T>);
+  }
+  for (int64_t c = 0; c < COUNT; ++c) out[c] = fold<T>(sum[c]);
+}
+
+template <class T>
+void normalise(const Normalise<T>& p, int threads) {
+  using vec = typename Simd<T>::vec;
+  std::vector<T> spread(std::size_t(p.replicates), T(0));  // 1 - sum of squared shares, or 0 where nothing is counted
+  for (int64_t r = 0; r < p.replicates; ++r) {
+    T total = 0, squares = 0;
+    for (int64_t b = 0; b < p.batch; ++b) {
+      const T s = p.share[r * p.batch + b];
+      total += s;
+      squares += s * s;
+    }
+    if (total > 0 && T(1) - squares > T(1e-6)) spread[std::size_t(r)] = T(1) - squares;
+  }
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
+  for (int64_t item = 0; item < p.rows * p.replicates; ++item) {
+    const int64_t r = item % p.replicates;
+    const T *x = p.x + item * p.batch, *share = p.share + r * p.batch;
+    T mean, variance;
+    sums_of<T, 1>(
+        p.batch, [&](int64_t b, vec* t) { t[0] = load(x + b) * load(share + b); },
+        [&](int64_t b, T* t) { t[0] = x[b] * share[b]; }, &mean);
+    sums_of<T, 1>(
+        p.batch,
+        [&](int64_t b, vec* t) {
+          const vec centred = load(x + b) - mean;
+          t[0] = centred * centred * load(share + b);
+        },
+        [&](int64_t b, T* t) { t[0] = (x[b] - mean) * (x[b] - mean) * share[b]; }, &variance);
+    const T factor = p.gain[item] / root(variance + p.eps), bias = p.bias[item];
+    T* y = p.y + item * p.batch;
+    for (int64_t b = 0; b < p.batch; ++b) y[b] = (x[b] - mean) * factor + bias;
+    p.mean[item] = mean;
+    p.variance[item] = variance;
+    const T unbiased = spread[std::size_t(r)];
+    if (unbiased > 0) {
+      p.running_mean[item] += p.momentum * (mean - p.running_mean[item]);
+      p.running_variance[item] += p.momentum * (variance / unbiased - p.running_variance[item]);
+    }
+  }
+}
+
+template <class T>
+void normalise_backward(const NormaliseBackward<T>& p, int threads) {
+  using vec = typename Simd<T>::vec;
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
+  for (int64_t item = 0; item < p.rows * p.replicates; ++item) {
+    const T *x = p.x + item * p.batch, *g = p.g + item * p.batch;
+    const T* share = p.share + item % p.replicates * p.batch;
+    const T mean = p.mean[item], scale = T(1) / root(p.variance[item] + p.eps);
+    T sums[2];  // of g, and of g times the standardised x
+    sums_of<T, 2>(
+        p.batch,
+        [&](int64_t b, vec* t) {
+          t[0] = load(g + b);
+          t[1] = t[0] * ((load(x + b) - mean) * scale);
+        },
+        [&](int64_t b, T* t) {
+          t[0] = g[b];
+          t[1] = g[b] * ((x[b] - mean) * scale);
+        },
+        sums);
+    p.dbias[item] = sums[0];
+    p.dgain[item] = sums[1];
+    const T factor = p.gain[item] * scale;
+    T* dx = p.dx + item * p.batch;
+    for (int64_t b = 0; b < p.batch; ++b)
+      dx[b] = factor * (g[b] - share[b] * (sums[0] + (x[b] - mean) * scale * sums[1]));
+  }
+}
+
+constexpr int64_t BLOCK = 4096;  // rows whose squares are summed before they join the rest
+
+template <class T>
+void squares(const Squares<T>& p, int threads) {
+  const int64_t blocks = (p.rows + BLOCK - 1) / BLOCK;
+  std::vector<double> sums(std::size_t(blocks * p.replicates), 0.0);
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
+  for (int64_t block = 0; block < blocks; ++block) {
+    const int64_t end = (block + 1) * BLOCK < p.rows ? (block + 1) * BLOCK : p.rows;
+    double* sum = sums.data() + block * p.replicates;
+    for (int64_t row = block * BLOCK; row < end; ++row)
+      for (int64_t r = 0; r < p.replicates; ++r) {
+        const double x = double(p.x[row * p.replicates + r]);
+        sum[r] += x * x;
+      }
+  }
+  for (int64_t block = 0; block < blocks; ++block)
+    for (int64_t r = 0; r < p.replicates; ++r) p.sums[r] += sums[std::size_t(block * p.replicates + r)];
+}
+
+template <class T>
+void columns(const Columns<T>& p, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
+  for (int64_t row = 0; row < p.rows; ++row) {
+    const T* x = p.x + row * p.stride;
+    T* y = p.y + row * p.width;
+    for (int64_t b = 0; b < p.batch; ++b) y[b] = x[p.at[b]];
+    for (int64_t b = p.batch; b < p.width; ++b) y[b] = T(0);
+    if (!p.missing) continue;
+    T* missing = p.missing + row * p.width;
+    for (int64_t b = 0; b < p.width; ++b) {
+      missing[b] = T(y[b] != y[b]);
+      if (y[b] != y[b]) y[b] = T(0);
+    }
+  }
+}
+
 }  // namespace
 
 #define VNN_DECLARE(name, Type, element, suffix) void name(const Type<element>&, int);

@@ -98,6 +98,41 @@ struct Adam {
   T *parameter, *mean, *square;
 };
 
+// Every (row, replicate) standardised over the batch by weighted statistics: y = (x - mean) / sqrt(variance + eps) * gain
+// + bias. Where the shares of a replicate can tell a variance, its running statistics move by `momentum`.
+template <class T>
+struct Normalise {
+  int64_t rows, replicates, batch;
+  T momentum, eps;
+  const T *share;                  // (replicates, batch), each row summing to 1 or all 0
+  const T *gain, *bias, *x;
+  T *running_mean, *running_variance, *mean, *variance, *y;
+};
+template <class T>
+struct NormaliseBackward {
+  int64_t rows, replicates, batch;
+  T eps;
+  const T *share, *gain, *mean, *variance, *x, *g;
+  T *dx, *dgain, *dbias;
+};
+
+// sums[r] += the squares of x[., r]
+template <class T>
+struct Squares {
+  int64_t rows, replicates;
+  const T* x;
+  double* sums;
+};
+
+// y[i, b] = x[i, at[b]], 0 behind the batch; with `missing`, NaN becomes 0 there and 1 in `missing`.
+template <class T>
+struct Columns {
+  int64_t rows, stride, batch, width;
+  const int64_t* at;
+  const T* x;
+  T *y, *missing;
+};
+
 // Genotypes of a batch: person b is number b % 64 of panel panels[b / 64]; variant v of a panel is 16 bytes.
 struct Codes {
   const uint8_t* at;      // PLINK's 2-bit codes
@@ -151,7 +186,12 @@ struct PackedCodebook {
   ENTRY(backward, Backward, bf16, bf16)                                                                 \
   ENTRY(row_sum, RowSum, float, f32) ENTRY(row_sum, RowSum, double, f64) ENTRY(row_sum, RowSum, bf16, bf16) \
   ENTRY(dropout, Dropout, float, f32) ENTRY(dropout, Dropout, double, f64)                               \
-  ENTRY(adam, Adam, float, f32) ENTRY(adam, Adam, double, f64)
+  ENTRY(adam, Adam, float, f32) ENTRY(adam, Adam, double, f64)                                           \
+  ENTRY(normalise, Normalise, float, f32) ENTRY(normalise, Normalise, double, f64)                       \
+  ENTRY(normalise_backward, NormaliseBackward, float, f32)                                              \
+  ENTRY(normalise_backward, NormaliseBackward, double, f64)                                             \
+  ENTRY(squares, Squares, float, f32) ENTRY(squares, Squares, double, f64)                               \
+  ENTRY(columns, Columns, float, f32) ENTRY(columns, Columns, double, f64)
 
 struct Kernels {
   const char* name;
