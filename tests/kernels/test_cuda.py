@@ -159,7 +159,7 @@ def by_hand(w: Wiring, x: Tensor, weight: Tensor, *, transposed: bool) -> np.nda
 @pytest.mark.parametrize("batch", [17, 64, 512])
 @pytest.mark.parametrize("n", [1, 5])
 @pytest.mark.parametrize("name", WIRINGS)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_product(dtype: torch.dtype, name: str, n: int, batch: int) -> None:
     if batch == 512 and (n > 1 or name not in ("plain", "units")):
         pytest.skip("long batches are tried on two wirings")
@@ -177,7 +177,7 @@ def test_product(dtype: torch.dtype, name: str, n: int, batch: int) -> None:
 @pytest.mark.parametrize("batch", [1, 48])
 @pytest.mark.parametrize("n", [1, 5])
 @pytest.mark.parametrize("name", WIRINGS)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_transposed_product(dtype: torch.dtype, name: str, n: int, batch: int) -> None:
     w = wiring(name, n)
     weight, g = draw(w.n_weights, n, dtype=real(dtype)), draw(w.n_out, n, batch, dtype=dtype)
@@ -190,7 +190,7 @@ def test_transposed_product(dtype: torch.dtype, name: str, n: int, batch: int) -
 @pytest.mark.parametrize("batch", [1, 48])
 @pytest.mark.parametrize("n", [1, 5])
 @pytest.mark.parametrize("name", WIRINGS)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_edge_product(dtype: torch.dtype, name: str, n: int, batch: int) -> None:
     w = wiring(name, n)
     g = draw(w.n_out, n, batch, dtype=dtype)
@@ -217,7 +217,7 @@ def test_a_node_of_30000_edges() -> None:
     close(cuda.packed_product(codes._replace(codebook=codes.codebook.float()), weight, None, None, w), truth, torch.float32)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", [(5, 3, 0), (5, 3, 1), (5, 3, 15), (5, 3, 16), (2, 1, 1000), (0, 2, 4)])
 def test_row_sum(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     x = draw(*shape, dtype=dtype)
@@ -241,7 +241,7 @@ def test_batch_of_nothing(batch: int) -> None:
 # Its companions.
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_dropout_draws_the_same_mask(dtype: torch.dtype) -> None:
     x = draw(40, 3, 50, dtype=dtype)
     keys = torch.tensor([0, 7, 2**32 - 1])
@@ -254,7 +254,7 @@ def test_dropout_draws_the_same_mask(dtype: torch.dtype) -> None:
     close(mine, truth, dtype)
 
 
-@pytest.mark.parametrize("dtype", REALS)
+@pytest.mark.parametrize("dtype", REALS, ids=str)
 @pytest.mark.parametrize("decoupled", [False, True])
 @pytest.mark.parametrize("n", [1, 4])
 def test_adam(n: int, decoupled: bool, dtype: torch.dtype) -> None:
@@ -304,7 +304,7 @@ PACKED = [name for name in WIRINGS if name != "no nodes"]
 @pytest.mark.parametrize("batch", [1, 65, 150, 320])
 @pytest.mark.parametrize("n", [1, 5])
 @pytest.mark.parametrize("name", PACKED)
-@pytest.mark.parametrize("dtype", REALS)
+@pytest.mark.parametrize("dtype", REALS, ids=str)
 def test_packed_product(dtype: torch.dtype, name: str, n: int, batch: int) -> None:
     if batch == 320 and (n > 1 or name not in ("plain", "hubs with units")):
         pytest.skip("long batches are tried on two wirings")
@@ -321,7 +321,7 @@ def test_packed_product(dtype: torch.dtype, name: str, n: int, batch: int) -> No
 @pytest.mark.parametrize("batch", [1, 150])
 @pytest.mark.parametrize("n", [1, 5])
 @pytest.mark.parametrize("name", PACKED)
-@pytest.mark.parametrize("dtype", REALS)
+@pytest.mark.parametrize("dtype", REALS, ids=str)
 def test_packed_gradients(dtype: torch.dtype, name: str, n: int, batch: int) -> None:
     w = wiring(name, n, packed=True)
     packed = draw_codes(w.n_in, batch, dtype)
@@ -540,6 +540,7 @@ def test_conversions_are_torchs() -> None:
         assert torch.equal(large, (fine.float() * torch.tensor(3e4)).to(dtype))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the sanitizers are preloaded the Linux way")
 def test_sanitizers_find_nothing() -> None:
     if os.environ.get("VNN_TEST_SANITIZERS"):
@@ -553,6 +554,6 @@ def test_sanitizers_find_nothing() -> None:
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }  # fmt: skip
     chosen = "float32 and (units or hubs or rewired or (empty and rows)) and (17 or 48 or 65) or order or row_sum or adam or nobody"
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:randomly", "-p", "no:xdist", __file__, "-k", chosen]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", __file__, "-k", chosen]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
