@@ -557,3 +557,64 @@ def test_sanitizers_find_nothing() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-x", __file__, "-k", chosen]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+# Tensor cores: the twin of the fragment operation stands for them.
+
+
+@pytest.fixture
+def tensor_cores() -> Iterator[None]:
+    cuda.tensor_cores(True)
+    yield
+    cuda.tensor_cores(False)
+
+
+@pytest.mark.parametrize("batch", [1, 150])
+@pytest.mark.parametrize("n", [1, 20, 40])
+@pytest.mark.parametrize("name", [name for name in PACKED if "rewired" not in name])
+def test_tensor_cores_agree_within_tf32(
+    tensor_cores: None, on_the_shim: shim.Shim, name: str, n: int, batch: int
+) -> None:
+    if n * batch > 200 and name not in ("plain", "units"):
+        pytest.skip("many columns are tried on two wirings")
+    w = wiring(name, n, packed=True)
+    packed = draw_codes(w.n_in, batch, torch.float32)
+    weight, bias = draw(w.n_weights, n, dtype=torch.float32), draw(w.n_out, n, dtype=torch.float32)
+    g = draw(w.n_out, n, batch, dtype=torch.float32)
+    truth = packed_by_hand(w, packed, weight) + bias.double().numpy()[:, :, None] + g.double().numpy()
+    close(cuda.packed_product(packed, weight, bias, g, w), truth, torch.float32, 1e-3)
+    x = np.take_along_axis(packed.codebook.double().numpy(), decoded(packed).astype(np.int64), 1)
+    by_weight = np.zeros((w.n_weights, n))
+    for r in range(n):
+        target, source = terms(w, r)
+        by_weight[:, r] = (g.double().numpy()[target, r] * x[source]).sum(-1)
+    close(cuda.packed_edge_product(g, packed, w), by_weight, torch.float32, 1e-3)
+    if w.n_weights:
+        assert {call.partition("<")[0] for call in on_the_shim.launched} >= {"tensor_product", "tensor_edge_product"}
+
+
+def test_the_fragment_operation_multiplies_matrices() -> None:
+    a, b, c = (draw(*shape, dtype=torch.float32) for shape in ((16, 8), (8, 8), (16, 8)))
+    for twin in (False, True):
+        close(cuda.fragment(a, b, c, twin=twin), c.double() + a.double() @ b.double(), torch.float32, 1e-3)
+    whole = [torch.from_numpy(np.random.default_rng(1).integers(-9, 9, t.shape)).float() for t in (a, b, c)]
+    assert torch.equal(cuda.fragment(*whole, twin=True), whole[2] + whole[0] @ whole[1])
+
+
+def test_tensor_cores_are_exact_where_tf32_is(tensor_cores: None) -> None:
+    w = wiring("plain", 20)
+    packed = draw_codes(40, 70, torch.float32)
+    packed = packed._replace(codebook=torch.tensor([2.0, 0.5, 1.0, 0.0]).repeat(40, 1))
+    weight = torch.from_numpy(np.random.default_rng(0).integers(-8, 9, (w.n_weights, 20))).float()
+    y = cuda.packed_product(packed, weight, None, None, w)
+    assert np.array_equal(y.double().numpy(), packed_by_hand(w, packed, weight))
+
+
+def test_tensor_cores_are_chosen_once_and_never_by_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "_tensor_cores", None)
+    monkeypatch.delenv("VNN_TENSOR_CORES", raising=False)
+    assert not cuda.tensor_cores()
+    monkeypatch.setenv("VNN_TENSOR_CORES", "1")
+    assert cuda.tensor_cores()
+    assert not cuda.tensor_cores(False)
+    assert not cuda.tensor_cores()

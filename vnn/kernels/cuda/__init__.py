@@ -17,7 +17,7 @@ from torch import Tensor
 from vnn._errors import KernelError
 from vnn.kernels.cuda import arguments as args
 from vnn.kernels.cuda import plans
-from vnn.kernels.cuda.catalogue import REAL, STORAGE, Kernel, every_kernel, kernel, packs, vector
+from vnn.kernels.cuda.catalogue import REAL, STORAGE, Kernel, every_kernel, kernel, needs_tensor_cores, packs, vector
 from vnn.kernels.cuda.device import launch
 from vnn.kernels.graph import Wiring
 
@@ -83,7 +83,9 @@ def warm(device: torch.device | str | int | None = None) -> None:
     if reason := why_not():
         raise KernelError(f"there is no GPU to compile the kernels for: {reason}.")
     index = torch.device("cuda" if device is None else device).index if not isinstance(device, int) else device
-    driver.gpu(torch.cuda.current_device() if index is None else index).load(every_kernel())
+    index = torch.cuda.current_device() if index is None else index
+    recent = torch.cuda.get_device_capability(index) >= (8, 0)
+    driver.gpu(index).load(tuple(k for k in every_kernel() if recent or not needs_tensor_cores(k)))
 
 
 def product(
@@ -267,20 +269,27 @@ def packed_product(
     arguments = args.PackedProduct(
         _codes(packed, codebook, panels), edges, n_replicates, columns, *map(_at, (weight, bias, addend, y, scratch))
     )
+    if tensor_cores() and weight.dtype == torch.float32 and n_wirings == 1:
+        tiles = 2 if columns <= 16 else 4
+        warps = len(plan.items) * -(-columns // (8 * tiles)) * len(panels)
+        _warps(kernel("tensor_product", tiles), weight, arguments, warps, 0)
+        _finish(plan, bias, addend, scratch, y)
+        return y
     rt = 4 if columns > 1 and n_wirings == 1 else 1
     np = min(4, 1 << (len(panels) - 1).bit_length()) if len(panels) else 1
     warps = len(plan.items) * -(-columns // rt) * -(-len(panels) // np)
     real = weight.dtype.itemsize
     stage = 32 * np * 16 + rt * (32 * 4 + 16 * 16) * real
     _warps(kernel("packed_product", REAL[weight.dtype], np, rt), weight, arguments, warps, stage)
-    launch(
-        kernel("finish", REAL[weight.dtype]), weight,
-        args.Finish(
-            _at(plan.rows), len(plan.rows), n_replicates, n_replicates, packed.batch, *map(_at, (bias, addend, scratch, y))
-        ),
-        len(plan.rows) * n_replicates * packed.batch,
-    )  # fmt: skip
+    _finish(plan, bias, addend, scratch, y)
     return y
+
+
+def _finish(plan: plans.Plan, bias: Tensor | None, addend: Tensor | None, scratch: Tensor, y: Tensor) -> None:
+    arguments = args.Finish(
+        _at(plan.rows), len(plan.rows), y.shape[1], y.shape[1], y.shape[2], *map(_at, (bias, addend, scratch, y))
+    )
+    launch(kernel("finish", REAL[y.dtype]), y, arguments, len(plan.rows) * y.shape[1] * y.shape[2])
 
 
 def packed_edge_product(g: Tensor, packed: PackedBatch, wiring: Wiring) -> Tensor:
@@ -298,6 +307,10 @@ def packed_edge_product(g: Tensor, packed: PackedBatch, wiring: Wiring) -> Tenso
     arguments = args.PackedEdgeProduct(
         _codes(packed, codebook, panels), edges, n_replicates, columns, _at(g), None, _at(weight)
     )
+    if tensor_cores() and g.dtype == torch.float32 and n_wirings == 1:
+        tiles = 2 if columns <= 16 else 4
+        _warps(kernel("tensor_edge_product", tiles), g, arguments, len(plan.items) * -(-columns // (8 * tiles)), 0)
+        return weight
     rt = 4 if columns > 1 and n_wirings == 1 else 1
     warps = len(plan.items) * -(-columns // rt)
     stage = rt * 64 * g.dtype.itemsize
@@ -431,6 +444,13 @@ def _codes(packed: PackedBatch, codebook: Tensor, panels: Tensor) -> args.Packed
     return args.Packed(
         _at(codes), codes.shape[0], codes.stride(0), codes.stride(1), _at(panels), len(panels), packed.batch, _at(codebook)
     )
+
+
+def fragment(a: Tensor, b: Tensor, c: Tensor, *, twin: bool) -> Tensor:
+    """`c + a @ b` by one fragment operation of the tensor cores, or by its twin in plain C++; for comparison."""
+    out = c.clone()
+    launch(kernel("fragment", twin), c, args.Fragment(_at(a), _at(b), _at(out)), 32, block=32)
+    return out
 
 
 def tensor_cores(wanted: bool | None = None) -> bool:

@@ -119,3 +119,9 @@ struct Gather {
   const void* by_edge;
   void* out;
 };
+
+// c += a * b for matrices of 16 x 8, 8 x 8 and 16 x 8.
+struct Fragment {
+  const float *a, *b;
+  float* c;
+};

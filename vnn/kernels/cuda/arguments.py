@@ -64,8 +64,9 @@ Adam = _structure(
     at="lr decay correction1 correction2 active grad parameter mean square",
 )  # fmt: skip
 Gather = _structure("Gather", sizes="n_nodes per_replicate replicate accumulate", at="ptr edge by_edge out")
+Fragment = _structure("Fragment", at="a b c")
 
 STRUCTURES = {
     structure.__name__: structure
-    for structure in (Product, Finish, EdgeProduct, RowSum, Dropout, Adam, PackedProduct, PackedEdgeProduct, Gather)
+    for structure in (Product, Finish, EdgeProduct, RowSum, Dropout, Adam, PackedProduct, PackedEdgeProduct, Gather, Fragment)
 }

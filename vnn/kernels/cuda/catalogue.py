@@ -19,7 +19,7 @@ _TAKES = {
     "product": "Product", "finish": "Finish", "edge_product": "EdgeProduct", "row_sum": "RowSum", "dropout": "Dropout",
     "adam": "Adam", "packed_product": "PackedProduct", "packed_edge_product": "PackedEdgeProduct",
     "packed_codebook": "PackedEdgeProduct", "gather": "Gather",
-    "tensor_product": "PackedProduct", "tensor_edge_product": "PackedEdgeProduct",
+    "tensor_product": "PackedProduct", "tensor_edge_product": "PackedEdgeProduct", "fragment": "Fragment",
 }  # fmt: skip
 
 
@@ -74,7 +74,14 @@ def every_kernel() -> tuple[Kernel, ...]:
         found += [kernel("packed_product", name, *shape) for shape in every((1, 2, 4), (1, 4))]
         found += [kernel("packed_edge_product", name, tile) for tile in (1, 4)]
         found += [kernel(template, name) for template in ("adam", "packed_codebook", "gather")]
+    found += [kernel(template, tiles) for template in ("tensor_product", "tensor_edge_product") for tiles in (2, 4)]
+    found += [kernel("fragment", twin) for twin in (False, True)]
     return tuple(found)
+
+
+def needs_tensor_cores(kernel: Kernel) -> bool:
+    """Whether it takes a GPU of compute capability 8.0 or more."""
+    return kernel.call.startswith(("tensor_", "fragment"))
 
 
 @cache

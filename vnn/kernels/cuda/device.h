@@ -7,6 +7,8 @@
 
 template <class T>
 VNN_INLINE T shuffle_xor(T value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
+template <class T>
+VNN_INLINE T shuffle(T value, int lane) { return __shfl_sync(0xffffffffu, value, lane); }
 VNN_INLINE void warp_sync() { __syncwarp(); }
 
 #define VNN_KERNEL(symbol, Arguments, ...) \

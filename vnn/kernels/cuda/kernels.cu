@@ -8,3 +8,4 @@
 #include "product.h"
 #include "elementwise.h"
 #include "packed.h"
+#include "fragments.h"

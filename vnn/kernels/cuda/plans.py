@@ -1,7 +1,7 @@
 """Plan: the edges of a wiring cut into items of work of bounded size.
 
-A plan is made once per wiring, at its first use, and waits for the device then; so a CUDA graph can
-only be captured after a first call.
+A plan is made once per wiring, at its first use, on the CPU; so a CUDA graph can only be captured
+after a first call.
 """
 
 from __future__ import annotations
@@ -44,26 +44,26 @@ _kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 def rows_plan(wiring: Wiring, *, transposed: bool) -> Plan:
     """Items by row of the result, forward or transposed."""
     ptr, units = (wiring.ptr_t, wiring.unit_ptr_in) if transposed else (wiring.ptr, wiring.unit_ptr_out)
-    return _remembered(ptr, "rows", lambda: _cut(ptr, units, PART, by_row=True))
+    return _remembered(ptr, "rows", lambda: _cut(ptr.cpu(), _on_cpu(units), PART, by_row=True))
 
 
 def nodes_plan(wiring: Wiring, part: int) -> Plan:
     """Items by target node; nodes without edges have none when `part` is a CHUNK."""
-    return _remembered(wiring.ptr, part, lambda: _cut(wiring.ptr, wiring.unit_ptr_out, part, by_row=False))
+    return _remembered(wiring.ptr, part, lambda: _cut(wiring.ptr.cpu(), _on_cpu(wiring.unit_ptr_out), part, by_row=False))
 
 
 def weight_plan(wiring: Wiring) -> WeightRows:
     """Where each weight belongs."""
 
     def make() -> WeightRows:
-        shared = wiring if wiring.src.dim() == 1 else wiring._replace(src=wiring.src[:, 0])
-        if wiring.block_ptr is None:
-            degrees = (wiring.ptr[1:] - wiring.ptr[:-1]).long()
-            return WeightRows(_numbers(len(degrees), wiring.ptr).repeat_interleave(degrees).int(), None)
-        edges = _numbers(len(wiring.block_ptr), wiring.ptr)
-        ends = torch.cat([wiring.block_ptr[1:], wiring.block_ptr.new_full((1,), wiring.n_weights)])
-        sizes = (ends - wiring.block_ptr) if len(edges) else wiring.block_ptr
-        return WeightRows(weight_rows(shared)[0].int(), edges.repeat_interleave(sizes).int())
+        ptr, block = wiring.ptr.cpu(), _on_cpu(wiring.block_ptr)
+        if block is None:
+            degrees = (ptr[1:] - ptr[:-1]).long()
+            return WeightRows(_numbers(len(degrees)).repeat_interleave(degrees).int(), None)
+        one = wiring._replace(**{name: _on_cpu(getattr(wiring, name)) for name in wiring._fields[:8]})
+        one = one if one.src.dim() == 1 else one._replace(src=one.src[:, 0])
+        ends = torch.cat([block[1:], block.new_full((min(len(block), 1),), wiring.n_weights)])
+        return WeightRows(weight_rows(one)[0].int(), _numbers(len(block)).repeat_interleave(ends - block).int())
 
     return _remembered(wiring.ptr, "weights", make)
 
@@ -78,25 +78,34 @@ def _remembered(ptr: Tensor, kind, make):  # type: ignore[no-untyped-def]
                 "this wiring is used for the first time while a CUDA graph is captured, and its plan of work cannot be "
                 "made then; run the step once before `torch.cuda.graph`."
             )
-        plans[kind] = make()
+        plans[kind] = _moved(make(), ptr.device)
     return plans[kind]
 
 
-def _numbers(n: int, like: Tensor) -> Tensor:
-    return torch.arange(n, device=like.device)
+def _moved(plan, device):  # type: ignore[no-untyped-def]
+    tensors = {name: value.to(device) for name, value in plan._asdict().items() if isinstance(value, Tensor)}
+    return plan._replace(**tensors)
+
+
+def _on_cpu(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.cpu()
+
+
+def _numbers(n: int) -> Tensor:
+    return torch.arange(n)
 
 
 def _cut(ptr: Tensor, units: Tensor | None, part: int, *, by_row: bool) -> Plan:
     n_nodes, n_replicates = ptr.shape[0] - 1, ptr.shape[1] if ptr.dim() == 2 else 1
     ends = ptr.long().reshape(n_nodes + 1, n_replicates).T
-    first = _numbers(n_nodes, ptr) if units is None else units[:-1].long()
+    first = _numbers(n_nodes) if units is None else units[:-1].long()
     own = torch.ones_like(first) if units is None else (units[1:] - units[:-1]).long()
-    node = _numbers(n_nodes, ptr).repeat_interleave(own) if by_row else _numbers(n_nodes, ptr)
-    row = _numbers(len(node), ptr) if by_row else first
+    node = _numbers(n_nodes).repeat_interleave(own) if by_row else _numbers(n_nodes)
+    row = _numbers(len(node)) if by_row else first
     step = torch.ones_like(row) if by_row else own
 
     begin, end = ends[:, :-1][:, node].flatten(), ends[:, 1:][:, node].flatten()
-    replicate = _numbers(n_replicates, ptr).repeat_interleave(len(node))
+    replicate = _numbers(n_replicates).repeat_interleave(len(node))
     node, row, step = node.repeat(n_replicates), row.repeat(n_replicates), step.repeat(n_replicates)
     parts = (end - begin + part - 1) // part
     if part != CHUNK:
@@ -105,8 +114,8 @@ def _cut(ptr: Tensor, units: Tensor | None, part: int, *, by_row: bool) -> Plan:
     slots = torch.where(shared, parts * step, 0)
     first_slot = slots.cumsum(0) - slots
 
-    group = _numbers(len(parts), ptr).repeat_interleave(parts)
-    number = _numbers(len(group), ptr) - (parts.cumsum(0) - parts)[group]
+    group = _numbers(len(parts)).repeat_interleave(parts)
+    number = _numbers(len(group)) - (parts.cumsum(0) - parts)[group]
     start = begin[group] + number * part
     stop = torch.minimum(start + part, end[group])
     slot = torch.where(shared[group], first_slot[group] + number * step[group], -1)
@@ -118,7 +127,7 @@ def _cut(ptr: Tensor, units: Tensor | None, part: int, *, by_row: bool) -> Plan:
         owners = torch.stack([(node if by_row else own[node])[group], alone[group]], 1).int()
 
     several = shared.nonzero().flatten()
-    unit = _numbers(int(step[several].sum()), ptr) - (step[several].cumsum(0) - step[several]).repeat_interleave(step[several])
+    unit = _numbers(int(step[several].sum())) - (step[several].cumsum(0) - step[several]).repeat_interleave(step[several])
     several = several.repeat_interleave(step[several])
     alone = replicate[several] if per_replicate else torch.full_like(several, -1)
     rows = torch.stack([row[several] + unit, first_slot[several] + unit, parts[several], step[several], alone], 1).int()

@@ -132,6 +132,8 @@ inline T shuffle(T value, unsigned lane) {
 
 template <class T>
 inline T shuffle_xor(T value, int mask) { return shim::shuffle(value, threadIdx.x % shim::WARP ^ unsigned(mask)); }
+template <class T>
+inline T shuffle(T value, int lane) { return shim::shuffle(value, unsigned(lane)); }
 inline void warp_sync() { shim::warp_barrier(); }
 
 #define VNN_KERNEL(symbol, Arguments, ...)                                                                   \
