@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from ctypes import sizeof
 from pathlib import Path
 from typing import NamedTuple
 
@@ -214,7 +215,11 @@ def test_a_node_of_30000_edges() -> None:
     )  # fmt: skip
     codes = draw_codes(30000, 5)
     truth = packed_by_hand(w, codes._replace(codebook=codes.codebook.float()), weight)
-    close(cuda.packed_product(codes._replace(codebook=codes.codebook.float()), weight, None, None, w), truth, torch.float32)
+    close(
+        cuda.packed_product(codes._replace(codebook=codes.codebook.float()), weight, None, None, w),
+        truth,
+        torch.float32,
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -234,7 +239,9 @@ def test_batch_of_nothing(batch: int) -> None:
     back = cuda.product(draw(23, 0, batch), draw(w.n_weights, 0), None, None, w, transposed=True, shared=True)
     assert torch.equal(back, torch.zeros(40, 1, batch, dtype=torch.float64))
     if batch == 0:
-        assert cuda.product(draw(40, 1, 0), draw(w.n_weights, 2), None, None, w, transposed=False, shared=False).shape == (23, 2, 0)
+        assert cuda.product(
+            draw(40, 1, 0), draw(w.n_weights, 2), None, None, w, transposed=False, shared=False
+        ).shape == (23, 2, 0)
         assert torch.equal(cuda.edge_product(draw(23, 2, 0), draw(40, 2, 0), w), torch.zeros(w.n_weights, 2).double())
 
 
@@ -345,7 +352,9 @@ def test_packed_batch_of_nobody() -> None:
     packed = draw_codes(40, 0)
     assert cuda.packed_product(packed, draw(w.n_weights, 2), None, None, w).shape == (23, 2, 0)
     assert torch.equal(cuda.packed_edge_product(draw(23, 2, 0), packed, w), torch.zeros(w.n_weights, 2).double())
-    assert torch.equal(cuda.packed_codebook(draw(23, 2, 0), draw(w.n_weights, 2), packed, w), torch.zeros(40, 4).double())
+    assert torch.equal(
+        cuda.packed_codebook(draw(23, 2, 0), draw(w.n_weights, 2), packed, w), torch.zeros(40, 4).double()
+    )
 
 
 def test_a_panel_that_is_not_there_is_nan_and_not_a_crash() -> None:
@@ -373,14 +382,21 @@ def test_a_replicate_alone_has_the_bits_it_has_among_others(name: str) -> None:
         return each._replace(**columns)
 
     f32 = torch.float32
-    weight, x, g = draw(w.n_weights, n, dtype=f32), draw(w.n_in, n, batch, dtype=f32), draw(w.n_out, n, batch, dtype=f32)
+    weight, x, g = (
+        draw(w.n_weights, n, dtype=f32),
+        draw(w.n_in, n, batch, dtype=f32),
+        draw(w.n_out, n, batch, dtype=f32),
+    )
     packed, packed_weight = draw_codes(v.n_in, batch, f32), draw(v.n_weights, n, dtype=f32)
     flags = {"transposed": False, "shared": False}
     forward = cuda.product(x, weight, None, g, w, **flags)
     one_x = cuda.product(x[:, :1], weight, None, None, w, **flags)
     back = cuda.product(g, weight, None, None, w, transposed=True, shared=False)
     by_weight, by_one_x = cuda.edge_product(g, x, w), cuda.edge_product(g, x[:, :1], w)
-    by_codes, by_packed = cuda.packed_product(packed, packed_weight, None, None, v), cuda.packed_edge_product(g, packed, v)
+    by_codes, by_packed = (
+        cuda.packed_product(packed, packed_weight, None, None, v),
+        cuda.packed_edge_product(g, packed, v),
+    )
     for r in range(n):
         own, packed_own, c = only(w, r), only(v, r), slice(r, r + 1)
         pairs = [
@@ -479,9 +495,9 @@ def test_what_cannot_be_taken_is_refused() -> None:
         cuda.product(x, weight, None, None, w._replace(src=w.src.long()), **flags)
     with pytest.raises(KernelError, match="edges for 3 replicates, the weights are for 2"):
         cuda.product(x, weight, None, None, wiring("rewired", 3), **flags)
+    held = draw(3, 2).T
+    per = {name: torch.ones(3).double() for name in ("lr", "decay", "correction1", "correction2")}
     with pytest.raises(KernelError, match="updated in place and must be contiguous"):
-        held = draw(3, 2).T
-        per = {name: torch.ones(3).double() for name in ("lr", "decay", "correction1", "correction2")}
         cuda.adam(held, held, held, held, **per, active=torch.ones(3) > 0, beta1=0, beta2=0, eps=1, decoupled=False)
     packed = draw_codes(40, 64, torch.float32)
     for bad, message in (
@@ -494,7 +510,7 @@ def test_what_cannot_be_taken_is_refused() -> None:
     ):
         with pytest.raises(KernelError, match=message):
             cuda.packed_product(bad, weight, None, None, w)
-    with pytest.raises(KernelError, match="in float32 or float64, not torch.bfloat16"):
+    with pytest.raises(KernelError, match=r"in float32 or float64, not torch\.bfloat16"):
         cuda.packed_product(packed, weight.bfloat16(), None, None, w)
 
 
@@ -508,8 +524,6 @@ def test_without_the_shim_a_tensor_on_the_cpu_is_refused() -> None:
 
 def test_the_structures_of_both_languages_have_one_size(on_the_shim: shim.Shim) -> None:
     for kernel in catalogue.every_kernel():
-        from ctypes import sizeof
-
         assert getattr(on_the_shim.library, f"{kernel.symbol}_bytes")() == sizeof(kernel.structure), kernel.call
 
 
@@ -545,7 +559,10 @@ def test_conversions_are_torchs() -> None:
 def test_sanitizers_find_nothing() -> None:
     if os.environ.get("VNN_TEST_SANITIZERS"):
         pytest.skip("this is the run with sanitizers")
-    names = [subprocess.run(["g++", f"-print-file-name={n}"], capture_output=True, text=True).stdout.strip() for n in ("libasan.so", "libubsan.so")]
+    names = [
+        subprocess.run(["g++", f"-print-file-name={n}"], capture_output=True, text=True).stdout.strip()
+        for n in ("libasan.so", "libubsan.so")
+    ]
     if not all(map(os.path.isabs, names)):
         pytest.skip("needs g++'s sanitizers")
     environment = {

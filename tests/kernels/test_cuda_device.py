@@ -29,7 +29,11 @@ def moved(thing: Any, place: str = "cuda") -> Any:
     """Tensors, and what holds them, on the device."""
     if isinstance(thing, Tensor):
         return thing.to(place)
-    return thing._replace(**{k: moved(v, place) for k, v in thing._asdict().items()}) if hasattr(thing, "_asdict") else thing
+    return (
+        thing._replace(**{k: moved(v, place) for k, v in thing._asdict().items()})
+        if hasattr(thing, "_asdict")
+        else thing
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 17, 64, 512])
@@ -59,7 +63,9 @@ def test_dense_kernels(dtype: torch.dtype, name: str, n: int, batch: int) -> Non
 @pytest.mark.parametrize("n", [1, 5])
 @pytest.mark.parametrize("name", PACKED)
 @pytest.mark.parametrize("dtype", REALS, ids=str)
-def test_packed_kernels_have_the_bits_of_the_shim_or_their_value(dtype: torch.dtype, name: str, n: int, batch: int) -> None:
+def test_packed_kernels_have_the_bits_of_the_shim_or_their_value(
+    dtype: torch.dtype, name: str, n: int, batch: int
+) -> None:
     w = on_shim.wiring(name, n, packed=True)
     packed = draw_codes(w.n_in, batch, dtype)
     here, there = moved(w), moved(packed)
@@ -102,7 +108,9 @@ def test_tensor_cores_do_what_their_twin_does() -> None:
     if torch.cuda.get_device_capability() < (8, 0):
         pytest.skip("needs compute capability 8.0")
     a, b, c = (draw(*shape, dtype=torch.float32).cuda() for shape in ((16, 8), (8, 8), (16, 8)))
-    close(cuda.fragment(a, b, c, twin=False).cpu(), cuda.fragment(a, b, c, twin=True).cpu().double(), torch.float32, 1e-5)
+    close(
+        cuda.fragment(a, b, c, twin=False).cpu(), cuda.fragment(a, b, c, twin=True).cpu().double(), torch.float32, 1e-5
+    )
     w = on_shim.wiring("hubs with units", 40, packed=True)
     packed, weight = draw_codes(w.n_in, 150, torch.float32), draw(w.n_weights, 40, dtype=torch.float32)
     here, there, g = moved(w), moved(packed), draw(w.n_out, 40, 150, dtype=torch.float32).cuda()

@@ -133,7 +133,9 @@ def test_large_shared_memory_is_asked_for(gpu: driver.Gpu) -> None:
 def test_a_failed_launch_says_what_and_why(gpu: driver.Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
     run()
     monkeypatch.setenv("FAIL", "cuLaunchKernel")
-    said = r"cuLaunchKernel of product<float, 4, 1, 4, false> with 1 x 256 threads.*CUDA_ERROR_ILLEGAL_ADDRESS .an illegal"
+    said = (
+        r"cuLaunchKernel of product<float, 4, 1, 4, false> with 1 x 256 threads.*CUDA_ERROR_ILLEGAL_ADDRESS .an illegal"
+    )
     with pytest.raises(KernelError, match=said):
         run()
 
@@ -170,7 +172,9 @@ def test_a_broken_source_shows_the_compilers_words(compiler: None) -> None:
     files = catalogue.source()
     files = files | {"product.h": files["product.h"].replace("typedef Real<S> A;", "typedef Reel<S> A;", 1)}
     kernel = catalogue.kernel("product", "float", 4, 1, 1, False)
-    with pytest.raises(KernelError, match=r"does not compile product<float, 4, 1, 1, false> for sm_90.*\n.*product.h.*Reel"):
+    with pytest.raises(
+        KernelError, match=r"does not compile product<float, 4, 1, 1, false> for sm_90.*\n.*product.h.*Reel"
+    ):
         nvrtc.compiled((kernel,), "sm_90", files)
 
 
@@ -203,7 +207,7 @@ def test_without_a_driver_the_cause_is_named(monkeypatch: pytest.MonkeyPatch) ->
 def test_without_nvrtc_the_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     nvrtc.library.cache_clear()
     monkeypatch.setattr(nvrtc, "_candidates", lambda: iter(["libnvrtc-that-is-not-here.so"]))
-    with pytest.raises(KernelError, match="libnvrtc is not here .*pip install nvidia-cuda-nvrtc"):
+    with pytest.raises(KernelError, match=r"libnvrtc is not here .*pip install nvidia-cuda-nvrtc"):
         nvrtc.library()
     nvrtc.library.cache_clear()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from ctypes import Structure
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -49,7 +49,9 @@ def why_not() -> str:
     from vnn.kernels.cuda import driver, nvrtc
 
     if not torch.cuda.is_available():
-        built = f"torch {torch.__version__} was built without CUDA" if torch.version.cuda is None else "no GPU is visible"
+        built = (
+            f"torch {torch.__version__} was built without CUDA" if torch.version.cuda is None else "no GPU is visible"
+        )
         return f"{built}; `python -c 'import torch; print(torch.cuda.is_available())'` must say True"
     try:
         driver.library()
@@ -99,7 +101,7 @@ def product(
     shared: bool,
 ) -> Tensor:
     """See `vnn.kernels.reference.product`."""
-    x, weight, bias, addend = _storage("x", x), *map(_contiguous, (weight, bias, addend))
+    x, weight, bias, addend = _storage("x", x), weight.contiguous(), _contiguous(bias), _contiguous(addend)
     _fits("weight", weight, x, REAL_OF[x.dtype])
     _fits("bias", bias, x, REAL_OF[x.dtype])
     _fits("addend", addend, x, x.dtype)
@@ -146,10 +148,14 @@ def _product(
 
     items, owners, rows = plan.items, plan.owners, plan.rows
     if only is not None:
-        items, rows = items[plan.starts[only] : plan.starts[only + 1]], rows[plan.row_starts[only] : plan.row_starts[only + 1]]
+        items, rows = (
+            items[plan.starts[only] : plan.starts[only + 1]],
+            rows[plan.row_starts[only] : plan.row_starts[only + 1]],
+        )
         owners = None if owners is None else owners[plan.starts[only] : plan.starts[only + 1]]
     scratch_replicates = 1 if own_replicate else y.shape[1]
-    scratch = weight.new_empty(plan.n_slots * scratch_replicates * batch)
+    scratch = weight.new_empty(plan.n_slots * scratch_replicates * batch) if plan.n_slots else None
+    index: tuple[Any, ...]
     if transposed:
         index = (wiring.tgt_t, wiring.perm_t, n_wirings, wiring.unit_ptr_in, wiring.unit_ptr_out, wiring.block_ptr)
     else:
@@ -165,18 +171,12 @@ def _product(
         ),
         len(items) * tiles * strips,
     )  # fmt: skip
-    launch(
-        kernel("finish", name), x,
-        args.Finish(
-            _at(rows), len(rows), y.shape[1], scratch_replicates, batch, *map(_at, (bias, addend, scratch, y))
-        ),
-        len(rows) * scratch_replicates * batch,
-    )  # fmt: skip
+    _finish(rows, scratch_replicates, bias, addend, scratch, y)
 
 
 def edge_product(g: Tensor, x: Tensor, wiring: Wiring) -> Tensor:
     """See `vnn.kernels.reference.edge_product`."""
-    g, x = _storage("g", g), _contiguous(x)
+    g, x = _storage("g", g), x.contiguous()
     _fits("x", x, g, g.dtype)
     n_replicates, batch = g.shape[1], g.shape[2]
     n_wirings = _wirings(wiring, g, n_replicates)
@@ -208,9 +208,14 @@ def dropout(x: Tensor, keys: Tensor, node: Tensor, threshold: Tensor, scale: Ten
     """See `vnn.kernels.reference.dropout`."""
     x = _storage("x", x)
     y = torch.empty_like(x)
-    # Kept until the launch: what they are made from may be freed after it, in the order of the stream.
-    given = (keys.to(torch.uint32), node.int(), threshold.to(torch.uint32), scale.to(REAL_OF[x.dtype]), samples.long())
-    given = tuple(t.contiguous() for t in given)
+    converted = (
+        keys.to(torch.uint32),
+        node.int(),
+        threshold.to(torch.uint32),
+        scale.to(REAL_OF[x.dtype]),
+        samples.long(),
+    )
+    given = [t.contiguous() for t in converted]
     for name, t in zip(("keys", "node", "threshold", "scale", "samples"), given, strict=True):
         _fits(name, t, x, t.dtype)
     launch(kernel("dropout", STORAGE[x.dtype]), x, args.Dropout(*x.shape, *map(_at, given), _at(x), _at(y)), x.numel())
@@ -240,7 +245,9 @@ def adam(
         _fits(name, held, parameter, parameter.dtype)
         if not held.is_contiguous():
             raise KernelError(f"`{name}` is updated in place and must be contiguous; its strides are {held.stride()}.")
-    per_replicate = [t.to(parameter.device, parameter.dtype).contiguous() for t in (lr, decay, correction1, correction2)]
+    per_replicate = [
+        t.to(parameter.device, parameter.dtype).contiguous() for t in (lr, decay, correction1, correction2)
+    ]
     active, grad = active.to(parameter.device).contiguous(), grad.contiguous()
     _fits("grad", grad, parameter, parameter.dtype)
     n_replicates = parameter.shape[-1]
@@ -256,14 +263,14 @@ def packed_product(
 ) -> Tensor:
     """See `vnn.kernels.reference.packed_product`."""
     codebook, panels = _packed(packed, weight)
-    weight, bias, addend = (_contiguous(t) for t in (weight, bias, addend))
+    weight, bias, addend = weight.contiguous(), _contiguous(bias), _contiguous(addend)
     _fits("bias", bias, weight, weight.dtype)
     _fits("addend", addend, weight, weight.dtype)
     n_replicates = weight.shape[1]
     n_wirings = _wirings(wiring, weight, n_replicates)
     y = weight.new_empty(wiring.n_out, n_replicates, packed.batch)
     plan = plans.nodes_plan(wiring, plans.PART)
-    scratch = weight.new_empty(plan.n_slots * n_replicates * packed.batch)
+    scratch = weight.new_empty(plan.n_slots * n_replicates * packed.batch) if plan.n_slots else None
     edges = _edges(plan.items, plan.owners, wiring.src, None, n_wirings, wiring.unit_ptr_out, None, wiring.block_ptr)
     columns = plan.widest * n_replicates
     arguments = args.PackedProduct(
@@ -273,7 +280,7 @@ def packed_product(
         tiles = 2 if columns <= 16 else 4
         warps = len(plan.items) * -(-columns // (8 * tiles)) * len(panels)
         _warps(kernel("tensor_product", tiles), weight, arguments, warps, 0)
-        _finish(plan, bias, addend, scratch, y)
+        _finish(plan.rows, n_replicates, bias, addend, scratch, y)
         return y
     rt = 4 if columns > 1 and n_wirings == 1 else 1
     np = min(4, 1 << (len(panels) - 1).bit_length()) if len(panels) else 1
@@ -281,15 +288,19 @@ def packed_product(
     real = weight.dtype.itemsize
     stage = 32 * np * 16 + rt * (32 * 4 + 16 * 16) * real
     _warps(kernel("packed_product", REAL[weight.dtype], np, rt), weight, arguments, warps, stage)
-    _finish(plan, bias, addend, scratch, y)
+    _finish(plan.rows, n_replicates, bias, addend, scratch, y)
     return y
 
 
-def _finish(plan: plans.Plan, bias: Tensor | None, addend: Tensor | None, scratch: Tensor, y: Tensor) -> None:
-    arguments = args.Finish(
-        _at(plan.rows), len(plan.rows), y.shape[1], y.shape[1], y.shape[2], *map(_at, (bias, addend, scratch, y))
-    )
-    launch(kernel("finish", REAL[y.dtype]), y, arguments, len(plan.rows) * y.shape[1] * y.shape[2])
+def _finish(
+    rows: Tensor, scratch_replicates: int, bias: Tensor | None, addend: Tensor | None, scratch: Tensor | None, y: Tensor
+) -> None:
+    if len(rows):
+        n_replicates, batch = y.shape[1:]
+        arguments = args.Finish(
+            _at(rows), len(rows), n_replicates, scratch_replicates, batch, *map(_at, (bias, addend, scratch, y))
+        )
+        launch(kernel("finish", STORAGE[y.dtype]), y, arguments, len(rows) * scratch_replicates * batch)
 
 
 def packed_edge_product(g: Tensor, packed: PackedBatch, wiring: Wiring) -> Tensor:
@@ -374,7 +385,9 @@ def _fits(name: str, tensor: Tensor | None, like: Tensor, dtype: torch.dtype) ->
     if tensor.dtype != dtype:
         raise KernelError(f"`{name}` has dtype {tensor.dtype}; beside {like.dtype} it needs {dtype}. Convert it.")
     if tensor.device != like.device:
-        raise KernelError(f"`{name}` lies on {tensor.device}, the activations on {like.device}; move them to one device.")
+        raise KernelError(
+            f"`{name}` lies on {tensor.device}, the activations on {like.device}; move them to one device."
+        )
     _whole(name, tensor)
 
 
@@ -397,26 +410,36 @@ def _pack(batch: int, *tensors: Tensor) -> int:
 
 def _wirings(wiring: Wiring, like: Tensor, n_replicates: int) -> int:
     """Replicates the wiring has edges of its own for, or 1."""
-    for name in ("ptr", "src", "ptr_t", "tgt_t", "perm_t", "unit_ptr_in", "unit_ptr_out", "block_ptr"):
-        tensor = getattr(wiring, name)
-        _fits(f"wiring.{name}", tensor, like, torch.int64 if name == "block_ptr" else torch.int32)
-        if tensor is not None and not tensor.is_contiguous():
+    place = like.device
+    for name, tensor in zip(wiring._fields[:8], wiring[:8], strict=True):
+        if tensor is None:
+            continue
+        dtype = torch.int64 if name == "block_ptr" else torch.int32
+        if tensor.dtype != dtype or tensor.device != place:
+            _fits(f"wiring.{name}", tensor, like, dtype)
+        if not tensor.is_contiguous():
             raise KernelError(f"`wiring.{name}` must be contiguous; its strides are {tensor.stride()}.")
     if wiring.src.dim() == 1:
         return 1
     if wiring.src.shape[1] != n_replicates:
-        raise KernelError(f"the wiring has edges for {wiring.src.shape[1]} replicates, the weights are for {n_replicates}.")
+        raise KernelError(
+            f"the wiring has edges for {wiring.src.shape[1]} replicates, the weights are for {n_replicates}."
+        )
     return n_replicates
 
 
-def _edges(items: Tensor, owners: Tensor | None, origin: Tensor, edge: Tensor | None, n_wirings: int, *units: Tensor | None) -> args.Edges:
+def _edges(
+    items: Tensor, owners: Tensor | None, origin: Tensor, edge: Tensor | None, n_wirings: int, *units: Tensor | None
+) -> args.Edges:
     return args.Edges(_at(items), _at(owners), len(items), _at(origin), _at(edge), n_wirings, *map(_at, units))
 
 
 def _packed(packed: PackedBatch, like: Tensor) -> tuple[Tensor, Tensor]:
     """The codebook and the panels, contiguous, of codes the kernels can read."""
     if like.dtype not in REAL:
-        raise KernelError(f"packed genotypes are multiplied in float32 or float64, not {like.dtype}. Convert the weights.")
+        raise KernelError(
+            f"packed genotypes are multiplied in float32 or float64, not {like.dtype}. Convert the weights."
+        )
     codes, codebook, panels = packed.codes, packed.codebook.contiguous(), packed.panels.contiguous()
     _whole("weight", like)
     _fits("codes", codes, like, torch.uint8)
@@ -433,7 +456,9 @@ def _packed(packed: PackedBatch, like: Tensor) -> tuple[Tensor, Tensor]:
             "GPU reads 16 bytes at once, so address and strides must be multiples of 16. Pad the rows, or `.clone()` it."
         )
     if codebook.shape != (codes.shape[1], 4):
-        raise KernelError(f"`codebook` has shape {tuple(codebook.shape)}; {codes.shape[1]:,} variants need one of 4 each.")
+        raise KernelError(
+            f"`codebook` has shape {tuple(codebook.shape)}; {codes.shape[1]:,} variants need one of 4 each."
+        )
     if not 64 * (len(panels) - 1) < packed.batch <= 64 * len(panels) and (packed.batch or len(panels)):
         raise KernelError(f"a batch of {packed.batch:,} people does not fill the last of {len(panels):,} panels of 64.")
     return codebook, panels
@@ -442,7 +467,14 @@ def _packed(packed: PackedBatch, like: Tensor) -> tuple[Tensor, Tensor]:
 def _codes(packed: PackedBatch, codebook: Tensor, panels: Tensor) -> args.Packed:
     codes = packed.codes
     return args.Packed(
-        _at(codes), codes.shape[0], codes.stride(0), codes.stride(1), _at(panels), len(panels), packed.batch, _at(codebook)
+        _at(codes),
+        codes.shape[0],
+        codes.stride(0),
+        codes.stride(1),
+        _at(panels),
+        len(panels),
+        packed.batch,
+        _at(codebook),
     )
 
 

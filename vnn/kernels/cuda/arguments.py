@@ -52,7 +52,9 @@ class PackedEdgeProduct(Structure):
     ]  # fmt: skip
 
 
-Finish = _structure("Finish", at="rows", sizes="n_rows replicates scratch_replicates batch", at_values="bias addend scratch y")
+Finish = _structure(
+    "Finish", at="rows", sizes="n_rows replicates scratch_replicates batch", at_values="bias addend scratch y"
+)
 EdgeProduct = _structure(
     "EdgeProduct", sizes="n_weights replicates x_replicates batch", at="target edge origin",
     sizes_more="per_replicate", at_more="from_units block g x weight",
@@ -68,5 +70,16 @@ Fragment = _structure("Fragment", at="a b c")
 
 STRUCTURES = {
     structure.__name__: structure
-    for structure in (Product, Finish, EdgeProduct, RowSum, Dropout, Adam, PackedProduct, PackedEdgeProduct, Gather, Fragment)
+    for structure in (
+        Product,
+        Finish,
+        EdgeProduct,
+        RowSum,
+        Dropout,
+        Adam,
+        PackedProduct,
+        PackedEdgeProduct,
+        Gather,
+        Fragment,
+    )
 }

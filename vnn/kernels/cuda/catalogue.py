@@ -44,6 +44,7 @@ class Kernel(NamedTuple):
         return f"VNN_KERNEL({self.symbol}, {self.structure.__name__}, {self.call})"
 
 
+@cache
 def kernel(template: str, *parameters: object) -> Kernel:
     """The kernel `template<parameters>`."""
     words = [str(p).lower() if isinstance(p, bool) else str(p) for p in parameters]
@@ -66,7 +67,9 @@ def every_kernel() -> tuple[Kernel, ...]:
     found = []
     for dtype, name in STORAGE.items():
         wide = vector(dtype)
-        found += [kernel("product", name, wide, *shape) for shape in ((1, 1, False), (packs(dtype), 1, False), (1, 4, False))]
+        found += [
+            kernel("product", name, wide, *shape) for shape in ((1, 1, False), (packs(dtype), 1, False), (1, 4, False))
+        ]
         found += [kernel("product", name, v, 1, 1, True) for v in (wide, 1)]
         found += [kernel(template, name, v) for template in ("edge_product", "row_sum") for v in (wide, 1)]
         found += [kernel("finish", name), kernel("dropout", name)]

@@ -50,7 +50,9 @@ def device_of(tensor: Tensor) -> Device:
     )
 
 
-def launch(kernel: Kernel, at: Tensor, arguments: Structure, n_threads: int, *, block: int = 256, shared: int = 0) -> None:
+def launch(
+    kernel: Kernel, at: Tensor, arguments: Structure, n_threads: int, *, block: int = 256, shared: int = 0
+) -> None:
     """Run at least `n_threads` threads of `kernel` where `at` lies."""
     blocks = -(-n_threads // block)
     if blocks > MOST_BLOCKS:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ctypes import Structure, byref, c_char_p, c_int, c_uint, c_void_p
 from functools import cache
 from threading import Lock
@@ -80,7 +80,9 @@ class Gpu:
         stream = c_void_p(torch.cuda.current_stream(self.index).cuda_stream)
         with self._current():
             if shared > MOST_SHARED:
-                _call("cuFuncSetAttribute", function, c_int(_MAX_DYNAMIC_SHARED), c_int(shared), doing=f"of {kernel.call}")
+                _call(
+                    "cuFuncSetAttribute", function, c_int(_MAX_DYNAMIC_SHARED), c_int(shared), doing=f"of {kernel.call}"
+                )
             _call(
                 "cuLaunchKernel", function, *map(c_uint, (blocks, 1, 1, threads, 1, 1, shared)), stream, pointers, None,
                 doing=f"of {kernel.call} with {blocks:,} x {threads} threads and {shared:,} bytes of shared memory",

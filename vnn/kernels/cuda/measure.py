@@ -108,7 +108,9 @@ def measurements() -> list[Measurement]:
     index, matrix, rows = 8 * EDGES, 4 * VARIANTS * BATCH, 4 * NODES * BATCH
     flags = {"transposed": False, "shared": False}
     found.append(
-        timed("float32 forward", lambda: cuda.product(x, weight, None, None, graph.wiring, **flags), matrix + rows + index)
+        timed(
+            "float32 forward", lambda: cuda.product(x, weight, None, None, graph.wiring, **flags), matrix + rows + index
+        )
     )
     found.append(
         timed(
@@ -124,17 +126,9 @@ def measurements() -> list[Measurement]:
     packed = _batch(VARIANTS, BATCH, BATCH // 64)
     codes = VARIANTS * BATCH // 4 + 16 * VARIANTS
     for replicates in (1, 16, 60):
-        weight, g = _normal(EDGES, replicates), _normal(NODES, replicates, BATCH)
-        n_bytes = codes + 4 * EDGES * (1 + replicates) + 4 * NODES * replicates * BATCH
-        for switch in (False, True) if replicates > 1 else (False,):
-            name = f"{replicates} replicates{', tensor cores' if switch else ''}"
-            cuda.tensor_cores(switch)
-            found.append(
-                timed(f"packed forward, {name}", lambda: cuda.packed_product(packed, weight, None, None, graph.wiring), n_bytes)  # noqa: B023
-            )
-            found.append(
-                timed(f"packed gradient of w, {name}", lambda: cuda.packed_edge_product(g, packed, graph.wiring), n_bytes)  # noqa: B023
-            )
+        for tensor_cores in (False, True) if replicates > 1 else (False,):
+            cuda.tensor_cores(tensor_cores)
+            found += _packed_cases(graph, packed, replicates, codes)
         cuda.tensor_cores(False)
     step = _step(graph, 1, BATCH)
     step()
@@ -144,6 +138,23 @@ def measurements() -> list[Measurement]:
     n_bytes = 2 * codes + 4 * EDGES * 10 + 3 * 4 * NODES * BATCH
     found.append(timed("packed step (forward, gradient of w, Adam), one CUDA graph", captured.replay, n_bytes))
     return found
+
+
+def _packed_cases(graph: Graph, packed: Batch, replicates: int, codes: int) -> list[Measurement]:
+    weight, g = _normal(EDGES, replicates), _normal(NODES, replicates, BATCH)
+    n_bytes = codes + 4 * EDGES * (1 + replicates) + g.nbytes
+    name = f"{replicates} replicates{', tensor cores' if cuda.tensor_cores() else ''}"
+
+    def forward() -> Tensor:
+        return cuda.packed_product(packed, weight, None, None, graph.wiring)
+
+    def by_weight() -> Tensor:
+        return cuda.packed_edge_product(g, packed, graph.wiring)
+
+    return [
+        timed(f"packed forward, {name}", forward, n_bytes),
+        timed(f"packed gradient of w, {name}", by_weight, n_bytes),
+    ]
 
 
 def epoch() -> str:
@@ -202,7 +213,12 @@ def report(folder: Path) -> int:
     """Run everything, write the page, and say by the exit status whether all went well."""
     folder.mkdir(parents=True, exist_ok=True)
     device = torch.cuda.get_device_name()
-    page = [f"# Kernels on one {device}", "", f"{date.today():%Y-%m-%d}; {cuda.describe()}; torch {torch.__version__}, CUDA {torch.version.cuda}; driver {_driver()}.", ""]  # noqa: DTZ011, E501
+    page = [
+        f"# Kernels on one {device}",
+        "",
+        f"{date.today():%Y-%m-%d}; {cuda.describe()}; torch {torch.__version__}, CUDA {torch.version.cuda}; driver {_driver()}.",
+        "",
+    ]
     status = 0
     tests = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/kernels"]
     status |= _part(page, "Tests", tests, TESTS_SECONDS)
@@ -211,10 +227,25 @@ def report(folder: Path) -> int:
         if checker is None:
             page += [f"## {tool}", "", "Not run: compute-sanitizer is not on the path.", ""]
             continue
-        command = [checker, "--tool", tool, "--error-exitcode", "1", sys.executable, "-m", "vnn.kernels.cuda.measure", "--small"]
+        command = [
+            checker,
+            "--tool",
+            tool,
+            "--error-exitcode",
+            "1",
+            sys.executable,
+            "-m",
+            "vnn.kernels.cuda.measure",
+            "--small",
+        ]
         status |= _part(page, tool, command, SANITIZER_SECONDS)
     floor = bandwidth()
-    page += ["## Times", "", f"A copy of 4 GiB reads and writes {floor / 1e12:.2f} TB/s; the floor is each array once at that rate.", ""]
+    page += [
+        "## Times",
+        "",
+        f"A copy of 4 GiB reads and writes {floor / 1e12:.2f} TB/s; the floor is each array once at that rate.",
+        "",
+    ]
     page += ["| case | ms | floor, ms | share of the floor | noise |", "| --- | --- | --- | --- | --- |"]
     for m in measurements():
         least = m.bytes / floor * 1000
@@ -232,9 +263,17 @@ def _part(page: list[str], title: str, command: list[str], seconds: int) -> int:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, env=environment, check=False)
         status, text = done.returncode, done.stdout + done.stderr
     except subprocess.TimeoutExpired as error:
-        status, text = 1, f"{error.stdout or ''}\nstopped after {seconds} s"
+        so_far = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else error.stdout or ""
+        status, text = 1, f"{so_far}\nstopped after {seconds} s"
     lines = text.strip().splitlines()
-    page += [f"## {title}: {'passed' if status == 0 else 'FAILED'}", "", "```text", *lines[-(3 if status == 0 else 60) :], "```", ""]
+    page += [
+        f"## {title}: {'passed' if status == 0 else 'FAILED'}",
+        "",
+        "```text",
+        *lines[-(3 if status == 0 else 60) :],
+        "```",
+        "",
+    ]
     return int(status != 0)
 
 

@@ -148,10 +148,19 @@ def kept_file(kernels: tuple[Kernel, ...], arch: str) -> Path | None:
     if wanted == "off":
         return None
     try:
-        folder = Path(wanted) if wanted else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vnn" / "cuda"
+        folder = (
+            Path(wanted)
+            if wanted
+            else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vnn" / "cuda"
+        )
     except RuntimeError:
         return None
-    parts = (*(f"{name}\n{text}" for name, text in sorted(source().items())), *(k.line for k in kernels), arch, *OPTIONS)
+    parts = (
+        *(f"{name}\n{text}" for name, text in sorted(source().items())),
+        *(k.line for k in kernels),
+        arch,
+        *OPTIONS,
+    )
     key = hashlib.sha256("\n".join((*parts, str(version()))).encode()).hexdigest()
     return folder / f"{key[:32]}.cubin"
 
@@ -169,5 +178,3 @@ def kept_or_compiled(kernels: tuple[Kernel, ...], arch: str) -> bytes:
         except OSError:  # a full or read-only home costs the next process a moment, nothing else
             pass
     return code
-
-

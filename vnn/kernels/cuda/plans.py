@@ -15,8 +15,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from vnn._errors import KernelError
 from vnn.kernels.graph import Wiring, weight_rows
 
-PART = 256   # edges of a row that are added up before the next
-CHUNK = 32   # edges of a node one warp takes at once
+PART = 256  # edges of a row that are added up before the next
+CHUNK = 32  # edges of a node one warp takes at once
 
 
 class Plan(NamedTuple):
@@ -26,9 +26,9 @@ class Plan(NamedTuple):
     owners: Tensor | None
     rows: Tensor
     n_slots: int
-    starts: tuple[int, ...]      # first item of each replicate, where items are for one replicate
+    starts: tuple[int, ...]  # first item of each replicate, where items are for one replicate
     row_starts: tuple[int, ...]  # first shared row of each replicate, likewise
-    widest: int                  # rows of the largest node
+    widest: int  # rows of the largest node
 
 
 class WeightRows(NamedTuple):
@@ -49,7 +49,9 @@ def rows_plan(wiring: Wiring, *, transposed: bool) -> Plan:
 
 def nodes_plan(wiring: Wiring, part: int) -> Plan:
     """Items by target node; nodes without edges have none when `part` is a CHUNK."""
-    return _remembered(wiring.ptr, part, lambda: _cut(wiring.ptr.cpu(), _on_cpu(wiring.unit_ptr_out), part, by_row=False))
+    return _remembered(
+        wiring.ptr, part, lambda: _cut(wiring.ptr.cpu(), _on_cpu(wiring.unit_ptr_out), part, by_row=False)
+    )
 
 
 def weight_plan(wiring: Wiring) -> WeightRows:
@@ -60,7 +62,7 @@ def weight_plan(wiring: Wiring) -> WeightRows:
         if block is None:
             degrees = (ptr[1:] - ptr[:-1]).long()
             return WeightRows(_numbers(len(degrees)).repeat_interleave(degrees).int(), None)
-        one = wiring._replace(**{name: _on_cpu(getattr(wiring, name)) for name in wiring._fields[:8]})
+        one = Wiring(*map(_on_cpu, wiring[:8]), *wiring[8:])  # type: ignore[arg-type]
         one = one if one.src.dim() == 1 else one._replace(src=one.src[:, 0])
         ends = torch.cat([block[1:], block.new_full((min(len(block), 1),), wiring.n_weights)])
         return WeightRows(weight_rows(one)[0].int(), _numbers(len(block)).repeat_interleave(ends - block).int())
@@ -127,7 +129,9 @@ def _cut(ptr: Tensor, units: Tensor | None, part: int, *, by_row: bool) -> Plan:
         owners = torch.stack([(node if by_row else own[node])[group], alone[group]], 1).int()
 
     several = shared.nonzero().flatten()
-    unit = _numbers(int(step[several].sum())) - (step[several].cumsum(0) - step[several]).repeat_interleave(step[several])
+    unit = _numbers(int(step[several].sum())) - (step[several].cumsum(0) - step[several]).repeat_interleave(
+        step[several]
+    )
     several = several.repeat_interleave(step[several])
     alone = replicate[several] if per_replicate else torch.full_like(several, -1)
     rows = torch.stack([row[several] + unit, first_slot[several] + unit, parts[several], step[several], alone], 1).int()
