@@ -15,7 +15,9 @@ from vnn._errors import KernelError
 from vnn.kernels import Graph, cuda, sparse_product
 from vnn.kernels.backend import active
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+if not torch.cuda.is_available():
+    pytest.skip("needs a CUDA device", allow_module_level=True)
+pytestmark = pytest.mark.gpu
 FORWARD = {"transposed": False, "shared": False}
 
 

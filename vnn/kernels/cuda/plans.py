@@ -6,7 +6,7 @@ after a first call.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,7 +62,8 @@ def weight_plan(wiring: Wiring) -> WeightRows:
         if block is None:
             degrees = (ptr[1:] - ptr[:-1]).long()
             return WeightRows(_numbers(len(degrees)).repeat_interleave(degrees).int(), None)
-        one = Wiring(*map(_on_cpu, wiring[:8]), *wiring[8:])  # type: ignore[arg-type]
+        held: dict[str, Any] = {name: _on_cpu(getattr(wiring, name)) for name in wiring._fields[:8]}
+        one = wiring._replace(**held)
         one = one if one.src.dim() == 1 else one._replace(src=one.src[:, 0])
         ends = torch.cat([block[1:], block.new_full((min(len(block), 1),), wiring.n_weights)])
         return WeightRows(weight_rows(one)[0].int(), _numbers(len(block)).repeat_interleave(ends - block).int())
