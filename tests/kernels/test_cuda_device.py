@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from tests.kernels import test_cuda as on_shim
-from tests.kernels.test_cuda import DTYPES, PACKED, REALS, WIRINGS, Packed, by_hand, close, draw, draw_codes, real
+from tests.kernels.test_cuda import DTYPES, PACKED, REALS, WIRINGS, by_hand, close, draw, draw_codes, real
 from vnn._errors import KernelError
 from vnn.kernels import Graph, cuda, sparse_product
 from vnn.kernels.backend import active
+from vnn.kernels.packed import Packed
 
 if not torch.cuda.is_available():
     pytest.skip("needs a CUDA device", allow_module_level=True)

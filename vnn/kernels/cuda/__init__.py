@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from ctypes import Structure
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,23 +20,11 @@ from vnn.kernels.cuda import plans
 from vnn.kernels.cuda.catalogue import REAL, STORAGE, Kernel, every_kernel, kernel, needs_tensor_cores, packs, vector
 from vnn.kernels.cuda.device import launch
 from vnn.kernels.graph import Wiring
+from vnn.kernels.packed import Packed
 
 WARPS_IN_BLOCK = 4
 LANES = 16
 _tensor_cores: bool | None = None
-
-
-class PackedBatch(Protocol):
-    """`vnn.kernels.packed.Packed`, as far as the kernels see it."""
-
-    @property
-    def codes(self) -> Tensor: ...
-    @property
-    def panels(self) -> Tensor: ...
-    @property
-    def codebook(self) -> Tensor: ...
-    @property
-    def batch(self) -> int: ...
 
 
 def available() -> bool:
@@ -259,7 +247,7 @@ def adam(
 
 
 def packed_product(
-    packed: PackedBatch, weight: Tensor, bias: Tensor | None, addend: Tensor | None, wiring: Wiring
+    packed: Packed, weight: Tensor, bias: Tensor | None, addend: Tensor | None, wiring: Wiring
 ) -> Tensor:
     """See `vnn.kernels.reference.packed_product`."""
     codebook, panels = _packed(packed, weight)
@@ -303,7 +291,7 @@ def _finish(
         launch(kernel("finish", STORAGE[y.dtype]), y, arguments, len(rows) * scratch_replicates * batch)
 
 
-def packed_edge_product(g: Tensor, packed: PackedBatch, wiring: Wiring) -> Tensor:
+def packed_edge_product(g: Tensor, packed: Packed, wiring: Wiring) -> Tensor:
     """See `vnn.kernels.reference.packed_edge_product`."""
     g = g.contiguous()
     codebook, panels = _packed(packed, g)
@@ -329,7 +317,7 @@ def packed_edge_product(g: Tensor, packed: PackedBatch, wiring: Wiring) -> Tenso
     return weight
 
 
-def packed_codebook(g: Tensor, weight: Tensor, packed: PackedBatch, wiring: Wiring) -> Tensor:
+def packed_codebook(g: Tensor, weight: Tensor, packed: Packed, wiring: Wiring) -> Tensor:
     """See `vnn.kernels.reference.packed_codebook`."""
     g, weight = g.contiguous(), weight.contiguous()
     codebook, panels = _packed(packed, g)
@@ -434,13 +422,14 @@ def _edges(
     return args.Edges(_at(items), _at(owners), len(items), _at(origin), _at(edge), n_wirings, *map(_at, units))
 
 
-def _packed(packed: PackedBatch, like: Tensor) -> tuple[Tensor, Tensor]:
+def _packed(packed: Packed, like: Tensor) -> tuple[Tensor, Tensor]:
     """The codebook and the panels, contiguous, of codes the kernels can read."""
     if like.dtype not in REAL:
         raise KernelError(
             f"packed genotypes are multiplied in float32 or float64, not {like.dtype}. Convert the weights."
         )
-    codes, codebook, panels = packed.codes, packed.codebook.contiguous(), packed.panels.contiguous()
+    codes, panels = packed.codes, packed.panels.contiguous()
+    codebook = packed.codebook.to(like.dtype).contiguous()
     _whole("weight", like)
     _fits("codes", codes, like, torch.uint8)
     _fits("panels", panels, like, torch.int64)
@@ -464,7 +453,7 @@ def _packed(packed: PackedBatch, like: Tensor) -> tuple[Tensor, Tensor]:
     return codebook, panels
 
 
-def _codes(packed: PackedBatch, codebook: Tensor, panels: Tensor) -> args.Packed:
+def _codes(packed: Packed, codebook: Tensor, panels: Tensor) -> args.Packed:
     codes = packed.codes
     return args.Packed(
         _at(codes),

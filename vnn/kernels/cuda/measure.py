@@ -22,19 +22,11 @@ from torch import Tensor
 
 from vnn.kernels import cuda
 from vnn.kernels.graph import Graph
+from vnn.kernels.packed import Packed
 
 VARIANTS, NODES, EDGES, BATCH = 1_000_000, 20_000, 1_100_000, 256
 TESTS_SECONDS, SANITIZER_SECONDS = 180, 60
 ROUNDS = 20
-
-
-class Batch(NamedTuple):
-    """`vnn.kernels.packed.Packed`."""
-
-    codes: Tensor
-    panels: Tensor
-    codebook: Tensor
-    batch: int
 
 
 class Measurement(NamedTuple):
@@ -140,7 +132,7 @@ def measurements() -> list[Measurement]:
     return found
 
 
-def _packed_cases(graph: Graph, packed: Batch, replicates: int, codes: int) -> list[Measurement]:
+def _packed_cases(graph: Graph, packed: Packed, replicates: int, codes: int) -> list[Measurement]:
     weight, g = _normal(EDGES, replicates), _normal(NODES, replicates, BATCH)
     n_bytes = codes + 4 * EDGES * (1 + replicates) + g.nbytes
     name = f"{replicates} replicates{', tensor cores' if cuda.tensor_cores() else ''}"
@@ -183,13 +175,13 @@ def _normal(*shape: int) -> Tensor:
     return torch.randn(shape, device="cuda", generator=generator)
 
 
-def _batch(n_variants: int, batch: int, n_panels: int) -> Batch:
+def _batch(n_variants: int, batch: int, n_panels: int) -> Packed:
     generator = torch.Generator("cuda").manual_seed(1)
     codes = torch.empty(n_panels, n_variants, 16, dtype=torch.uint8, device="cuda")
     for panel in codes:
         panel.random_(0, 256, generator=generator)
     panels = torch.arange(-(-batch // 64), device="cuda")
-    return Batch(codes, panels, _normal(n_variants, 4), batch)
+    return Packed(codes, panels, _normal(n_variants, 4), batch)
 
 
 def _step(graph: Graph, replicates: int, batch: int, n_panels: int | None = None) -> Callable[..., None]:
