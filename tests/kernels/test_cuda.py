@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vnn._errors import KernelError
-from vnn.kernels import Graph, cuda, reference
+from vnn.kernels import Graph, cuda, packed_product, reference, sparse_product
 from vnn.kernels.cuda import catalogue, device, plans, shim
 from vnn.kernels.graph import Wiring
 from vnn.kernels.packed import Packed
@@ -627,3 +628,39 @@ def test_tensor_cores_are_chosen_once_and_never_by_replicates(monkeypatch: pytes
     assert cuda.tensor_cores()
     assert not cuda.tensor_cores(False)
     assert not cuda.tensor_cores()
+
+
+# Through the ops, with gradients.
+
+
+@pytest.fixture(autouse=True)
+def torchs_own_chance() -> Iterator[None]:
+    """gradcheck draws from torch's global generator; it is put back."""
+    with torch.random.fork_rng(devices=[]):
+        yield
+
+
+@pytest.fixture
+def every_op_on_the_shim(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("product", "packed_product"):
+        monkeypatch.setattr(importlib.import_module(f"vnn.kernels.{name}"), "active", lambda device: cuda)
+
+
+def test_gradients_of_the_product(every_op_on_the_shim: None) -> None:
+    graph = Graph(pairs(7, 5, 0.5), 7, 5, units_in=[1, 2, 1, 1, 3, 1, 1], units_out=[2, 1, 1, 1, 2])
+    shapes = ((graph.n_in, 1, 6), (graph.n_weights, 2), (graph.n_out, 2), (graph.n_out, 2, 6))
+    given = [draw(*shape).requires_grad_() for shape in shapes]
+    assert torch.autograd.gradcheck(lambda x, w, b, a: sparse_product(x, w, graph, b, a), given)
+    assert torch.autograd.gradgradcheck(lambda x, w: sparse_product(x, w, graph), given[:2])
+
+
+def test_gradients_of_the_packed_product(every_op_on_the_shim: None) -> None:
+    graph = Graph(pairs(9, 4, 0.5), 9, 4)
+    packed = draw_codes(9, 70)
+    codebook, weight = packed.codebook.requires_grad_(), draw(graph.n_weights, 2).requires_grad_()
+
+    def product(codebook: Tensor, weight: Tensor) -> Tensor:
+        return packed_product(packed._replace(codebook=codebook), weight, graph)
+
+    assert torch.autograd.gradcheck(product, (codebook, weight))
+    assert torch.autograd.gradgradcheck(product, (codebook, weight))
