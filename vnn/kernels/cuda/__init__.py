@@ -312,7 +312,7 @@ def packed_edge_product(g: Tensor, packed: Packed, wiring: Wiring) -> Tensor:
         return weight
     rt = 4 if columns > 1 and n_wirings == 1 else 1
     warps = len(plan.items) * -(-columns // rt)
-    stage = rt * 64 * g.dtype.itemsize
+    stage = rt * 16 * 16 * g.dtype.itemsize
     _warps(kernel("packed_edge_product", REAL[g.dtype], rt), g, arguments, warps, stage)
     return weight
 

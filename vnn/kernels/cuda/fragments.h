@@ -60,6 +60,12 @@ VNN_DEVICE void fragment(const Fragment& p) {
   for (int i = 0; i < 4; ++i) p.c[(row + i / 2 * 8) * 8 + 2 * column + i % 2] = c.at[i];
 }
 
+template <class A>
+VNN_INLINE A value_of(u32 code, const A (&book)[4]) {
+  const A low = code & 1 ? book[1] : book[0], high = code & 1 ? book[3] : book[2];
+  return code & 2 ? high : low;
+}
+
 // Codes of the people `group`, group + 8, ... group + 56 of a panel.
 VNN_INLINE u32 code_of(const Codes& codes, int n, int group) { return codes.at[n / 2] >> (n % 2 * 16 + 2 * group) & 3; }
 

@@ -148,35 +148,46 @@ VNN_DEVICE void packed_product(const PackedProduct& p) {
   }
 }
 
-// Lanes take one edge each and walk through the people together; the g of RT columns and one panel
-// lies in shared memory, where all lanes read the same value at once.
+// Lanes take one edge each and walk through the people together.
+
+// The sums of g over every subset of four neighbouring people, for the 16 fours of a panel.
 template <class A, int RT>
-struct Signal { A at[RT][PANEL]; };
+struct Subsets { A at[RT][PANEL / 4][16]; };
 
 template <class A, int RT>
-VNN_INLINE void stage_signal(Signal<A, RT>& signal, const PackedEdgeProduct& p, i64 row, i64 c, i64 columns, i64 panel) {
+VNN_INLINE void stage_subsets(Subsets<A, RT>& sums, const PackedEdgeProduct& p, i64 row, i64 c, i64 columns, i64 panel) {
+  const int four = threadIdx.x % WARP / 2, last = threadIdx.x % 2;
 #pragma unroll
-  for (int k = 0; k < RT; ++k)
+  for (int k = 0; k < RT; ++k) {
+    const A* g = static_cast<const A*>(p.g) + (row * p.replicates + c + k) * p.packed.batch;
+    A each[4], sum[8];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int j = half * WARP + threadIdx.x % WARP;
-      const i64 b = panel * PANEL + j;
-      const bool there = b < p.packed.batch && c + k < columns;
-      signal.at[k][j] = there ? static_cast<const A*>(p.g)[(row * p.replicates + c + k) * p.packed.batch + b] : A(0);
+    for (int i = 0; i < 4; ++i) {
+      const i64 b = panel * PANEL + four * 4 + i;
+      each[i] = b < p.packed.batch && c + k < columns ? g[b] : A(0);
     }
+    sum[0] = last ? each[3] : A(0);
+#pragma unroll
+    for (int i = 0; i < 3; ++i)
+#pragma unroll
+      for (int n = 0; n < 1 << i; ++n) sum[(1 << i) + n] = plus(sum[n], each[i]);
+#pragma unroll
+    for (int n = 0; n < 8; ++n) sums.at[k][four][last * 8 + n] = sum[n];
+  }
 }
 
-template <class A>
-VNN_INLINE A value_of(u32 code, const A (&book)[4]) {
-  const A low = code & 1 ? book[1] : book[0], high = code & 1 ? book[3] : book[2];
-  return code & 2 ? high : low;
+// Bits 0, 2, 4 and 6 of every byte, moved to its bits 0 to 3.
+VNN_INLINE u32 compressed(u32 bits) {
+  bits = (bits | (bits >> 1)) & 0x33333333u;
+  return (bits | (bits >> 2)) & 0x0f0f0f0fu;
 }
 
-// w = the sum over the batch of g times the value of the code.
+// w = the sum over the batch of g times the value of the code: g is added up by code, four people at a
+// time, and each of the four sums is multiplied once a panel.
 template <class A, int RT>
 VNN_DEVICE void packed_edge_product(const PackedEdgeProduct& p) {
   VNN_SHARED(memory);
-  Signal<A, RT>& signal = reinterpret_cast<Signal<A, RT>*>(memory)[threadIdx.x / WARP];
+  Subsets<A, RT>& subsets = reinterpret_cast<Subsets<A, RT>*>(memory)[threadIdx.x / WARP];
   const Edges& edges = p.edges;
   const Division by_tile = divide(warp_number(), (p.max_columns + RT - 1) / RT);
   if (by_tile.quotient >= edges.n_items) return;
@@ -199,7 +210,7 @@ VNN_DEVICE void packed_edge_product(const PackedEdgeProduct& p) {
   Codes next = codes_of(p.packed, panel, variant);
   for (i64 n = 0; n < p.packed.n_batch_panels; ++n) {
     warp_sync();
-    stage_signal(signal, p, item.row, c, columns, n);
+    stage_subsets(subsets, p, item.row, c, columns, n);
     warp_sync();
     const Codes codes = next;
     if (n + 1 < p.packed.n_batch_panels) {
@@ -207,23 +218,49 @@ VNN_DEVICE void packed_edge_product(const PackedEdgeProduct& p) {
       bad |= !known(p.packed, panel);
       next = codes_of(p.packed, panel, variant);
     }
-    A sum[RT] = {};
+    A sum[RT][4] = {};  // of everybody, and of the people of code 1, 2 and 3
 #pragma unroll
-    for (int word = 0; word < 4; ++word)
+    for (int word = 0; word < 4; ++word) {
+      const u32 low = codes.at[word] & 0x55555555u, high = (codes.at[word] >> 1) & 0x55555555u;
+      const u32 of[4] = {0x0f0f0f0fu, compressed(low & ~high), compressed(high & ~low), compressed(low & high)};
 #pragma unroll
-      for (int j = 0; j < 16; ++j) {
-        const A value = value_of(codes.at[word] >> (2 * j) & 3, book);
+      for (int four = 0; four < 4; ++four)
 #pragma unroll
-        for (int k = 0; k < RT; ++k) sum[k] = madd(value, signal.at[k][word * 16 + j], sum[k]);
-      }
+        for (int code = 0; code < 4; ++code)
 #pragma unroll
-    for (int k = 0; k < RT; ++k) total[k] = plus(total[k], sum[k]);
+          for (int k = 0; k < RT; ++k)
+            sum[k][code] = plus(sum[k][code], subsets.at[k][word * 4 + four][of[code] >> (8 * four) & 15]);
+    }
+#pragma unroll
+    for (int k = 0; k < RT; ++k) {
+      A of_panel = times(book[0], sum[k][0] - sum[k][1] - sum[k][2] - sum[k][3]);
+#pragma unroll
+      for (int code = 1; code < 4; ++code) of_panel = madd(book[code], sum[k][code], of_panel);
+      total[k] = plus(total[k], of_panel);
+    }
   }
   if (!there) return;
   A* out = static_cast<A*>(p.out) + (edges.block ? edges.block[edge] : edge) * p.replicates + c;
 #pragma unroll
   for (int k = 0; k < RT; ++k)
     if (c + k < columns) out[k] = bad ? not_a_number<A>() : total[k];
+}
+
+// The g of RT columns and one panel, where all lanes read the same value at once.
+template <class A, int RT>
+struct Signal { A at[RT][PANEL]; };
+
+template <class A, int RT>
+VNN_INLINE void stage_signal(Signal<A, RT>& signal, const PackedEdgeProduct& p, i64 row, i64 c, i64 columns, i64 panel) {
+#pragma unroll
+  for (int k = 0; k < RT; ++k)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int j = half * WARP + threadIdx.x % WARP;
+      const i64 b = panel * PANEL + j;
+      const bool there = b < p.packed.batch && c + k < columns;
+      signal.at[k][j] = there ? static_cast<const A*>(p.g)[(row * p.replicates + c + k) * p.packed.batch + b] : A(0);
+    }
 }
 
 // by_edge[e, code] = the sum over columns and over the people of that code of w * g, for one edge.
