@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard vnn/kernels/cpu/*.cpp vnn/kernels/cpu/*.h vnn/kernels/cpu/CMakeLists.txt)
 
-.PHONY: demo test slow lint clean
+.PHONY: demo test slow lint gpu clean
 
 demo: $(VENV)/ready
 	rm -rf vnn-demo
@@ -20,6 +20,10 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# On a machine with a GPU; installs nothing. OUT is the folder of the page it writes.
+gpu:
+	PYTHONPATH=. OUT=$(or $(OUT),build/gpu) $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m vnn.kernels.cuda.measure
 
 $(VENV)/ready: pyproject.toml constraints.txt $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "vnn needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ..." && false)
