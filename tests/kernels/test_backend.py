@@ -43,7 +43,7 @@ def test_an_override_holds_inside_its_block_only() -> None:
 
 def test_an_unknown_backend_lists_the_known() -> None:
     with (
-        pytest.raises(ValueError, match=r"'referense'; known are 'reference', 'cpu'. Did you mean 'reference'"),
+        pytest.raises(ValueError, match=r"'referense'; known are 'reference', 'cpu', .*Did you mean 'reference'"),
         backend("referense"),
     ):
         pass

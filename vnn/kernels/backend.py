@@ -4,19 +4,75 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from types import ModuleType
+from typing import NamedTuple
 
 import torch
 from torch._C._functorch import is_functorch_wrapped_tensor
 
 from vnn._errors import KernelError, choose
-from vnn.kernels import cpu, reference
+from vnn.kernels import cpu, reference, torch_sparse
 
-BACKENDS = ("reference", "cpu")
+
+class Backend(NamedTuple):
+    """One implementation of the kernels.
+
+    Parameters
+    ----------
+    module
+        Its functions, those of `vnn.kernels.reference`.
+    devices
+        Types of device it runs on; none given: any.
+    picked
+        Types of device that pick it by themselves when it is here.
+    why_not
+        Why it is missing and what to do; empty where it is here.
+    load
+        Makes it ready, or raises a `KernelError` with the cause; called before every kernel, so it must be cheap.
+    describe
+        What it is, once loaded.
+    label
+        What follows its name in records, such as the instruction set.
+    """
+
+    module: ModuleType
+    devices: tuple[str, ...]
+    picked: tuple[str, ...]
+    why_not: Callable[[], str]
+    load: Callable[[], object]
+    describe: Callable[[], str]
+    label: Callable[[], str]
+
+
+def _nothing() -> str:
+    return ""
+
+
+def _cpu_why_not() -> str:
+    return "" if cpu.library_path() else "not built; reinstall with a C++ compiler on the path"
+
+
+def _cpu_describe() -> str:
+    return f"{cpu.simd()}, {torch.get_num_threads()} threads, {cpu.library_path()}"
+
+
+TABLE = {
+    "reference": Backend(
+        reference, (), (), _nothing, _nothing, lambda: f"plain PyTorch {torch.__version__}", _nothing
+    ),
+    "cpu": Backend(
+        cpu, ("cpu",), ("cpu",), _cpu_why_not, lambda: cpu.library(), _cpu_describe, lambda: cpu.simd()
+    ),
+    "torch_sparse": Backend(
+        torch_sparse, ("cpu", "cuda"), (), torch_sparse.why_not, torch_sparse.library, torch_sparse.describe,
+        lambda: torch_sparse.library().__version__,
+    ),
+}  # fmt: skip
+BACKENDS = tuple(TABLE)
 _override: ContextVar[str | None] = ContextVar("vnn_backend", default=None)
 
 
@@ -29,7 +85,7 @@ def backend(name: str) -> Iterator[None]:
     Parameters
     ----------
     name
-        "reference" (plain PyTorch) or "cpu" (compiled).
+        "reference" (plain PyTorch), "cpu" (compiled) or "torch_sparse" (when installed).
 
     Raises
     ------
@@ -49,17 +105,36 @@ def wanted() -> str | None:
     return choose("VNN_BACKEND", name, BACKENDS) if name else None
 
 
-def active(device: torch.device) -> ModuleType:
-    """The module whose kernels run on `device`."""
-    name = wanted() or ("cpu" if device.type == "cpu" and _compiled() else "reference")
-    if name == "reference":
-        return reference
-    if device.type != "cpu":
+def chosen(device: torch.device) -> str:
+    """Name of the backend for `device`: the one asked for, else the first the device picks that is here, else the reference.
+
+    Raises
+    ------
+    KernelError
+        If the one asked for does not run on `device`.
+    """
+    name = wanted()
+    if name is None:
+        return _picked(device.type)
+    devices = TABLE[name].devices
+    if devices and device.type not in devices:
         raise KernelError(
-            f"the backend 'cpu' was asked for, but the tensors are on {device}; move them or drop the override."
+            f"the backend {name!r} was asked for, but the tensors are on {device}; move them or drop the override."
         )
-    cpu.library()
-    return cpu
+    return name
+
+
+def active(device: torch.device) -> ModuleType:
+    """The module whose kernels run on `device`, loaded.
+
+    Raises
+    ------
+    KernelError
+        If it is missing or broken, or does not run there.
+    """
+    found = TABLE[chosen(device)]
+    found.load()
+    return found.module
 
 
 def traced(x: torch.Tensor) -> bool:
@@ -69,39 +144,45 @@ def traced(x: torch.Tensor) -> bool:
 
 def active_name(device: torch.device | None = None) -> str:
     """Name of the backend that runs on `device`: "reference", or "cpu (avx2)" with its instruction set."""
-    module = active(device or torch.device("cpu"))
-    return "reference" if module is reference else f"cpu ({cpu.simd()})"
+    device = device or torch.device("cpu")
+    active(device)
+    name = chosen(device)
+    label = TABLE[name].label()
+    return f"{name} ({label})" if label else name
 
 
 @cache
-def _compiled() -> bool:
-    if cpu.library_path() is not None:
-        return True
-    warnings.warn(
-        "vnn runs without its compiled kernels, many times slower: they were not built. Reinstall with a C++ "
-        "compiler on the path (pip install -v shows why the build failed); `vnn kernels` tells what is here.",
-        RuntimeWarning,
-        stacklevel=2,
-    )
-    return False
+def _picked(kind: str) -> str:
+    for name, known in TABLE.items():
+        if kind in known.picked and not known.why_not():
+            return name
+    if kind == "cpu":
+        warnings.warn(
+            "vnn runs without its compiled kernels, many times slower: they were not built. Reinstall with a C++ "
+            "compiler on the path (pip install -v shows why the build failed); `vnn kernels` tells what is here.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return "reference"
 
 
 def describe() -> list[dict[str, str]]:
     """One record per backend: its name, its state ("in use", "available", "missing", "broken") and why."""
-    records = [{"backend": "reference", "state": "available", "detail": f"plain PyTorch {torch.__version__}"}]
-    if cpu.library_path() is None:
-        records.append(
-            {"backend": "cpu", "state": "missing", "detail": "not built; reinstall with a C++ compiler on the path"}
-        )
-    else:
-        try:
-            cpu.library()
-            detail = f"{cpu.simd()}, {torch.get_num_threads()} threads, {cpu.library_path()}"
-            records.append({"backend": "cpu", "state": "available", "detail": detail})
-        except KernelError as error:
-            records.append({"backend": "cpu", "state": "broken", "detail": str(error)})
-    used = wanted() or ("cpu" if records[-1]["state"] == "available" else "reference")
+    records = [_state(name, known) for name, known in TABLE.items()]
+    here = {record["backend"] for record in records if record["state"] == "available"}
+    picking = [name for name, known in TABLE.items() if "cpu" in known.picked and name in here]
+    used = wanted() or (picking or ["reference"])[0]
     for record in records:
         if record["backend"] == used and record["state"] == "available":
             record["state"] = "in use"
     return records
+
+
+def _state(name: str, known: Backend) -> dict[str, str]:
+    if reason := known.why_not():
+        return {"backend": name, "state": "missing", "detail": reason}
+    try:
+        known.load()
+        return {"backend": name, "state": "available", "detail": known.describe()}
+    except KernelError as error:
+        return {"backend": name, "state": "broken", "detail": str(error)}
