@@ -15,7 +15,7 @@ import torch
 from torch._C._functorch import is_functorch_wrapped_tensor
 
 from vnn._errors import KernelError, choose
-from vnn.kernels import cpu, reference, torch_sparse
+from vnn.kernels import cpu, cuda, reference, torch_sparse
 
 
 class Backend(NamedTuple):
@@ -67,6 +67,9 @@ TABLE = {
     "cpu": Backend(
         cpu, ("cpu",), ("cpu",), _cpu_why_not, lambda: cpu.library(), _cpu_describe, lambda: cpu.simd()
     ),
+    "cuda": Backend(
+        cuda, ("cuda",), ("cuda",), lambda: cuda.why_not(), _nothing, lambda: cuda.describe(), _nothing
+    ),
     "torch_sparse": Backend(
         torch_sparse, ("cpu", "cuda"), (), torch_sparse.why_not, torch_sparse.library, torch_sparse.describe,
         lambda: torch_sparse.library().__version__,
@@ -85,7 +88,8 @@ def backend(name: str) -> Iterator[None]:
     Parameters
     ----------
     name
-        "reference" (plain PyTorch), "cpu" (compiled) or "torch_sparse" (when installed).
+        "reference" (plain PyTorch), "cpu" (compiled), "cuda" (compiled when first used) or "torch_sparse" (when
+        installed).
 
     Raises
     ------
@@ -127,6 +131,8 @@ def chosen(device: torch.device) -> str:
 def active(device: torch.device) -> ModuleType:
     """The module whose kernels run on `device`, loaded.
 
+    A GPU whose kernels cannot run is an error, never a silent change to something slower.
+
     Raises
     ------
     KernelError
@@ -156,6 +162,11 @@ def _picked(kind: str) -> str:
     for name, known in TABLE.items():
         if kind in known.picked and not known.why_not():
             return name
+    if kind == "cuda":
+        raise KernelError(
+            f"the kernels for GPUs cannot run: {cuda.why_not()}. Mend that, or ask for plain PyTorch on the GPU with "
+            "VNN_BACKEND=reference."
+        )
     if kind == "cpu":
         warnings.warn(
             "vnn runs without its compiled kernels, many times slower: they were not built. Reinstall with a C++ "

@@ -334,14 +334,18 @@ class VisibleNetwork(nn.Module):
         return self.signal(x.T)
 
     def signal(self, columns: Tensor, at: Tensor | None = None) -> Signal:
-        """Feature-major values (n_in, n), NaN where missing, of the samples `at` (int64; all unless given), padded to whole lanes."""
+        """Feature-major values (n_in, n) of the samples `at` (int64; all unless given), padded to whole lanes.
+
+        They are NaN where missing.
+        """
         columns = columns.to(self.output_scale.dtype)
         n_samples = columns.shape[1] if at is None else len(at)
         width = n_samples + _padding(n_samples)
         plain = at is None or columns.requires_grad or traced(columns)
         module = reference if plain else active(columns.device)
         take = getattr(module, "columns", reference.columns)
-        return Signal(*take(columns, at, width, imputes=self.imputes), n_samples)
+        values, missing = take(columns, at, width, imputes=self.imputes)
+        return Signal(values, missing, n_samples)
 
     @property
     def layers(self) -> list[tuple[Stage, SparseLinear]]:
