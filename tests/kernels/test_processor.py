@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "vnn" / "kernels" / "cpu"
-FLAGS = "-std=gnu++17 -O2 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-psabi -fopenmp".split()
+FLAGS = ["-std=gnu++17", "-O2", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi", "-fopenmp"]
 SETS = {"portable": [], "emulated": ["-DVNN_PAIRED", "-DVNN_PANEL_WIDTH=64"]}
 
 pytestmark = [
