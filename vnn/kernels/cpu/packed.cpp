@@ -10,6 +10,7 @@
 // in 16 lanes, lane 4 * (panel % 4) + word, over j = 0 .. 15 of each four panels in order, and are folded in
 // halves. Nothing depends on threads or replicates.
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #if defined(__AVX2__)
@@ -366,9 +367,9 @@ void shared_row(const PackedProduct<float>& p, int64_t node, int64_t row, int64_
 }
 
 template <class T>
-struct IsFloat { static constexpr bool value = false; };
-template <>
-struct IsFloat<float> { static constexpr bool value = true; };
+constexpr bool in_registers = std::is_same<T, float>::value;  // double goes the plain way
+
+constexpr int64_t MANY = 3;  // replicates from which decoding once for all pays
 
 template <class T, Kind KIND>
 void product_of(const PackedProduct<T>& p, int threads) {
@@ -376,13 +377,13 @@ void product_of(const PackedProduct<T>& p, int threads) {
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
     std::vector<T> room;
-    const bool shared = IsFloat<T>::value && e.wirings == 1 && p.replicates >= 3;
+    const bool shared = in_registers<T> && e.wirings == 1 && p.replicates >= MANY;
     if (shared) room.resize(std::size_t(p.replicates * (16 * W + SIDE * PANEL)));
 #pragma omp for schedule(dynamic, 8)
     for (int64_t node = 0; node < e.n_nodes; ++node) {
       const int64_t begin = first_row(e.units, node), own = first_row(e.units, node + 1) - begin;
       for (int64_t unit = 0; unit < own; ++unit) {
-        if constexpr (IsFloat<T>::value) {
+        if constexpr (in_registers<T>) {
           if (shared) {
             shared_row(p, node, begin + unit, unit, room.data());
             continue;
@@ -495,7 +496,7 @@ template <class T, Kind KIND>
 void edges_of(const PackedEdgeProduct<T>& p, int threads) {
   const Edges& e = p.edges;
   const int64_t quads = (p.batch + QUAD * PANEL - 1) / (QUAD * PANEL), width = quads * QUAD * PANEL;
-  const bool shared = IsFloat<T>::value && e.wirings == 1 && p.replicates >= 3;
+  const bool shared = in_registers<T> && e.wirings == 1 && p.replicates >= MANY;
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
     const int64_t rows = shared ? p.replicates : 1;
@@ -508,7 +509,7 @@ void edges_of(const PackedEdgeProduct<T>& p, int threads) {
         for (int64_t r = 0; r < p.replicates; r += rows) {
           for (int64_t q = 0; q < rows; ++q)
             ordered(p.g + ((begin + unit) * p.replicates + r + q) * p.batch, p.batch, quads, g + q * width);
-          if constexpr (IsFloat<T>::value)
+          if constexpr (in_registers<T>)
             if (shared) {
               shared_edges(p, node, unit, g, quads, lanes);
               continue;
@@ -516,7 +517,7 @@ void edges_of(const PackedEdgeProduct<T>& p, int threads) {
           const Fan<KIND> fan(e, node, r);
           int64_t i = fan.first;
           const auto to = [&](int64_t at) -> T& { return p.weight[weight_at(e, fan.edge(at), unit) * p.replicates + r]; };
-          if constexpr (IsFloat<T>::value)
+          if constexpr (in_registers<T>)
             for (; i + FEW <= fan.last; i += FEW) {
               int64_t v[FEW];
               alignas(64) float sums[FEW][16];
