@@ -200,15 +200,21 @@ def predict(
 
 @app.command()
 def kernels(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False) -> None:
-    """What computes the sparse products here, and why something is missing."""
+    """What computes the sparse products here, why something is missing, and what of the machine matters."""
     from vnn.kernels import describe
+    from vnn.kernels.machine import facts
 
-    records = describe()
+    records, machine = describe(), facts()
     if as_json:
-        typer.echo(json.dumps(records))
+        typer.echo(json.dumps({"backends": records} | machine))
         return
     for record in records:
         typer.echo(f"{record['backend']:<12} {record['state']:<10} {record['detail']}")
+    runtimes = ", ".join(machine["openmp"]) or "none loaded"
+    warning = " (more than one: threads may get in each other's way)" if len(machine["openmp"]) > 1 else ""
+    typer.echo(f"instruction set: {machine['instruction_set'] or 'none, not compiled'}; threads: {machine['threads']}")
+    typer.echo(f"OpenMP runtimes: {runtimes}{warning}")
+    typer.echo(f"last-level cache: {machine['last_level_cache'] / 2**20:.0f} MB; torch {machine['torch']}")
 
 
 @ontology_app.command("list")
@@ -266,6 +272,16 @@ def ontology_build(
         typer.echo(f"  {entry}")
 
 
+def _measured(records: list[dict[str, object]], json_file: Path | None) -> None:
+    from vnn._atomic import write_text
+    from vnn.bench import line, profile_lines
+
+    for record in records:
+        typer.echo("\n".join([line(record), *profile_lines(record)]))
+    if json_file is not None:
+        write_text(json_file, json.dumps(records, indent=1))
+
+
 @bench_app.command("attributions")
 def bench_attributions(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the records here.")] = None,
@@ -275,35 +291,77 @@ def bench_attributions(
     dense: Annotated[bool, typer.Option(help="Whether Captum also runs on the dense twin; it takes minutes.")] = True,
 ) -> None:
     """DeepLIFT of all levels in one sweep beside Captum layer by layer."""
-    from vnn._atomic import write_text
-    from vnn.bench import attributions, line
+    from vnn.bench import attributions
 
-    records = attributions(samples=samples, rounds=rounds, topology=topology, dense=dense)
-    for record in records:
-        typer.echo(line(record))
-    if json_file is not None:
-        write_text(json_file, json.dumps(records, indent=1))
+    _measured(attributions(samples=samples, rounds=rounds, topology=topology, dense=dense), json_file)
+
+
+def _numbers(option: str, text: str | None, example: str, least: int, most: int | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = [part.replace(",", "").replace("_", "") for part in text.lower().split("x")]
+    if not all(part.isdecimal() for part in parts) or not least <= len(parts) <= (most or len(parts)):
+        raise ValueError(f"{option} is {text!r}; it needs whole numbers with x between them, such as {example}.")
+    return tuple(map(int, parts))
 
 
 @bench_app.command("kernels")
 def bench_kernels(
+    case: Annotated[str, typer.Option(help='"standard", "genotypes" or "replicates".')] = "standard",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the records here.")] = None,
-    batch: Annotated[list[int] | None, typer.Option(help="Batch sizes; 64 and 256 unless given.")] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(help="Batch sizes; 64 and 256 for the standard case, else 256.")
+    ] = None,
+    replicates: Annotated[
+        int | None, typer.Option(help="Replicates; 1 for the standard case, 16 for replicates.")
+    ] = None,
     rounds: Annotated[int, typer.Option(help="Alternating rounds per rival.")] = 15,
     topology: Annotated[
-        Path | None, typer.Option(help="Measure the largest mask of this topology instead of the standard size.")
+        Path | None, typer.Option(help="Measure the largest mask of this topology instead of the usual size.")
     ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="NxMxE", help="Sources, targets and edges instead of the usual size.")
+    ] = None,
+    backend: Annotated[str | None, typer.Option(help="Run ours on this backend.")] = None,
+    dense: Annotated[bool, typer.Option(help="Whether the dense rival takes part; it is slow.")] = True,
 ) -> None:
-    """The sparse product forward and backward beside dense, COO, CSR and gather + index_add."""
-    from vnn._atomic import write_text
+    """The sparse product beside dense, COO, CSR, gather + index_add and torch-sparse; packed genotypes in T."""
     from vnn.bench import kernels as measure
-    from vnn.bench import line
 
-    records = measure(batches=tuple(batch or (64, 256)), rounds=rounds, topology=topology)
-    for record in records:
-        typer.echo(line(record))
-    if json_file is not None:
-        write_text(json_file, json.dumps(records, indent=1))
+    n_m_e = _numbers("--size", size, "20000x2600x120000", 3, 3)
+    records = measure(
+        case=case, batches=batch, replicates=replicates, rounds=rounds, topology=topology, dense=dense, backend=backend,
+        size=n_m_e,  # type: ignore[arg-type]
+    )  # fmt: skip
+    _measured(records, json_file)
+
+
+@bench_app.command("step")
+def bench_step(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the records here.")] = None,
+    batch: Annotated[int, typer.Option(help="Samples per step.")] = 64,
+    rounds: Annotated[int, typer.Option(help="Alternating rounds per rival.")] = 15,
+    topology: Annotated[
+        Path | None, typer.Option(help="A saved topology without skips instead of random edges.")
+    ] = None,
+    levels: Annotated[
+        str | None, typer.Option(metavar="NxNx...", help="Nodes of every level, genes first; as P-NET unless given.")
+    ] = None,
+    edges: Annotated[int | None, typer.Option(help="Edges in all; 71,000 unless given.")] = None,
+    backend: Annotated[str | None, typer.Option(help="Run ours on this backend.")] = None,
+    dense: Annotated[bool, typer.Option(help="Whether dense masked layers take part; they are slow.")] = True,
+    profile: Annotated[bool, typer.Option("--profile", help="Say where the time of our step goes.")] = False,
+) -> None:
+    """A whole training step of a P-NET-size network beside the same network in plain PyTorch."""
+    from vnn.bench import step
+    from vnn.bench.wirings import PNET_EDGES, PNET_LEVELS
+
+    sizes = _numbers("--levels", levels, "9000x1387x1066x447x147x26", 2, None)
+    records = step(
+        batch=batch, rounds=rounds, topology=topology, levels=sizes or PNET_LEVELS, n_edges=edges or PNET_EDGES,
+        dense=dense, profile=profile, backend=backend,
+    )  # fmt: skip
+    _measured(records, json_file)
 
 
 def main() -> None:

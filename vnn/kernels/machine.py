@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
+
+import torch
+
+from vnn._errors import KernelError
+from vnn.kernels import cpu
 
 UNKNOWN_CACHE = 2**26
+
+
+def facts() -> dict[str, Any]:
+    """Instruction set of the compiled kernels (None without them), threads, OpenMP runtimes, cache and torch."""
+    try:
+        instructions = cpu.simd() if cpu.library_path() else None
+    except KernelError:
+        instructions = None
+    return {
+        "instruction_set": instructions,
+        "threads": torch.get_num_threads(),
+        "openmp": openmp_runtimes(),
+        "last_level_cache": last_level_cache(),
+        "torch": torch.__version__,
+    }
 
 
 def openmp_runtimes() -> list[str]:
@@ -13,7 +35,7 @@ def openmp_runtimes() -> list[str]:
     if not maps.exists():
         return []
     files = {Path(row.split(maxsplit=5)[-1]).name for row in maps.read_text().splitlines() if "/" in row}
-    return sorted(name for name in files if "omp" in name and ".so" in name)
+    return sorted(name for name in files if re.match(r"lib[gi]?omp\b", name))
 
 
 def last_level_cache() -> int:
