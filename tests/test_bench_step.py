@@ -14,6 +14,7 @@ from vnn import bench
 from vnn.bench.plain import KINDS, PlainNetwork
 from vnn.bench.steps import VARIANTS
 from vnn.bench.wirings import PNET_EDGES, PNET_LEVELS, pnet_sized
+from vnn.kernels import torch_sparse
 from vnn.models import VisibleNetwork
 
 SMALL = {"levels": (30, 8, 5, 3), "n_edges": 80}
@@ -35,6 +36,13 @@ def test_a_step_is_measured_beside_plain_networks_with_the_same_numbers() -> Non
     assert records[0]["fixed_milliseconds"] > 0
     assert any("products" in row for row in bench.profile_lines(records[0]))
     assert bench.profile_lines(records[1]) == []
+
+
+@pytest.mark.skipif(not torch_sparse.available(), reason=torch_sparse.why_not())
+def test_a_network_learns_the_same_through_torch_sparse() -> None:
+    records = bench.step(batch=10, rounds=1, dense=False, backend="torch_sparse", **SMALL)  # type: ignore[arg-type]
+    assert all(r["backend"].startswith("torch_sparse") for r in records)
+    assert all(r["largest_difference"] < 1e-4 for r in records)
 
 
 def test_the_standard_network_has_the_size_of_pnet() -> None:

@@ -24,7 +24,7 @@ def parts(trainer: Trainer, batch: int) -> dict[str, Call]:
     """
     network, columns = trainer.network, torch.arange(batch)
     signal, _ = trainer._columns(columns)
-    lanes, inputs = signal.values.shape[2], network.topology.levels[0].name
+    lanes, inputs = signal.numbers.shape[2], network.topology.levels[0].name
     draw, share = Draw(0, torch.arange(lanes)), torch.full((1, lanes), 1 / lanes)
     entering = network.scaling.apply_to(signal) if network.recipe.input_dropout else signal
     linears = [linear for _, linear in network.layers]
