@@ -47,6 +47,7 @@ def test_every_case_has_records_with_the_keys_and_positive_ratios(case: str, bac
         assert record["backend"].startswith(backend)
         assert record["milliseconds"] > 0
         assert record["noise"] >= 1
+        assert record["noisy"] == (max(record["noise"], record.get("rival_noise", 1)) > 1.3)
         assert (record["ratio"] is None) == (record["rival"] is None)
         assert record["ratio"] is None or record["ratio"] > 0
         assert record["floor_share"] == pytest.approx(

@@ -50,6 +50,7 @@ def record(
         "floor_share": None if least is None else least / ours.median,
         "peak_bytes": peak,
         "noise": ours.noise,
+        "noisy": ours.noise > NOISY,
         "rounds": len(ours.seconds),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -73,6 +74,7 @@ def beside(own: Record, rival: str, theirs: Timing, *, peak: int | None = None, 
         "ratio": theirs.median * 1e3 / own["milliseconds"],
         "rival_milliseconds": theirs.median * 1e3,
         "rival_noise": theirs.noise,
+        "noisy": own["noisy"] or theirs.noise > NOISY,
         "rival_peak_bytes": peak,
         **extras,
     }
@@ -80,7 +82,7 @@ def beside(own: Record, rival: str, theirs: Timing, *, peak: int | None = None, 
 
 def line(record: Record) -> str:
     """A record as one line of text."""
-    marked = "  (noisy)" if record["noise"] > NOISY else ""
+    marked = "  (noisy)" if record["noisy"] else ""
     if record["rival"] is None:
         parts = [] if record.get("in_T") is None else [f"{record['in_T']:.3f} T"]
         parts += [] if record["floor_share"] is None else [f"{record['floor_share']:.0%} of the memory floor"]
