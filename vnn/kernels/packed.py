@@ -41,7 +41,8 @@ class Packed(NamedTuple):
     def check(self) -> None:
         """Raise a `KernelError` unless shapes, types and indices fit each other."""
         codes, panels, codebook = self.codes, self.panels, self.codebook
-        if codes.dtype != torch.uint8 or codes.dim() != 3 or codes.shape[2] != BYTES or codes.stride(2) != 1:
+        spread = codes.numel() and codes.stride(-1) != 1
+        if codes.dtype != torch.uint8 or codes.dim() != 3 or codes.shape[2] != BYTES or spread:
             raise KernelError(
                 f"`codes` is {codes.dtype} of shape {tuple(codes.shape)} and strides {codes.stride()}; it needs uint8 "
                 f"of shape (panels, variants, {BYTES}) with the last axis contiguous."
