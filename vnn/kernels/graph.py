@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from ctypes import c_int32
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,55 @@ class Wiring(NamedTuple):
             return self
         own = {name: getattr(self, name)[:, replicate].contiguous() for name in ("src", "ptr_t", "tgt_t", "perm_t")}
         return self._replace(**own)
+
+    def check(self) -> None:
+        """Raise a `KernelError` unless the sizes of the tensors fit each other; the values are not looked at.
+
+        A `Graph` has made sure of its own; this is for operators that are called directly. Where pointers end is
+        looked at on the CPU only: elsewhere it would wait for the device.
+        """
+        ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, block_ptr, n_out, n_in, n_weights = self
+        if ptr is None or src is None or ptr_t is None or not (ptr.dim() and src.dim() and ptr_t.dim()):
+            raise KernelError("`ptr`, `src` and `ptr_t` are needed, each with a value per node or edge.")
+        own = src.shape[1:2]
+        nodes, edges, device = ptr_t.shape[0] - 1, src.shape[0], ptr.device
+        _fit_index("ptr", ptr, (ptr.shape[0],), torch.int32, device)
+        _fit_index("src", src, (edges, *own), torch.int32, device)
+        _fit_index("ptr_t", ptr_t, (nodes + 1, *own), torch.int32, device)
+        _fit_index("tgt_t", tgt_t, (edges, *own), torch.int32, device)
+        _fit_index("perm_t", perm_t, (edges, *own), torch.int32, device)
+        blocks = unit_ptr_in is not None or unit_ptr_out is not None
+        if not len(ptr) or nodes < 0 or 0 in own or blocks != (block_ptr is not None):
+            raise KernelError("`ptr` and `ptr_t` need a value more than nodes, `src` a replicate, `block_ptr` units.")
+        if unit_ptr_in is not None:
+            _fit_index("unit_ptr_in", unit_ptr_in, ptr_t.shape[:1], torch.int32, device)
+        if unit_ptr_out is not None:
+            _fit_index("unit_ptr_out", unit_ptr_out, ptr.shape, torch.int32, device)
+        if block_ptr is not None:
+            _fit_index("block_ptr", block_ptr, (edges,), torch.int64, device)
+        known = device.type == "cpu"
+        rows_out = ptr.shape[0] - 1 if unit_ptr_out is None else _last(unit_ptr_out) if known else n_out
+        rows_in = nodes if unit_ptr_in is None else _last(unit_ptr_in) if known else n_in
+        if (n_out, n_in) != (rows_out, rows_in):
+            raise KernelError(
+                f"the tensors have {n_out:,} and {n_in:,} rows; the edges need n_out = {rows_out:,}, n_in = {rows_in:,}."
+            )
+        needed = edges if block_ptr is None else self._last_block() if known else n_weights
+        if n_weights != needed:
+            raise KernelError(f"{n_weights:,} weights; the {edges:,} edges need {needed:,} weights.")
+        if known and {_last(ptr), *(_last(ptr_t, back) for back in range(*own or (1,)))} != {edges}:
+            raise KernelError(f"`ptr` or `ptr_t` does not end at {edges:,}, the number of edges.")
+
+    def _last_block(self) -> int:
+        """Where the block of the last edge ends."""
+        if self.block_ptr is None or not len(self.src):
+            return 0
+        target = int(torch.searchsorted(self.ptr, len(self.src) - 1, right=True)) - 1
+        source = int(self.src[-1].reshape(-1)[0])
+        size = 1
+        for units, node in ((self.unit_ptr_out, target), (self.unit_ptr_in, source)):
+            size *= 1 if units is None else int(units[node + 1] - units[node])
+        return int(self.block_ptr[-1]) + size
 
     def repeated(self, times: int) -> Wiring:
         """The wiring of `times` as many replicates, block after block."""
@@ -100,7 +150,9 @@ class Graph(nn.Module):
         sources: np.ndarray | None = None,
     ) -> None:
         super().__init__()
-        pairs = np.asarray(edges, dtype=np.int64).reshape(-1, 2)
+        pairs = _whole("edges", edges).reshape(-1, 2)
+        if max(n_sources, n_targets) >= 2**31:
+            raise KernelError(f"{n_sources:,} sources and {n_targets:,} targets exceed 32-bit indices.")
         source, target = pairs[:, 0], pairs[:, 1]
         if len(pairs) and (pairs.min() < 0 or source.max() >= n_sources or target.max() >= n_targets):
             raise KernelError(
@@ -185,6 +237,26 @@ def weight_rows(wiring: Wiring) -> tuple[Tensor, Tensor]:
     return first_out[edge] + within // size_in[edge], first_in[edge] + within % size_in[edge]
 
 
+def _whole(name: str, given: object) -> np.ndarray:
+    found = np.asarray(given)
+    if found.size and found.dtype.kind not in "iu":
+        raise KernelError(f"`{name}` holds {found.dtype}; it needs whole numbers.")
+    return found.astype(np.int64)
+
+
+def _fit_index(name: str, t: Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
+    if t is None or t.shape != shape or t.dtype != dtype or t.device != device or not t.is_contiguous():
+        found = "None" if t is None else f"{t.dtype} of shape {tuple(t.shape)} and strides {t.stride()} on {t.device}"
+        raise KernelError(
+            f"`{name}` is {found}; the others need contiguous {dtype} of shape {tuple(shape)} on {device}."
+        )
+
+
+def _last(t: Tensor, back: int = 0) -> int:
+    """The value `back` before the last of contiguous int32 on the CPU."""
+    return c_int32.from_address(t.data_ptr() + 4 * (t.numel() - 1 - back)).value
+
+
 def _span(unit_ptr: Tensor | None, node: Tensor) -> tuple[Tensor, Tensor]:
     if unit_ptr is None:
         return node, torch.ones_like(node)
@@ -194,7 +266,7 @@ def _span(unit_ptr: Tensor | None, node: Tensor) -> tuple[Tensor, Tensor]:
 def _units(name: str, units: Sequence[int] | np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray | None]:
     if units is None:
         return np.ones(n, np.int64), None
-    sizes = np.asarray(units, dtype=np.int64)
+    sizes = _whole(name, units)
     if sizes.shape != (n,) or (sizes < 1).any():
         raise KernelError(f"`{name}` has shape {sizes.shape}; it needs one number >= 1 for each of {n:,} nodes.")
     return sizes, None if (sizes == 1).all() else np.concatenate([[0], np.cumsum(sizes)])
@@ -203,7 +275,7 @@ def _units(name: str, units: Sequence[int] | np.ndarray | None, n: int) -> tuple
 def _own_sources(sources: np.ndarray | None, target: np.ndarray, n_sources: int) -> np.ndarray | None:
     if sources is None:
         return None
-    own = np.asarray(sources, dtype=np.int64)
+    own = _whole("sources", sources)
     if own.ndim != 2 or len(own) != len(target) or not own.shape[1]:
         raise KernelError(f"`sources` has shape {own.shape}; it needs ({len(target):,}, replicates).")
     if own.size and (own.min() < 0 or own.max() >= n_sources):

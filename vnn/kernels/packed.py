@@ -44,7 +44,16 @@ class Packed(NamedTuple):
         Indices on a GPU are not read, which would make the host wait; there a panel that is not there gives NaN.
         """
         codes, panels, codebook = self.codes, self.panels, self.codebook
-        if codes.dtype != torch.uint8 or codes.dim() != 3 or codes.shape[2] != BYTES or codes.stride(2) != 1:
+        for name, given in (("codes", codes), ("panels", panels), ("codebook", codebook)):
+            if not isinstance(given, Tensor):
+                raise TypeError(f"`{name}` is a {type(given).__name__}; it needs a tensor: torch.as_tensor({name}).")
+            if given.layout != torch.strided or given.is_complex() or given.device != codes.device:
+                raise KernelError(
+                    f"`{name}` is {given.dtype} in layout {given.layout} on {given.device}, `codes` on {codes.device}; "
+                    "they need to be dense, real and on one device."
+                )
+        spread = codes.numel() and codes.stride(-1) != 1
+        if codes.dtype != torch.uint8 or codes.dim() != 3 or codes.shape[2] != BYTES or spread:
             raise KernelError(
                 f"`codes` is {codes.dtype} of shape {tuple(codes.shape)} and strides {codes.stride()}; it needs uint8 "
                 f"of shape (panels, variants, {BYTES}) with the last axis contiguous."
@@ -53,6 +62,8 @@ class Packed(NamedTuple):
             raise KernelError(
                 f"`panels` is {panels.dtype} of shape {tuple(panels.shape)}; it needs contiguous int64 (panels of the batch,)."
             )
+        if codes.device.type == "meta":
+            raise KernelError("`codes` lies on meta, where there are no values; move it to a device.")
         if len(panels) and not panels.is_cuda and not 0 <= int(panels.min()) <= int(panels.max()) < len(codes):
             raise KernelError(
                 f"`panels` runs from {int(panels.min())} to {int(panels.max())}; there are {len(codes)}, numbered from 0."
@@ -61,6 +72,8 @@ class Packed(NamedTuple):
             raise KernelError(
                 f"`codebook` has shape {tuple(codebook.shape)}; it needs ({codes.shape[1]:,}, {CODES}): variants, codes."
             )
+        if not isinstance(self.batch, int):
+            raise TypeError(f"`batch` is {self.batch!r}; it needs a whole number of people.")
         if not PANEL * (len(panels) - 1) < self.batch <= PANEL * len(panels) and (self.batch or len(panels)):
             raise KernelError(
                 f"`batch` is {self.batch}; {len(panels)} panels of {PANEL} hold from "

@@ -21,7 +21,17 @@ from vnn._errors import KernelError
 from vnn.kernels.backend import active
 from vnn.kernels.graph import Graph, Wiring
 from vnn.kernels.packed import Packed
-from vnn.kernels.product import check_parts, row_sum, signed, sparse_product, total
+from vnn.kernels.product import (
+    check_parts,
+    check_tensor,
+    fit,
+    fit_parts,
+    row_sum,
+    signed,
+    sparse_product,
+    total,
+    weights_of,
+)
 
 
 def packed_product(
@@ -60,6 +70,9 @@ def packed_product(
         If shapes, types or panels do not fit each other or the graph.
     """
     _check(packed, weight, graph, bias, addend)
+    for name, t in (("scale", scale), ("shift", shift)):
+        if t is not None:
+            _check_affine(name, t, weight, graph)
     if shift is not None:
         offset = sparse_product(shift[:, :, None].to(weight.dtype), weight, graph)[:, :, 0]
         bias = offset if bias is None else bias + offset
@@ -77,16 +90,27 @@ def packed_product(
     return _Product.apply(codebook, weight, bias, addend, _Batch(codes, panels, batch, graph.wiring))
 
 
+def _check_affine(name: str, t: Tensor, weight: Tensor, graph: Graph) -> None:
+    check_tensor(name, t)
+    if t.shape != (graph.n_in, weight.shape[1]) or t.device != weight.device:
+        raise KernelError(
+            f"`{name}` has shape {tuple(t.shape)} on {t.device}; it needs ({graph.n_in:,}, {weight.shape[1]}): variants, "
+            f"replicates, on {weight.device}."
+        )
+
+
 def _check(packed: Packed, weight: Tensor, graph: Graph, bias: Tensor | None, addend: Tensor | None) -> None:
+    if not isinstance(packed, Packed):
+        raise TypeError(f"`packed` is a {type(packed).__name__}; it needs Packed(codes, panels, codebook, batch).")
     if not torch.compiler.is_compiling():
         packed.check()
+    check_parts(weight, graph, bias, addend, packed.batch)
     n_variants = packed.codes.shape[1]
     if graph.unit_ptr_in is not None or graph.n_in != n_variants:
         raise KernelError(
             f"the genotypes have {n_variants:,} variants of one unit; this graph has {graph.n_sources:,} sources "
             f"of {graph.n_in:,} units."
         )
-    check_parts(weight, graph, bias, addend, packed.batch)
     devices = {t.device for t in (*packed[:3], weight, graph.ptr)}
     if len(devices) > 1:
         raise KernelError(f"the tensors lie on {', '.join(sorted(map(str, devices)))}; move them to one device.")
@@ -235,6 +259,11 @@ class _Codebook(Function):
 _library_op = torch.library.custom_op
 
 
+def _sizes(codes: Tensor, weight: Tensor) -> tuple[int, int]:
+    """Variants and weights, as far as the tensors tell."""
+    return codes.shape[1] if codes is not None and codes.dim() == 3 else -1, weights_of(weight)
+
+
 @_library_op("vnn::packed_product", mutates_args=())
 def _op_product(
     codebook: Tensor,
@@ -255,7 +284,10 @@ def _op_product(
     n_out: int,
 ) -> Tensor:
     index = (ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, block_ptr)
-    wiring = Wiring(*index, n_out, codes.shape[1], weight.shape[0])
+    wiring = Wiring(*index, n_out, *_sizes(codes, weight))
+    fit_parts(weight, bias, addend, wiring, weight.dtype, batch)
+    fit("codebook", codebook, (wiring.n_in, 4), weight.dtype, weight)
+    Packed(codes, panels, codebook, batch).check()
     return _forward(codebook, weight, bias, addend, _Batch(codes, panels, batch, wiring))
 
 
@@ -282,7 +314,14 @@ def _op_edges(
     n_weights: int,
 ) -> Tensor:
     index = (ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, block_ptr)
-    wiring = Wiring(*index, g.shape[0], codes.shape[1], n_weights)
+    fit("g", g, (None, None, None), codebook.dtype, codebook)
+    wiring = Wiring(*index, g.shape[0], _sizes(codes, codebook)[0], n_weights)
+    wiring.check()
+    if wiring.unit_ptr_in is not None or wiring.n_wirings not in (1, g.shape[1]):
+        raise KernelError(
+            f"`src` wires {wiring.n_wirings} replicates; the tensors have {g.shape[1]}, of one unit a variant."
+        )
+    Packed(codes, panels, codebook, g.shape[2]).check()
     return _edges(g, codebook, _Batch(codes, panels, g.shape[2], wiring))
 
 
@@ -308,7 +347,10 @@ def _op_codebook(
     block_ptr: Tensor | None,
 ) -> Tensor:
     index = (ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, block_ptr)
-    wiring = Wiring(*index, g.shape[0], codes.shape[1], weight.shape[0])
+    fit("g", g, (None, None, None), weight.dtype, weight)
+    wiring = Wiring(*index, g.shape[0], *_sizes(codes, weight))
+    fit_parts(weight, None, g, wiring, g.dtype, g.shape[2])
+    Packed(codes, panels, weight.new_empty(wiring.n_in, 4), g.shape[2]).check()
     return _codebook(g, weight, _Batch(codes, panels, g.shape[2], wiring))
 
 

@@ -82,11 +82,8 @@ def transposed_product(
     KernelError
         If a shape does not fit the graph.
     """
-    _check_pair("g", g, graph.n_out, weight.shape[-1])
-    if weight.dim() != 2 or weight.shape[0] != graph.n_weights:
-        raise KernelError(
-            f"`weight` has shape {tuple(weight.shape)}; this graph needs ({graph.n_weights:,}, replicates)."
-        )
+    check_parts(weight, graph, None, None, 0)
+    check_activations("g", g, graph.n_out, (weight.shape[1],), weight)
     return _Transposed.apply(g.to(_stored(g, weight)).contiguous(), weight, graph.wiring, False)
 
 
@@ -100,12 +97,17 @@ def edge_product(
     KernelError
         If a shape does not fit the graph.
     """
-    _check_pair("g", g, graph.n_out, g.shape[1])
-    _check_pair("x", x, graph.n_in, g.shape[1])
+    check_activations("g", g, graph.n_out, (), graph.ptr)
+    check_activations("x", x, graph.n_in, (1, g.shape[1]), g)
     if g.shape[2] != x.shape[2]:
         raise KernelError(
             f"`g` has a batch of {g.shape[2]} and `x` one of {x.shape[2]}; they must be the same samples."
         )
+    if g.is_meta:
+        raise KernelError("the tensors lie on meta, where there are no values; move them to a device.")
+    if not g.is_floating_point():
+        raise KernelError(f"`g` has dtype {g.dtype}; it needs a floating-point dtype.")
+    _check_wirings(graph, g.shape[1])
     return _EdgeProduct.apply(g.contiguous(), x.to(g.dtype).contiguous(), graph.wiring)
 
 
@@ -120,31 +122,51 @@ def _stored(x: Tensor, weight: Tensor) -> torch.dtype:
     return x.dtype if x.dtype in SHORT and weight.dtype == torch.float32 else weight.dtype
 
 
-def _check_pair(name: str, t: Tensor, n_rows: int, n_replicates: int) -> None:
-    shared = "" if name == "g" else " or 1"
-    if (
-        t.dim() != 3
-        or t.shape[0] != n_rows
-        or t.shape[1] not in ((n_replicates,) if name == "g" else (1, n_replicates))
-    ):
+def check_tensor(name: str, given: object) -> None:
+    """Raise unless `given` is a dense tensor of real numbers."""
+    if not isinstance(given, Tensor):
+        raise TypeError(f"`{name}` is a {type(given).__name__}; it needs a tensor: torch.as_tensor({name}).")
+    if given.layout != torch.strided or given.is_complex():
         raise KernelError(
-            f"`{name}` has shape {tuple(t.shape)}; this graph needs ({n_rows:,}, {n_replicates}{shared}, batch)."
+            f"`{name}` is {given.dtype} in layout {given.layout}; it needs a dense tensor of real numbers: to_dense(), .real."
         )
 
 
-def check_parts(weight: Tensor, graph: Graph, bias: Tensor | None, addend: Tensor | None, batch: int) -> None:
-    """Raise a `KernelError` unless weight, bias and addend fit the graph and a batch."""
-    if weight.dim() != 2 or weight.shape[0] != graph.n_weights:
-        raise KernelError(
-            f"`weight` has shape {tuple(weight.shape)}; this graph needs ({graph.n_weights:,}, replicates)."
-        )
-    if weight.dtype not in (torch.float32, torch.float64):
-        raise KernelError(f"`weight` has dtype {weight.dtype}; it needs float32 or float64.")
-    n_replicates = weight.shape[1]
+def check_activations(name: str, t: Tensor, n_rows: int, replicates: tuple[int, ...], like: Tensor) -> None:
+    """Raise unless `t` has the shape (n_rows, one of `replicates`, batch) and lies where `like` does."""
+    check_tensor(name, t)
+    if t.dim() != 3 or t.shape[0] != n_rows or (replicates and t.shape[1] not in replicates):
+        many = " or ".join(map(str, sorted(set(replicates), reverse=True))) or "replicates"
+        raise KernelError(f"`{name}` has shape {tuple(t.shape)}; this graph needs ({n_rows:,}, {many}, batch).")
+    if t.device != like.device:
+        raise KernelError(f"the tensors lie on {t.device} and {like.device}; move them to one device.")
+
+
+def _check_wirings(graph: Graph, n_replicates: int) -> None:
     if graph.wiring.n_wirings not in (1, n_replicates):
         raise KernelError(
             f"this graph wires {graph.wiring.n_wirings} replicates, each in its own way; the tensors have {n_replicates}."
         )
+
+
+def check_parts(weight: Tensor, graph: Graph, bias: Tensor | None, addend: Tensor | None, batch: int) -> None:
+    """Raise unless weight, bias and addend fit the graph and a batch."""
+    if not isinstance(graph, Graph):
+        raise TypeError(f"`graph` is a {type(graph).__name__}; it needs a Graph: Graph(edges, n_sources, n_targets).")
+    check_tensor("weight", weight)
+    for name, t in (("bias", bias), ("addend", addend)):
+        if t is not None:
+            check_tensor(name, t)
+    if weight.dim() != 2 or weight.shape[0] != graph.n_weights:
+        raise KernelError(
+            f"`weight` has shape {tuple(weight.shape)}; this graph needs ({graph.n_weights:,}, replicates)."
+        )
+    if weight.is_meta:
+        raise KernelError("the tensors lie on meta, where there are no values; move them to a device.")
+    if weight.dtype not in (torch.float32, torch.float64):
+        raise KernelError(f"`weight` has dtype {weight.dtype}; it needs float32 or float64.")
+    n_replicates = weight.shape[1]
+    _check_wirings(graph, n_replicates)
     if bias is not None and bias.shape != (graph.n_out, n_replicates):
         raise KernelError(f"`bias` has shape {tuple(bias.shape)}; it needs ({graph.n_out:,}, {n_replicates}).")
     if addend is not None and addend.shape != (graph.n_out, n_replicates, batch):
@@ -157,13 +179,9 @@ def check_parts(weight: Tensor, graph: Graph, bias: Tensor | None, addend: Tenso
 
 
 def _check(x: Tensor, weight: Tensor, graph: Graph, bias: Tensor | None, addend: Tensor | None) -> None:
+    check_tensor("x", x)
     check_parts(weight, graph, bias, addend, x.shape[-1] if x.dim() else 0)
-    if x.dim() != 3 or x.shape[0] != graph.n_in or x.shape[1] not in (1, weight.shape[1]):
-        raise KernelError(
-            f"`x` has shape {tuple(x.shape)}; this graph needs ({graph.n_in:,}, {weight.shape[1]} or 1, batch)."
-        )
-    if x.device != weight.device:
-        raise KernelError(f"the tensors lie on {x.device} and {weight.device}; move them to one device.")
+    check_activations("x", x, graph.n_in, (1, weight.shape[1]), weight)
 
 
 # What runs: the kernels of the active backend.
@@ -477,7 +495,54 @@ def _out_of_replicates(t: Tensor, v: int) -> Tensor:
     return t.unflatten(1, (v, -1)).movedim(1, 0)
 
 
-# torch.compile and torch.export.
+# torch.compile and torch.export. The operators check the sizes of what they are given, never the values of indices:
+# called directly with an index that points outside, they read foreign memory.
+
+
+def fit(name: str, t: Tensor, shape: tuple[int | None, ...], dtype: torch.dtype | None, like: Tensor) -> None:
+    """Raise a `KernelError` unless `t` has this shape (None: any size) and dtype and lies where `like` does."""
+    if t is None or like is None:
+        raise KernelError(f"`{name}` or an index tensor is None; it needs a tensor.")
+    same = len(shape) == t.dim() and all(n is None or n == m for n, m in zip(shape, t.shape, strict=True))
+    if not same or t.dtype != (dtype or t.dtype) or t.device != like.device or t.layout != torch.strided:
+        needed = ", ".join("any" if n is None else f"{n:,}" for n in shape)
+        raise KernelError(
+            f"`{name}` is {t.dtype} of shape {tuple(t.shape)} on {t.device}; it needs {dtype or t.dtype} of shape "
+            f"({needed}) on {like.device}."
+        )
+
+
+def fit_parts(
+    weight: Tensor, bias: Tensor | None, addend: Tensor | None, wiring: Wiring, kind: torch.dtype, batch: int
+) -> None:
+    """Raise a `KernelError` unless weight, bias and addend of an operator fit its wiring and activations."""
+    wiring.check()
+    own = torch.float32 if kind in SHORT else kind
+    fit("weight", weight, (wiring.n_weights, None), own, wiring.ptr)
+    n = weight.shape[1]
+    if wiring.n_wirings not in (1, n):
+        raise KernelError(f"`src` wires {wiring.n_wirings} replicates; the tensors have {n}.")
+    if bias is not None:
+        fit("bias", bias, (wiring.n_out, n), own, weight)
+    if addend is not None:
+        fit("addend", addend, (wiring.n_out, n, batch), kind, weight)
+
+
+def weights_of(weight: Tensor) -> int:
+    """How many weights there are, as far as the tensor tells."""
+    return -1 if weight is None or not weight.dim() else weight.shape[0]
+
+
+def _fit_activations(name: str, t: Tensor, like: Tensor) -> None:
+    fit(name, t, (None, None, None), None, like)
+    if not t.is_floating_point():
+        raise KernelError(f"`{name}` has dtype {t.dtype}; it needs a floating-point dtype.")
+
+
+def _fit_sources(x: Tensor, n_replicates: int, wiring: Wiring) -> None:
+    many = x.shape[1] if x.shape[1] in (1, n_replicates) else n_replicates
+    fit("x", x, (wiring.n_in, many, None), None, wiring.ptr)
+
 
 _library_op = torch.library.custom_op
 
@@ -499,7 +564,11 @@ def _op_product(
     n_out: int,
 ) -> Tensor:
     index = (ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, block_ptr)
-    return _forward(x, weight, bias, addend, Wiring(*index, n_out, x.shape[0], weight.shape[0]))
+    _fit_activations("x", x, ptr)
+    wiring = Wiring(*index, n_out, x.shape[0], weights_of(weight))
+    fit_parts(weight, bias, addend, wiring, x.dtype, x.shape[2])
+    _fit_sources(x, weight.shape[1], wiring)
+    return _forward(x, weight, bias, addend, wiring)
 
 
 @_op_product.register_fake
@@ -523,7 +592,11 @@ def _op_transposed(
     shared: bool,
 ) -> Tensor:
     index = (ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, block_ptr)
-    return _transposed(g, weight, Wiring(*index, g.shape[0], n_in, weight.shape[0]), shared)
+    _fit_activations("g", g, ptr)
+    wiring = Wiring(*index, g.shape[0], n_in, weights_of(weight))
+    fit_parts(weight, None, None, wiring, g.dtype, g.shape[2])
+    fit("g", g, (wiring.n_out, weight.shape[1], None), None, weight)
+    return _transposed(g, weight, wiring, shared)
 
 
 @_op_transposed.register_fake
@@ -546,7 +619,12 @@ def _op_edges(
     n_weights: int,
 ) -> Tensor:
     index = (ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, block_ptr)
-    return _edges(g, x, Wiring(*index, g.shape[0], x.shape[0], n_weights))
+    _fit_activations("g", g, ptr)
+    fit("x", x, (None, None, g.shape[2]), g.dtype, g)
+    wiring = Wiring(*index, g.shape[0], x.shape[0], n_weights)
+    wiring.check()
+    _fit_sources(x, g.shape[1], wiring)
+    return _edges(g, x, wiring)
 
 
 @_op_edges.register_fake
@@ -570,7 +648,13 @@ def _op_both(
     shared: bool,
 ) -> tuple[Tensor, Tensor]:
     index = (ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, block_ptr)
-    return _both(g, x, weight, Wiring(*index, g.shape[0], x.shape[0], weight.shape[0]), shared)
+    _fit_activations("g", g, ptr)
+    fit("x", x, (None, None, g.shape[2]), g.dtype, g)
+    wiring = Wiring(*index, g.shape[0], x.shape[0], weights_of(weight))
+    fit_parts(weight, None, None, wiring, g.dtype, g.shape[2])
+    fit("g", g, (wiring.n_out, weight.shape[1], None), None, weight)
+    fit("x", x, (wiring.n_in, 1 if shared else weight.shape[1], None), None, weight)
+    return _both(g, x, weight, wiring, shared)
 
 
 @_op_both.register_fake
@@ -580,6 +664,10 @@ def _(g, x, weight, ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, b
 
 @_library_op("vnn::row_sum", mutates_args=())
 def _op_rows(x: Tensor) -> Tensor:
+    if not x.dim() or x.layout != torch.strided:
+        raise KernelError(
+            f"`x` has shape {tuple(x.shape)} in layout {x.layout}; it needs a dense tensor with a last axis."
+        )
     return _rows(x)
 
 

@@ -26,16 +26,17 @@ def product(
     """`bias + addend + sum over edges of weight * x`, along the signal or `transposed` against it.
 
     x of shape (n_units, R or 1, batch) and weight (n_weights, R) give (n_units, R, batch) in the dtype of x, or,
-    with `shared`, the sum over the replicates, (n_units, 1, batch).
+    with `shared`, the sum over the replicates, (n_units, 1, batch). Sums are taken in float64, so that they stay the
+    truth for a node of many edges.
     """
     n = wiring.n_in if transposed else wiring.n_out
     sums = []
     for r in range(weight.shape[1]):
         target, source = weight_rows(wiring.of(r))
         into, out_of = (source, target) if transposed else (target, source)
-        values = x[out_of, 0 if x.shape[1] == 1 else r].to(weight.dtype)
-        sums.append(values.new_zeros(n, x.shape[2]).index_add_(0, into, weight[:, r, None] * values))
-    y = torch.stack(sums, dim=1) if sums else weight.new_zeros(n, 0, x.shape[2])
+        values = x[out_of, 0 if x.shape[1] == 1 else r].double()
+        sums.append(values.new_zeros(n, x.shape[2]).index_add_(0, into, weight[:, r, None].double() * values))
+    y = torch.stack(sums, dim=1) if sums else weight.new_zeros(n, 0, x.shape[2], dtype=torch.float64)
     if shared:
         y = y.sum(1, keepdim=True)
     if bias is not None:
@@ -67,10 +68,11 @@ def packed_edge_product(g: Tensor, packed: Packed, wiring: Wiring) -> Tensor:
 
 def packed_codebook(g: Tensor, weight: Tensor, packed: Packed, wiring: Wiring) -> Tensor:
     """The gradient of the codebook, (n_variants, 4): that of the inputs, summed over the people of each code."""
-    gradient = product(g, weight, None, None, wiring, transposed=True, shared=True)[:, 0]
-    number = torch.arange(4, dtype=weight.dtype, device=weight.device).expand(len(gradient), 4)
-    codes = packed._replace(codebook=number).values()[:, 0].long()
-    return torch.zeros_like(packed.codebook, dtype=weight.dtype).scatter_add_(1, codes, gradient)
+    gradient = product(g.double(), weight, None, None, wiring, transposed=True, shared=True)[:, 0]
+    number = torch.arange(4, device=weight.device).expand(len(gradient), 4)
+    codes = packed._replace(codebook=number).values()[:, 0]
+    sums = torch.zeros_like(packed.codebook, dtype=torch.float64).scatter_add_(1, codes, gradient)
+    return sums.to(weight.dtype)
 
 
 def wide(t: Tensor) -> Tensor:

@@ -227,11 +227,21 @@ def _call(name: str, like: Tensor, arguments: Structure, work: int) -> None:
 
 
 def _at(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+    if tensor is None:
+        return None
+    at = tensor.data_ptr()
+    if not at and tensor.numel():
+        raise KernelError(f"a tensor of shape {tuple(tensor.shape)} has no memory: {type(tensor).__name__}.")
+    return at
 
 
 def _contiguous(*tensors: Tensor | None) -> list[Any]:
-    return [None if tensor is None else tensor.contiguous() for tensor in tensors]
+    return [None if tensor is None else _aligned(tensor.contiguous()) for tensor in tensors]
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    """The tensor where its values start at a multiple of their size, as they do unless foreign memory is cut oddly."""
+    return tensor.clone() if tensor.data_ptr() & 7 and tensor.data_ptr() % tensor.element_size() else tensor
 
 
 def _edges(wiring: Wiring, *, by_source: bool = False) -> _Edges:
@@ -335,7 +345,7 @@ def _codes(packed: Packed) -> _Codes:
 
 def row_sum(x: Tensor) -> Tensor:
     """See `vnn.kernels.reference.row_sum`."""
-    x = x.contiguous()
+    (x,) = _contiguous(x)
     y = wide(x.new_empty(x.shape[:-1]))
     _call("row_sum", x, _RowSum(y.numel(), x.shape[-1], _at(x), _at(y)), x.numel())
     return y
@@ -343,7 +353,7 @@ def row_sum(x: Tensor) -> Tensor:
 
 def dropout(x: Tensor, keys: Tensor, node: Tensor, threshold: Tensor, scale: Tensor, samples: Tensor) -> Tensor:
     """See `vnn.kernels.reference.dropout`."""
-    x = x.contiguous()
+    (x,) = _contiguous(x)
     y = torch.empty_like(x)
     keys = keys.to(torch.uint32)
     threshold = threshold.to(torch.uint32)

@@ -418,15 +418,16 @@ inline T folded(const T* lanes) {
 
 // The products of one variant with a row of g, in lanes.
 template <class T>
-inline void lanes_of(const T* codebook, const Codes& codes, int64_t v, const T* g, int64_t quads, T* lanes) {
+inline void lanes_of(const T* codebook, const Codes& codes, int64_t v, const T* g, int64_t batch, T* lanes) {
   for (int64_t i = 0; i < 16; ++i) lanes[i] = 0;
-  for (int64_t quad = 0; quad < quads; ++quad)
+  for (int64_t quad = 0; quad * QUAD * PANEL < batch; ++quad)
     for (int64_t side = 0; side < QUAD; ++side) {
       const uint8_t* at = Panel(codes, quad * QUAD + side)[v];
       for (int64_t w = 0; w < WORDS; ++w) {
         const uint32_t bits = word_of(at, w);
         T* lane = lanes + side * WORDS + w;
-        for (int64_t j = 0; j < 16; ++j) *lane = fused(codebook[bits >> 2 * j & 3], g[(quad * 16 + j) * 16 + side * WORDS + w], *lane);
+        const int64_t left = batch - (quad * QUAD + side) * PANEL - w * 16, n = left < 16 ? left : 16;
+        for (int64_t j = 0; j < n; ++j) *lane = fused(codebook[bits >> 2 * j & 3], g[(quad * 16 + j) * 16 + side * WORDS + w], *lane);
       }
     }
 }
@@ -451,6 +452,15 @@ inline void lanes_of(const float* codebook, const Codes& codes, const int64_t* v
     }
   for (int64_t i = 0; i < COUNT; ++i)
     for (int64_t k = 0; k < REGISTERS; ++k) give(lanes[i] + k * W, sum[i][k]);
+}
+
+// Their sum. Behind the batch g is 0, but a codebook may hold what is not a number: then they are left out.
+template <class T>
+inline T sum_of(const PackedEdgeProduct<T>& p, int64_t v, const T* g, T* lanes) {
+  const T sum = folded(lanes);
+  if (sum - sum == T(0)) return sum;
+  lanes_of(p.codebook + 4 * v, p.codes, v, g, p.batch, lanes);
+  return folded(lanes);
 }
 
 constexpr int64_t FEW = 4;  // variants that share one reading of g
@@ -488,7 +498,7 @@ void shared_edges(const PackedEdgeProduct<float>& p, int64_t node, int64_t unit,
       for (; r + 8 <= R; r += 8) add_lanes<8>(values, g + r * stride + quad * QUAD * PANEL, stride, lanes + r * 16);
       for (; r < R; ++r) add_lanes<1>(values, g + r * stride + quad * QUAD * PANEL, stride, lanes + r * 16);
     }
-    for (int64_t r = 0; r < R; ++r) p.weight[weight_at(e, i, unit) * R + r] = folded(lanes + r * 16);
+    for (int64_t r = 0; r < R; ++r) p.weight[weight_at(e, i, unit) * R + r] = sum_of(p, v, g + r * stride, lanes + r * 16);
   }
 }
 
@@ -523,10 +533,10 @@ void edges_of(const PackedEdgeProduct<T>& p, int threads) {
               alignas(64) float sums[FEW][16];
               for (int64_t q = 0; q < FEW; ++q) v[q] = fan.from(i + q);
               lanes_of<FEW>(p.codebook, p.codes, v, g, quads, sums);
-              for (int64_t q = 0; q < FEW; ++q) to(i + q) = folded(sums[q]);
+              for (int64_t q = 0; q < FEW; ++q) to(i + q) = sum_of(p, v[q], g, sums[q]);
             }
           for (; i < fan.last; ++i) {
-            lanes_of(p.codebook + 4 * fan.from(i), p.codes, fan.from(i), g, quads, lanes);
+            lanes_of(p.codebook + 4 * fan.from(i), p.codes, fan.from(i), g, p.batch, lanes);
             to(i) = folded(lanes);
           }
         }
