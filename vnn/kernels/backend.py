@@ -138,9 +138,15 @@ def active(device: torch.device) -> ModuleType:
     KernelError
         If it is missing or broken, or does not run there.
     """
-    found = TABLE[chosen(device)]
+    found = _settled(_override.get() or os.environ.get("VNN_BACKEND"), device.type)
     found.load()
     return found.module
+
+
+@cache
+def _settled(name: str | None, kind: str) -> Backend:
+    """What `chosen` says, remembered: it is asked before every kernel."""
+    return TABLE[chosen(torch.device(kind))]
 
 
 def traced(x: torch.Tensor) -> bool:

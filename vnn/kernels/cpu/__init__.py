@@ -16,6 +16,7 @@ from typing import Any
 
 import torch  # loads the OpenMP runtime that the library below then shares
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from vnn._errors import KernelError
 from vnn.kernels.graph import Wiring
@@ -392,6 +393,7 @@ def adam(
         _at(grad), _at(parameter), _at(mean), _at(square),
     )  # fmt: skip
     _call("adam", parameter, arguments, parameter.numel())
+    increment_version((parameter, mean, square))
 
 
 def normalise(

@@ -249,9 +249,35 @@ void product_of(const Product<S>& p, int64_t n_in, int threads) {
   }
 }
 
+// A single sample, such as the shifts that are folded into a bias: no row is worth a register.
+template <class S, Kind KIND>
+void product_of_one(const Product<S>& p, int threads) {
+  using T = sum_t<S>;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 64) if (threads > 1)
+  for (int64_t node = 0; node < p.edges.n_nodes; ++node)
+    for (int64_t r = 0; r < p.replicates; ++r) {
+      const Fan<KIND> fan(p.edges, node, r);
+      T total;
+      begin_row(p, node, r, 0, 1, &total);
+      for (int64_t begin = fan.first; begin < fan.last; begin += PART) {
+        const int64_t end = begin + PART < fan.last ? begin + PART : fan.last;
+        T part = 0;
+        for (int64_t i = begin; i < end; ++i) {
+          const S x = p.x[fan.from(i) * p.x_replicates + (p.x_replicates == 1 ? 0 : r)];
+          part = fused(p.weight[fan.edge(i) * p.replicates + r], value(x), part);
+        }
+        total += part;
+      }
+      end_row(p, node, r, 0, 1, &total);
+    }
+}
+
 template <class S>
 void product(const Product<S>& p, int threads) {
-  switch (kind_of(p.edges)) {
+  const Kind kind = kind_of(p.edges);
+  if (p.batch == 1 && kind != RAGGED && p.y_replicates == p.replicates)
+    return kind == PLAIN ? product_of_one<S, PLAIN>(p, threads) : product_of_one<S, WIRED>(p, threads);
+  switch (kind) {
     case RAGGED: return product_of<S, RAGGED>(p, p.n_in, threads);
     case WIRED: return product_of<S, WIRED>(p, p.n_in, threads);
     case PLAIN:
@@ -277,6 +303,19 @@ inline void dots(const S* g, const S* const* x, int64_t batch, sum_t<S>* out) {
     if (b < batch) add_tail<S>(sum[c], g + b, x[c] + b, batch - b);
     out[c] = fold<T>(sum[c]);
   }
+}
+
+template <class S, Kind KIND>
+void edge_product_of_one(const EdgeProduct<S>& p, int threads) {
+  const Edges& e = p.edges;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 64) if (threads > 1)
+  for (int64_t node = 0; node < e.n_nodes; ++node)
+    for (int64_t r = 0; r < p.replicates; ++r) {
+      const Fan<KIND> fan(e, node, r);
+      const sum_t<S> g = value(p.g[node * p.replicates + r]);
+      for (int64_t i = fan.first; i < fan.last; ++i)
+        p.weight[i * p.replicates + r] = g * value(p.x[fan.from(i) * p.x_replicates + (p.x_replicates == 1 ? 0 : r)]);
+    }
 }
 
 template <class S, Kind KIND>
@@ -325,7 +364,10 @@ void edge_product_of(const EdgeProduct<S>& p, int threads) {
 
 template <class S>
 void edge_product(const EdgeProduct<S>& p, int threads) {
-  if (kind_of(p.edges) == PLAIN) return edge_product_of<S, PLAIN>(p, threads);
+  const Kind kind = kind_of(p.edges);
+  if (p.batch == 1 && kind != RAGGED)
+    return kind == PLAIN ? edge_product_of_one<S, PLAIN>(p, threads) : edge_product_of_one<S, WIRED>(p, threads);
+  if (kind == PLAIN) return edge_product_of<S, PLAIN>(p, threads);
   edge_product_of<S, RAGGED>(p, threads);
 }
 
