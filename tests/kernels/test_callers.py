@@ -16,8 +16,6 @@ MACHINES = machines(torch.float64)
 N, BATCH, STEPS = 3, 70, 40
 Model = Callable[[dict[str, Tensor]], Tensor]
 Caller = tuple[dict[str, Tensor], Model, Model]
-    [], tuple[dict[str, Tensor], Callable[[dict[str, Tensor]], Tensor], Callable[[dict[str, Tensor]], Tensor]]
-]
 
 
 def matrices(truth: Dense, weight: Tensor) -> list[Tensor]:

@@ -51,7 +51,10 @@ def network(replicates: int = 3, normalisation: str = "batch") -> VisibleNetwork
 def test_packed_genotypes_give_what_their_numbers_give(normalisation: str) -> None:
     packed, numbers = genotypes()
     for training in (True, False):
-        one, other = network(normalisation=normalisation).train(training), network(normalisation=normalisation).train(training)
+        one, other = (
+            network(normalisation=normalisation).train(training),
+            network(normalisation=normalisation).train(training),
+        )
         a, b = one(packed), other(numbers)
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
         a.square().sum().backward()
