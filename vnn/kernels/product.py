@@ -664,10 +664,8 @@ def _(g, x, weight, ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, b
 
 @_library_op("vnn::row_sum", mutates_args=())
 def _op_rows(x: Tensor) -> Tensor:
-    if not x.dim() or x.layout != torch.strided:
-        raise KernelError(
-            f"`x` has shape {tuple(x.shape)} in layout {x.layout}; it needs a dense tensor with a last axis."
-        )
+    if x is None or not x.dim() or x.layout != torch.strided:
+        raise KernelError("`x` is None, a single number or not dense; it needs a dense tensor with a last axis.")
     return _rows(x)
 
 

@@ -1,0 +1,80 @@
+"""Build the CPU library with AddressSanitizer and UndefinedBehaviorSanitizer, and run every variant on it.
+
+`python -m tests.kernels.sanitize FOLDER` builds there and runs itself again with the sanitizers' runtime loaded first;
+it ends with 0 when they found nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCES = Path(__file__).parents[2] / "vnn" / "kernels" / "cpu"
+FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1"
+
+
+def build(folder: Path) -> Path:
+    """The library, built in `folder`."""
+    subprocess.run(
+        ["cmake", "-S", str(SOURCES), "-B", str(folder), "-DCMAKE_BUILD_TYPE=Debug", f"-DCMAKE_CXX_FLAGS={FLAGS}"],
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    subprocess.run(["cmake", "--build", str(folder), "--parallel", "2"], check=True, stdout=subprocess.DEVNULL)
+    return folder / "libvnn_cpu.so"
+
+
+def runtime() -> str:
+    """The shared library of AddressSanitizer."""
+    found = subprocess.run(["g++", "-print-file-name=libasan.so"], check=True, capture_output=True, text=True)
+    return str(Path(found.stdout.strip()).resolve())
+
+
+def run(library: Path) -> None:
+    """Every variant, instruction set and dtype, and the fuzzed arguments."""
+    import torch
+
+    from vnn.kernels import cpu
+
+    cpu.library_path = lambda: library
+    assert cpu.library()
+    from tests.kernels import fuzz, test_packed, test_variants
+    from tests.kernels.dense import instruction_sets, threads
+
+    real = (torch.float64, torch.float32)
+    for simd in instruction_sets():
+        for count in (1, 2):
+            with threads(count):
+                for name in test_variants.WIRINGS:
+                    for dtype in (*real, torch.bfloat16):
+                        for batch in (0, 1, 37, 131):
+                            for shared in (False, True):
+                                test_variants.compare(test_variants.wiring(name), simd, dtype, 3, shared, batch)
+                for name in test_packed.WIRINGS:
+                    for dtype in real:
+                        for n in (3,) if name.startswith("rewired") else (1, 2, 4):
+                            for batch, layout in ((0, "plain"), (65, "by variant"), (300, "sliced")):
+                                test_packed.compare(test_packed.wiring(name), simd, dtype, n, batch, layout)
+    fuzz.main(150)
+    print("clean")
+
+
+def main(folder: Path) -> int:
+    """Build and run; the exit status of the run."""
+    library = build(folder)
+    environment = os.environ | {
+        "LD_PRELOAD": runtime(),
+        "ASAN_OPTIONS": "detect_leaks=0:verify_asan_link_order=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+        "OMP_NUM_THREADS": "2",
+        "VNN_SANITIZED": str(library),
+    }
+    return subprocess.run([sys.executable, "-m", "tests.kernels.sanitize"], env=environment).returncode
+
+
+if __name__ == "__main__":
+    if held := os.environ.get("VNN_SANITIZED"):
+        run(Path(held))
+    else:
+        sys.exit(main(Path(sys.argv[1])))
