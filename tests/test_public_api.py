@@ -23,7 +23,8 @@ EXPORTED = {
         "read_samples", "run_study", "simulate_expression",
     },
     "vnn.kernels": {
-        "Graph", "active_name", "backend", "describe", "edge_product", "sparse_product", "transposed_product",
+        "Graph", "Packed", "active_name", "backend", "describe", "edge_product", "packed_product", "sparse_product",
+        "transposed_product",
     },
     "vnn.models": {"DenseNetwork", "Recipe", "VisibleNetwork"},
     "vnn.training": {

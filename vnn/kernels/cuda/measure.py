@@ -171,12 +171,11 @@ def epoch() -> str:
 
 
 def _normal(*shape: int) -> Tensor:
-    generator = torch.Generator("cuda").manual_seed(0)
-    return torch.randn(shape, device="cuda", generator=generator)
+    return torch.empty(shape, device="cuda").normal_(generator=torch.Generator("cuda"))
 
 
 def _batch(n_variants: int, batch: int, n_panels: int) -> Packed:
-    generator = torch.Generator("cuda").manual_seed(1)
+    generator = torch.Generator("cuda")
     codes = torch.empty(n_panels, n_variants, 16, dtype=torch.uint8, device="cuda")
     for panel in codes:
         panel.random_(0, 256, generator=generator)
