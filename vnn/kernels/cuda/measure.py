@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vnn.chance import generator
 from vnn.kernels import cuda
 from vnn.kernels.graph import Graph
 from vnn.kernels.packed import Packed
@@ -40,7 +41,7 @@ class Measurement(NamedTuple):
 
 def genes(n_variants: int, n_nodes: int, n_edges: int) -> Graph:
     """Variants in order along genes of uneven length; those beyond one edge each fall on two genes."""
-    rng = np.random.default_rng(0)
+    rng = generator(0, "bench edges on a GPU")
     share = rng.pareto(1.5, n_nodes) + 0.2
     target = np.repeat(np.arange(n_nodes), rng.multinomial(n_variants, share / share.sum()))
     again = np.sort(rng.choice(n_variants, n_edges - n_variants, replace=False))
@@ -175,10 +176,10 @@ def _normal(*shape: int) -> Tensor:
 
 
 def _batch(n_variants: int, batch: int, n_panels: int) -> Packed:
-    generator = torch.Generator("cuda")
+    codes_of = torch.Generator("cuda")
     codes = torch.empty(n_panels, n_variants, 16, dtype=torch.uint8, device="cuda")
     for panel in codes:
-        panel.random_(0, 256, generator=generator)
+        panel.random_(0, 256, generator=codes_of)
     panels = torch.arange(-(-batch // 64), device="cuda")
     return Packed(codes, panels, _normal(n_variants, 4), batch)
 
