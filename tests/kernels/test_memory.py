@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import pickle
 import threading
 from collections.abc import Iterator
@@ -21,7 +20,6 @@ SIZE = memory.LARGE  # of float32: four times what is large
 
 @pytest.fixture(autouse=True)
 def own_pool() -> Iterator[None]:
-    gc.collect()
     memory.release()
     yield
     memory.release()
@@ -57,7 +55,6 @@ def test_a_block_comes_back_when_the_last_that_reads_it_is_gone() -> None:
             del found
         memory.release()
         del reader
-        gc.collect()
         assert memory.idle_bytes()
         memory.release()
 
