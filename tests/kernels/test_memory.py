@@ -122,7 +122,7 @@ def test_threads_never_share_a_block() -> None:
     def work(name: int) -> None:
         rng = np.random.default_rng(name)
         held: list[tuple[Tensor, float]] = []
-        for step in range(150):
+        for step in range(40):
             value = float(1000 * name + step)
             held.append((taken(SIZE + int(rng.integers(0, 3)) * 64).fill_(value), value))
             if len(held) > 3:
