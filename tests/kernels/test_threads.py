@@ -85,6 +85,7 @@ print("done")
     assert run(code) == "done"
 
 
+@pytest.mark.slow
 def test_workers_of_a_loader() -> None:
     code = """
 from torch.utils.data import DataLoader, Dataset
@@ -100,6 +101,7 @@ print("done")
     assert run(code) == "done"
 
 
+@pytest.mark.slow
 def test_loky_workers() -> None:
     code = """
 from joblib import Parallel, delayed
@@ -132,6 +134,7 @@ print("done")
     assert run(code) == "done"
 
 
+@pytest.mark.slow
 def test_fork_while_another_thread_computes() -> None:
     code = """
 stop = threading.Event()
@@ -187,6 +190,7 @@ print("done")
     assert run(code, OMP_NUM_THREADS="1") == "done"
 
 
+@pytest.mark.slow
 def test_an_environment_of_many_threads_is_not_obeyed_where_torch_says_fewer() -> None:
     code = """
 torch.set_num_threads(1)
@@ -196,6 +200,7 @@ print("done")
     assert run(code, OMP_NUM_THREADS="8", OMP_DYNAMIC="false") == "done"
 
 
+@pytest.mark.slow
 def test_interpreters_end_cleanly_with_results_alive() -> None:
     code = """
 from vnn.kernels import memory
