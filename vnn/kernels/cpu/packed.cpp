@@ -546,10 +546,15 @@ void edges_of(const PackedEdgeProduct<T>& p, int threads) {
 
 template <class T, Kind KIND>
 void codebook_of(const PackedCodebook<T>& p, int threads) {
+  using vec = typename Simd<T>::vec;
+  using whole = decltype(vec{} == vec{});  // integers as wide as T
+  constexpr int64_t REGISTERS = LANES / N<T>;
+  whole places;
+  for (int64_t i = 0; i < N<T>; ++i) places[i] = 2 * i;
   const Edges& e = p.edges;
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
-    std::vector<T> sums(std::size_t(p.batch));
+    std::vector<T> sums(std::size_t(p.batch + 15) / 16 * 16);  // 0 behind the batch
 #pragma omp for schedule(dynamic, 64)
     for (int64_t v = 0; v < e.n_nodes; ++v) {
       for (int64_t b = 0; b < p.batch; ++b) sums[std::size_t(b)] = 0;
@@ -564,13 +569,16 @@ void codebook_of(const PackedCodebook<T>& p, int threads) {
           }
         }
       }
-      T lanes[4][16] = {};
-      for (int64_t b = 0; b < p.batch; ++b) {
-        const int64_t panel = b / PANEL, word = b % PANEL / 16, j = b % 16;
-        const uint32_t bits = word_of(Panel(p.codes, panel)[v], word);
-        lanes[bits >> 2 * j & 3][panel % QUAD * WORDS + word] += sums[std::size_t(b)];
+      vec lanes[4][REGISTERS] = {};
+      for (int64_t b = 0; b < p.batch; b += 16) {
+        const whole bits = whole{} + int32_t(word_of(Panel(p.codes, b / PANEL)[v], b % PANEL / 16));
+        for (int64_t i = 0; i < REGISTERS; ++i) {
+          const whole code = (bits >> (places + 2 * int32_t(i * N<T>))) & 3;
+          const whole sum = (whole)load(sums.data() + b + i * N<T>);
+          for (int k = 0; k < 4; ++k) lanes[k][i] += (vec)(sum & (code == k));
+        }
       }
-      for (int64_t k = 0; k < 4; ++k) p.codebook[4 * v + k] = folded(lanes[k]);
+      for (int64_t k = 0; k < 4; ++k) p.codebook[4 * v + k] = fold<T>(lanes[k]);
     }
   }
 }
