@@ -114,6 +114,11 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         taken(SIZE + 5000 * (k % 40))
     assert memory.idle_bytes() <= 10 * SIZE
     assert len(memory._idle) <= 40
+    memory.release()
+    for k in range(50):
+        held = taken(SIZE + 64 * k)
+        del held
+    assert all(memory._idle.values())  # sizes of which nothing is kept are forgotten
 
 
 def test_threads_never_share_a_block() -> None:

@@ -50,9 +50,12 @@ def _take(size: int) -> np.ndarray:
     for known in sorted(_idle):
         if size <= known <= SPARE * size:
             try:
-                return _idle[known].pop()
+                block = _idle[known].pop()
             except (IndexError, KeyError):
                 continue
+            if not _idle.get(known, True):
+                _idle.pop(known, None)
+            return block
     return np.empty(size + ALIGNMENT, np.uint8)
 
 
