@@ -166,10 +166,18 @@ def exact(t: Tensor) -> np.ndarray:
     return t.detach().double().numpy()
 
 
-def error(mine: Tensor, truth: np.ndarray) -> float:
-    """Relative Frobenius error; of an absent or zero truth the norm itself."""
+CANCELLED = 0.1
+
+
+def error(mine: Tensor, truth: np.ndarray, terms: np.ndarray | None = None) -> float:
+    """Relative Frobenius error; of an absent or zero truth the norm itself.
+
+    `terms` are the sums of the absolute values of what was summed: where they cancel, the error is relative to them.
+    """
     assert tuple(mine.shape) == truth.shape
     norm = float(np.linalg.norm(truth))
+    if terms is not None:
+        norm = max(norm, CANCELLED * float(np.linalg.norm(terms)))
     return float(np.linalg.norm(exact(mine) - truth)) / (norm or 1.0)
 
 

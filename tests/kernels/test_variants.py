@@ -75,14 +75,16 @@ def compare(truth: Dense, machine: str, dtype: torch.dtype, n: int, shared: bool
         edges = edge_product(g, given_["x"].detach(), graph)
     at = {name: exact(t) for name, t in given_.items()}
     assert y.dtype == dtype
-    assert error(y, truth.product(**at)) <= TOLERANCE[dtype]
+    size = {name: np.abs(t) for name, t in at.items()}
+    assert error(y, truth.product(**at), truth.product(**size)) <= TOLERANCE[dtype]
     expected = truth.gradients(exact(g), at["x"], at["weight"])
+    terms = truth.gradients(np.abs(exact(g)), size["x"], size["weight"])
     for (name, value), mine in zip(given_.items(), found, strict=True):
         assert mine.dtype == value.dtype, name
-        assert error(mine, expected[name]) <= TOLERANCE[dtype], name
+        assert error(mine, expected[name], terms[name]) <= TOLERANCE[dtype], name
     apart = truth.gradients(exact(g), np.broadcast_to(at["x"], (truth.n_in, n, batch)), at["weight"])
-    assert error(back, apart["x"]) <= TOLERANCE[dtype]
-    assert error(edges, expected["weight"]) <= TOLERANCE[dtype]
+    assert error(back, apart["x"], terms["x"]) <= TOLERANCE[dtype]
+    assert error(edges, expected["weight"], terms["weight"]) <= TOLERANCE[dtype]
 
 
 @pytest.mark.parametrize(("machine", "dtype"), MACHINES)
