@@ -166,18 +166,14 @@ def exact(t: Tensor) -> np.ndarray:
     return t.detach().double().numpy()
 
 
-CANCELLED = 0.1
-
-
 def error(mine: Tensor, truth: np.ndarray, terms: np.ndarray | None = None) -> float:
     """Relative Frobenius error; of an absent or zero truth the norm itself.
 
-    `terms` are the sums of the absolute values of what was summed: where they cancel, the error is relative to them.
+    With `terms`, the sums of the absolute terms, a truth below a tenth of them does not count as smaller: what random
+    values cancel to has no digits to compare.
     """
     assert tuple(mine.shape) == truth.shape
-    norm = float(np.linalg.norm(truth))
-    if terms is not None:
-        norm = max(norm, CANCELLED * float(np.linalg.norm(terms)))
+    norm = max(float(np.linalg.norm(truth)), 0.0 if terms is None else 0.1 * float(np.linalg.norm(terms)))
     return float(np.linalg.norm(exact(mine) - truth)) / (norm or 1.0)
 
 

@@ -26,9 +26,13 @@ def build(folder: Path) -> Path:
 
 
 def runtime() -> str:
-    """The shared library of AddressSanitizer."""
-    found = subprocess.run(["g++", "-print-file-name=libasan.so"], check=True, capture_output=True, text=True)
-    return str(Path(found.stdout.strip()).resolve())
+    """The shared libraries to load first: AddressSanitizer, and what throws the exceptions it watches."""
+    names = ("libasan.so", "libstdc++.so")
+    found = [
+        subprocess.run(["g++", f"-print-file-name={name}"], check=True, capture_output=True, text=True)
+        for name in names
+    ]
+    return " ".join(str(Path(one.stdout.strip()).resolve()) for one in found)
 
 
 def run(library: Path) -> None:

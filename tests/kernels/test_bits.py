@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.compiler, pytest.mark.usefixtures("poisoned_pool")]
 COMPILED = [m for m in machines(torch.float64, torch.float32, torch.bfloat16) if "reference" not in str(m.id)]
 PACKED = [m for m in machines(torch.float64, torch.float32) if "reference" not in str(m.id)]
 MOST = 20
+AROUND_PARTS = (255, 256, 257, 512, 513, 600)  # edges of a node; a part has 256
 
 
 def truths() -> dict[str, Dense]:
@@ -37,6 +38,7 @@ def truths() -> dict[str, Dense]:
     return {
         "many nodes": dense(many, 40, 61),
         "many edges": dense(long, 600, 3),
+        "parts": dense([(s, t) for s, degree in enumerate(AROUND_PARTS) for t in range(degree)], 6, 600),
         "in order": dense([(v, v // 5) for v in range(300)], 300, 60),
         "ragged": dense(random_pairs(20, 40, 0.3), 20, 40, units_in=[1, 2, 3, 1] * 5, units_out=[1, 3] * 20),
         "rewired": dense(pairs, 40, 60, sources=own),
