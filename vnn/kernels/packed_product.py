@@ -26,6 +26,7 @@ from vnn.kernels.product import (
     check_tensor,
     fit,
     fit_parts,
+    fit_wirings,
     row_sum,
     signed,
     sparse_product,
@@ -264,6 +265,11 @@ def _sizes(codes: Tensor, weight: Tensor) -> tuple[int, int]:
     return codes.shape[1] if codes is not None and codes.dim() == 3 else -1, weights_of(weight)
 
 
+def _fit_variants(wiring: Wiring) -> None:
+    if wiring.unit_ptr_in is not None:
+        raise KernelError("`unit_ptr_in` is given; every variant is one unit: leave it None.")
+
+
 @_library_op("vnn::packed_product", mutates_args=())
 def _op_product(
     codebook: Tensor,
@@ -285,7 +291,9 @@ def _op_product(
 ) -> Tensor:
     index = (ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, block_ptr)
     wiring = Wiring(*index, n_out, *_sizes(codes, weight))
+    fit("weight", weight, (None, None), None, ptr)
     fit_parts(weight, bias, addend, wiring, weight.dtype, batch)
+    _fit_variants(wiring)
     fit("codebook", codebook, (wiring.n_in, 4), weight.dtype, weight)
     Packed(codes, panels, codebook, batch).check()
     return _forward(codebook, weight, bias, addend, _Batch(codes, panels, batch, wiring))
@@ -314,13 +322,12 @@ def _op_edges(
     n_weights: int,
 ) -> Tensor:
     index = (ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, block_ptr)
-    fit("g", g, (None, None, None), codebook.dtype, codebook)
+    fit("codebook", codebook, (None, 4), None, ptr)
+    fit("g", g, (None, None, None), codebook.dtype, ptr)
     wiring = Wiring(*index, g.shape[0], _sizes(codes, codebook)[0], n_weights)
     wiring.check()
-    if wiring.unit_ptr_in is not None or wiring.n_wirings not in (1, g.shape[1]):
-        raise KernelError(
-            f"`src` wires {wiring.n_wirings} replicates; the tensors have {g.shape[1]}, of one unit a variant."
-        )
+    _fit_variants(wiring)
+    fit_wirings(wiring, g.shape[1])
     Packed(codes, panels, codebook, g.shape[2]).check()
     return _edges(g, codebook, _Batch(codes, panels, g.shape[2], wiring))
 
@@ -347,9 +354,11 @@ def _op_codebook(
     block_ptr: Tensor | None,
 ) -> Tensor:
     index = (ptr, src, ptr_t, tgt_t, perm_t, unit_ptr_in, unit_ptr_out, block_ptr)
-    fit("g", g, (None, None, None), weight.dtype, weight)
+    fit("weight", weight, (None, None), None, ptr)
+    fit("g", g, (None, None, None), weight.dtype, ptr)
     wiring = Wiring(*index, g.shape[0], *_sizes(codes, weight))
     fit_parts(weight, None, g, wiring, g.dtype, g.shape[2])
+    _fit_variants(wiring)
     Packed(codes, panels, weight.new_empty(wiring.n_in, 4), g.shape[2]).check()
     return _codebook(g, weight, _Batch(codes, panels, g.shape[2], wiring))
 

@@ -520,12 +520,17 @@ def fit_parts(
     own = torch.float32 if kind in SHORT else kind
     fit("weight", weight, (wiring.n_weights, None), own, wiring.ptr)
     n = weight.shape[1]
-    if wiring.n_wirings not in (1, n):
-        raise KernelError(f"`src` wires {wiring.n_wirings} replicates; the tensors have {n}.")
+    fit_wirings(wiring, n)
     if bias is not None:
         fit("bias", bias, (wiring.n_out, n), own, weight)
     if addend is not None:
         fit("addend", addend, (wiring.n_out, n, batch), kind, weight)
+
+
+def fit_wirings(wiring: Wiring, n_replicates: int) -> None:
+    """Raise a `KernelError` unless all replicates share the wiring, or each has its own."""
+    if wiring.n_wirings not in (1, n_replicates):
+        raise KernelError(f"`src` wires {wiring.n_wirings} replicates; the tensors have {n_replicates}.")
 
 
 def weights_of(weight: Tensor) -> int:
@@ -623,6 +628,7 @@ def _op_edges(
     fit("x", x, (None, None, g.shape[2]), g.dtype, g)
     wiring = Wiring(*index, g.shape[0], x.shape[0], n_weights)
     wiring.check()
+    fit_wirings(wiring, g.shape[1])
     _fit_sources(x, g.shape[1], wiring)
     return _edges(g, x, wiring)
 
