@@ -18,7 +18,10 @@ from vnn.kernels import torch_sparse
 from vnn.models import VisibleNetwork
 
 SMALL = {"levels": (30, 8, 5, 3), "n_edges": 80}
-PARTS = ["batch", "products", "activation", "normalisation", "dropout", "input dropout", "loss", "optimiser"]
+PARTS = [
+    "columns", "entrance", "product", "normalise", "activate", "dropout", "loss", "row_sum", "backward",
+    "activate_backward", "normalise_backward", "edge_product", "squares", "judge", "adam",
+]  # fmt: skip
 
 
 def test_a_step_is_measured_beside_plain_networks_with_the_same_numbers() -> None:
@@ -34,7 +37,7 @@ def test_a_step_is_measured_beside_plain_networks_with_the_same_numbers() -> Non
     assert set(records[1]["rival_layouts"]) == {"feature-major", "batch-major"}
     assert list(records[0]["shares"])[:-1] == PARTS
     assert records[0]["fixed_milliseconds"] > 0
-    assert any("products" in row for row in bench.profile_lines(records[0]))
+    assert any("edge_product" in row for row in bench.profile_lines(records[0]))
     assert bench.profile_lines(records[1]) == []
 
 

@@ -102,7 +102,7 @@ def test_threads_do_not_change_a_bit(
     name: str, machine: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth = TRUTHS[name]
-    monkeypatch.setattr(cpu, "_threads", lambda work: torch.get_num_threads())
+    monkeypatch.setattr(cpu, "WORTH_THREADS", 0)
     n = MOST if name == "rewired" else 3
     for shared in (False, True):
         given_ = operands(truth, n, 100, dtype, shared)
@@ -192,7 +192,7 @@ def test_threads_do_not_change_a_bit_of_packed_products(
     name: str, machine: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth = TRUTHS[name]
-    monkeypatch.setattr(cpu, "_threads", lambda work: torch.get_num_threads())
+    monkeypatch.setattr(cpu, "WORTH_THREADS", 0)
     for n in [MOST] if name == "rewired" else [1, 5]:
         packed, (weight, _, _, _, _, g) = packed_operands(truth, n, 290, dtype)
         found = []

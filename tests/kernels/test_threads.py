@@ -71,7 +71,7 @@ import multiprocessing
 def work(queue):
     before = n_threads()
     ok = kernels() == values
-    queue.put((ok, cpu._threads(10**9), n_threads() - before))
+    queue.put((ok, cpu.threads_for(10**9), n_threads() - before))
 fork = multiprocessing.get_context("fork")
 queue = fork.Queue()
 children = [fork.Process(target=work, args=(queue,)) for _ in range(3)]
@@ -79,7 +79,7 @@ for child in children: child.start()
 found = [queue.get(timeout=40) for _ in children]
 for child in children: child.join(20)
 assert all(ok and asked == 1 for ok, asked, _ in found), found
-assert same(step(), truth) and cpu._threads(10**9) == 2
+assert same(step(), truth) and cpu.threads_for(10**9) == 2
 print("done")
 """
     assert run(code) == "done"
@@ -108,7 +108,7 @@ from joblib import Parallel, delayed
 def work(x, w, edges):
     import torch
     from vnn.kernels import Graph, cpu, sparse_product
-    return sparse_product(x, w, Graph(edges, 800, 64)), torch.get_num_threads(), cpu._threads(10**9)
+    return sparse_product(x, w, Graph(edges, 800, 64)), torch.get_num_threads(), cpu.threads_for(10**9)
 found = Parallel(n_jobs=2, backend="loky")(delayed(work)(x.detach(), w.detach(), edges) for _ in range(4))
 assert all(torch.equal(y, truth[0]) and ours == torchs for y, torchs, ours in found)
 assert same(step(), truth)
@@ -194,7 +194,7 @@ print("done")
 def test_an_environment_of_many_threads_is_not_obeyed_where_torch_says_fewer() -> None:
     code = """
 torch.set_num_threads(1)
-assert cpu._threads(10**9) == 1 and same(step(), truth)
+assert cpu.threads_for(10**9) == 1 and same(step(), truth)
 print("done")
 """
     assert run(code, OMP_NUM_THREADS="8", OMP_DYNAMIC="false") == "done"

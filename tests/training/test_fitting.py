@@ -205,7 +205,8 @@ def test_a_replicate_that_diverges_is_named_and_the_others_keep_their_bits(monke
 
     def too_fast(trainer: loop.Trainer) -> None:
         set_rates(trainer)
-        trainer.optimiser.lr[torch.tensor(trainer.living) == 1] = 1e30
+        for tile in trainer.tiles:
+            tile.optimiser.lr[torch.tensor(tile.positions) == 1] = 1e30
 
     monkeypatch.setattr(loop.Trainer, "_set_rates", too_fast)
     made = trained()
@@ -482,7 +483,9 @@ def test_a_batch_without_an_event_changes_no_state(monkeypatch: pytest.MonkeyPat
 
     def watched(trainer: loop.Trainer, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         def everything() -> dict[str, torch.Tensor]:
-            return {k: v.clone() for k, v in (trainer.network.state_dict() | trainer.optimiser.state()).items()}
+            return {
+                k: v.clone() for k, v in (trainer.network.state_dict() | trainer.tiles[0].optimiser.state()).items()
+            }
 
         before, found = everything(), step(trainer, batch)
         events = trainer._own.train_weight[:, batch] * trainer._own.target[1, batch]

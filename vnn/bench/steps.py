@@ -23,7 +23,8 @@ from vnn.kernels import backend as use
 from vnn.models import Recipe, VisibleNetwork
 from vnn.ontology import Topology
 from vnn.training import Training
-from vnn.training.loop import Problem, Trainer
+from vnn.training.loop import Trainer
+from vnn.training.problem import Problem
 
 SAME = 1e-4
 BATCHES_KEPT = 8
@@ -84,7 +85,8 @@ def _measure(topology: Topology, variant: str, batch: int, rounds: int, dense: b
     problem = _problem(len(topology.inputs), BATCHES_KEPT * batch)
     distance = _check(topology, recipe, problem, kinds, batch)
     trainer = _trainer(topology, recipe, problem, batch)
-    turn = itertools.cycle(np.split(generator(0, "bench order").permutation(BATCHES_KEPT * batch), BATCHES_KEPT))
+    order = generator(0, "bench order").permutation(BATCHES_KEPT * batch)
+    turn = itertools.cycle(np.sort(order.reshape(BATCHES_KEPT, batch)))
 
     def ours() -> None:
         trainer._step(next(turn))
@@ -142,7 +144,6 @@ def _problem(n_in: int, n_samples: int) -> Problem:
 
 def _trainer(topology: Topology, recipe: Recipe, problem: Problem, batch: int) -> Trainer:
     trainer = Trainer(VisibleNetwork(topology, recipe), problem, Training(batch_size=batch), seed=0)
-    trainer.network.train()
     trainer._set_rates()
     return trainer
 

@@ -208,6 +208,16 @@ class Graph(nn.Module):
             self._held = self._read()
         return self._held
 
+    @property
+    def by_replicate(self) -> tuple[str, ...]:
+        """The buffers with a column per replicate, where replicates are wired in their own way."""
+        return ("src", "ptr_t", "tgt_t", "perm_t", "source_row") if self.src.dim() > 1 else ()
+
+    def __copy__(self) -> Graph:
+        made = Graph.__new__(Graph)
+        made.__dict__.update(self.__dict__ | {"_held": None})
+        return made
+
     def _read(self) -> Wiring:
         return Wiring(
             self.ptr, self.src, self.ptr_t, self.tgt_t, self.perm_t,

@@ -74,7 +74,7 @@ def transposed(rows: Array, n: int, *, out: Array | None = None) -> Array:
         arguments = _Transpose(
             _at(source), source.strides[0], len(source), n, _at(target), target.strides[0], target.shape[1]
         )
-        _call("transpose", arguments, cpu._threads(target.size))
+        _call("transpose", arguments, cpu.threads_for(target.size))
     else:
         panels_reference.transposed(source, n, target)
     return made
@@ -119,7 +119,7 @@ def panels_of(rows: Array, people: Array, *, out: Array | None = None) -> Array:
     length = last - first
     n_places = PANEL * int(used.sum())
     width = next((w for w in (64, 32) if w * n_places <= _NEAR), 16)
-    n_threads = cpu._threads(target.size)
+    n_threads = cpu.threads_for(target.size)
     scratch = torch.empty(n_threads, n_places * width, dtype=torch.uint8)
     arguments = _Deal(
         _at(source), source.strides[0], len(source), _at(first), _at(length), len(first), _at(place), len(place),
@@ -164,7 +164,7 @@ def gather_panels(person_rows: Array, people: Array, n_variants: int, *, out: Ar
         arguments = _Gather(
             _at(source), source.strides[0], _at(who), len(who), n, _at(target), target.strides[0], target.strides[1]
         )
-        _call("gather", arguments, cpu._threads(target.size))
+        _call("gather", arguments, cpu.threads_for(target.size))
     else:
         panels_reference.gather_panels(source, who, n, target)
     return made
@@ -201,7 +201,7 @@ def code_counts(codes: Array, n: int, *, keep: Array | None = None) -> Tensor:
     n_bytes = 16 * len(source) if panels else -(-n // 4)
     mask = _mask(kept, n_bytes)
     made = torch.empty(source.shape[1] if panels else len(source), 4, dtype=torch.int64)
-    n_threads, n_kept = cpu._threads(n_bytes * len(made)), int(kept.sum())
+    n_threads, n_kept = cpu.threads_for(n_bytes * len(made)), int(kept.sum())
     if panels and source.strides[0] != 16:
         of_panels = _PanelCounts(
             _at(source), *source.strides[:2], *source.shape[:2], _at(mask), n_kept, made.data_ptr()
@@ -242,7 +242,7 @@ def person_counts(codes: Array, n: int) -> Tensor:
     apart = panels and source.strides[0] != 16
     width, group_stride = (16, source.strides[0]) if apart else (_STRIP, _STRIP)
     n_bytes = 16 * len(source) if panels else -(-n // 4)
-    n_groups, n_threads = -(-n_bytes // width), cpu._threads(n_rows * n_bytes)
+    n_groups, n_threads = -(-n_bytes // width), cpu.threads_for(n_rows * n_bytes)
     n_parts = n_threads if n_groups < 4 * n_threads else 1
     sums = torch.empty(n_parts, n_groups, 12 * width, dtype=torch.int64)
     made = torch.empty(n, 4, dtype=torch.int64)

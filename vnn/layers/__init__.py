@@ -4,6 +4,7 @@ from vnn.layers.activation import ODD, activation, gain
 from vnn.layers.dropout import Draw, NodeDropout, wired_rates
 from vnn.layers.initial import initial_weights
 from vnn.layers.normalisation import BatchNorm
+from vnn.layers.replicates import of_replicates
 from vnn.layers.sparse import InputScaling, Signal, SparseLinear
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "activation",
     "gain",
     "initial_weights",
+    "of_replicates",
     "wired_rates",
 ]

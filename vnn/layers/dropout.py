@@ -84,6 +84,7 @@ class NodeDropout(nn.Module):
         Seed of the study.
     """
 
+    by_replicate = ("base",)
     base: Tensor
     node: Tensor
     threshold: Tensor

@@ -25,6 +25,7 @@ from vnn.layers import (
     activation,
     gain,
     initial_weights,
+    of_replicates,
     wired_rates,
 )
 from vnn.models.dense import DenseNetwork
@@ -430,17 +431,9 @@ class VisibleNetwork(nn.Module):
                 f"there are no replicates {culprits(unknown)}; there are {self.n_replicates}: {culprits(self.replicate_names)}."
             )
         at = [known[i] if isinstance(i, str) else i for i in ids]
-        new = VisibleNetwork.__new__(VisibleNetwork)
-        nn.Module.__init__(new)
-        new.topology, new.recipe = self.topology, self.recipe
-        new.n_targets, new.n_covariates, new.seed = self.n_targets, self.n_covariates, self.seed
-        new.replicate_names, new.imputes = tuple(self.replicate_names[i] for i in at), self.imputes
-        new._wire()
-        new.to(device=self.output_scale.device, dtype=self.output_scale.dtype)
-        new.load_state_dict({name: values[..., at] for name, values in self.state_dict().items()})
-        for mine, theirs in zip(new.parameters(), self.parameters(), strict=True):
-            mine.requires_grad_(theirs.requires_grad)
-        return new.train(self.training)
+        made = of_replicates(self, at)
+        made.replicate_names = tuple(self.replicate_names[i] for i in at)
+        return made
 
     def dense(self, replicate: int | str = 0) -> DenseNetwork:
         """The same function of one replicate in plain masked `nn.Linear` modules, (batch, n_in) to (batch, n_targets).

@@ -29,8 +29,9 @@ from vnn.models import Recipe, VisibleNetwork
 from vnn.models.network import After
 from vnn.ontology.topology import Topology
 from vnn.training.design import Replicate, class_weights, replicates_of
-from vnn.training.loop import Listener, Problem, Trainer
+from vnn.training.loop import Listener, Trainer
 from vnn.training.orientation import Reading, orient
+from vnn.training.problem import Problem
 from vnn.training.settings import Training
 
 FORMAT = "vnn fit 1"

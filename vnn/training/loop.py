@@ -22,57 +22,13 @@ from vnn.layers import Draw, Signal
 from vnn.models import VisibleNetwork
 from vnn.training.losses import informative, losses
 from vnn.training.optimiser import Optimiser
+from vnn.training.problem import Problem
 from vnn.training.settings import Training
+from vnn.training.tile import Programs, Tile, combined, joined, prepared_here, tile_size
 
 EVALUATED_AT_ONCE = 1024
+IDLE = 0.25
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 2.0, 0.05
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """What is learnt, samples in the order of their sorted ids.
-
-    Parameters
-    ----------
-    inputs
-        Raw values (n_in, n_samples).
-    covariates
-        Raw columns (n_covariates, n_samples), or None.
-    target
-        Class codes (n_samples,), for a regression values (R, n_samples) in the units of each replicate, for cox
-        the ranks of the times and the events (2, n_samples).
-    task
-        "binary", "multiclass", "regression" or "cox".
-    train_weight, validation_weight
-        Weight of each sample in each replicate, (R, n_samples).
-    universe
-        Positions of all samples that some replicate of the *study* learns from; batches are cut from
-        them, so that they are the same however the replicates are chunked.
-    """
-
-    inputs: Tensor
-    covariates: Tensor | None
-    target: Tensor
-    task: str
-    train_weight: Tensor
-    validation_weight: Tensor
-    universe: np.ndarray
-
-    def keep(self, positions: Sequence[int]) -> Problem:
-        """The problem of the replicates at `positions`."""
-        at = torch.as_tensor(positions)
-        target = self.target[at] if self.task == "regression" else self.target
-        weights = self.train_weight[at], self.validation_weight[at]
-        return Problem(self.inputs, self.covariates, target, self.task, *weights, self.universe)
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of everything in it."""
-        digest = hashlib.sha256(self.task.encode())
-        for values in (self.inputs, self.covariates, self.target, self.train_weight, self.validation_weight):
-            digest.update(b"-" if values is None else np.ascontiguousarray(values.numpy()).tobytes())
-        digest.update(self.universe.astype("<i8").tobytes())
-        return digest.hexdigest()
 
 
 @dataclass
@@ -146,14 +102,41 @@ class Trainer:
         names = network.replicate_names
         n = len(names)
         self.record = Record(names, ["training"] * n, [0] * n, [float("inf")] * n, [0] * n)
-        self.best = {name: values.clone() for name, values in network.state_dict().items()}
-        self.living = list(range(n))
-        self.network = network.replicates(list(range(n)))
-        rates = torch.full((n,), settings.lr, dtype=torch.float64)
-        decay = torch.full((n,), settings.weight_decay, dtype=torch.float64)
-        self.optimiser = Optimiser(list(self.network.parameters()), settings.optimiser, rates, decay)
         self.lr_factor = np.ones(n)
+        self.tiles = self._cut(network, list(range(n)))
+        self._done: dict[int, dict[str, Tensor]] = {}
+        self._settled: set[int] = set()
+        self._programs: Programs | None = None
         self._own = problem
+
+    @property
+    def living(self) -> list[int]:
+        """Positions of the replicates that the tiles hold; some may have stopped."""
+        return [i for tile in self.tiles for i in tile.positions]
+
+    @property
+    def network(self) -> VisibleNetwork:
+        """The network of a chunk that is one tile."""
+        (tile,) = self.tiles
+        return tile.network
+
+    @property
+    def training(self) -> list[bool]:
+        """Which of the living are still trained."""
+        return [self.record.state[i] == "training" for i in self.living]
+
+    def _cut(self, network: VisibleNetwork, positions: Sequence[int]) -> list[Tile]:
+        """Tiles of the replicates of `network`, which are `positions` of the chunk."""
+        n, settings = len(positions), self.settings
+        size = tile_size(network, settings.batch_size, n) if prepared_here(self.problem) else max(n, 1)
+        tiles = []
+        for first in range(0, n, size):
+            own = network.replicates(list(range(first, min(first + size, n))))
+            at = positions[first : first + size]
+            rates = torch.full((len(at),), settings.lr, dtype=torch.float64)
+            decay = torch.full((len(at),), settings.weight_decay, dtype=torch.float64)
+            tiles.append(Tile(own, Optimiser(list(own.parameters()), settings.optimiser, rates, decay), at))
+        return tiles
 
     def run(self, listener: Listener | None = None) -> VisibleNetwork:
         """Train to the end and return the network with the best weights of every replicate."""
@@ -161,15 +144,16 @@ class Trainer:
             self._resume()
         began = saved = time.monotonic()
         cost = 0.0
-        while self.living and self.epoch < self.settings.epochs:
+        while any(self.training) and self.epoch < self.settings.epochs:
             learnt = self._epoch()
             validation = self._validate()
+            ran = [j for j, i in enumerate(self.living) if i not in self._settled]
             self._judge(learnt, validation)
             if listener is not None:
-                told = validation[~np.isnan(validation)]
-                train, stopping = float(np.mean(learnt)), float(np.mean(told)) if len(told) else float("nan")
+                told = validation[ran][~np.isnan(validation[ran])]
+                train, stopping = float(np.mean(learnt[ran])), float(np.mean(told)) if len(told) else float("nan")
                 n, seconds = len(self.record.names), time.monotonic() - began
-                listener(Progress(self.epoch, self.settings.epochs, len(self.living), n, train, stopping, seconds))
+                listener(Progress(self.epoch, self.settings.epochs, sum(self.training), n, train, stopping, seconds))
             if self.checkpoint is not None and time.monotonic() - saved > max(
                 CHECKPOINT_SECONDS, cost / CHECKPOINT_SHARE
             ):
@@ -177,90 +161,109 @@ class Trainer:
                 self._save()
                 saved = time.monotonic()
                 cost = saved - asked
-        for i in self.living:
-            self.record.state[i] = "finished"
+        self.record.state = ["finished" if state == "training" else state for state in self.record.state]
         trained = self.full.replicates(list(range(len(self.record.names))))
-        trained.load_state_dict(self.best)
+        trained.load_state_dict(self._best())
         return trained.eval()
+
+    def _best(self) -> dict[str, Tensor]:
+        """The best state of every replicate of the chunk."""
+        best = {name: values.clone() for name, values in self.full.state_dict().items()}
+        for tile in self.tiles:
+            for name, values in tile.best.items():
+                best[name][..., tile.positions] = values
+        for i, state in self._done.items():
+            for name, values in state.items():
+                best[name][..., i] = values
+        return best
 
     def _epoch(self) -> np.ndarray:
         """One pass; the mean loss of each living replicate over its batches."""
-        self.network.train()
         self._set_rates()
         universe = self._own.universe
         order = universe[generator(self.seed, "batch order", self.epoch).permutation(len(universe))]
         total = np.zeros(len(self.living))
         counted = np.zeros(len(self.living))
         for start in range(0, len(order), self.settings.batch_size):
-            loss, weight = self._step(order[start : start + self.settings.batch_size])
+            loss, weight = self._step(np.sort(order[start : start + self.settings.batch_size]))
             total += np.where(weight > 0, loss * weight, 0.0)
             counted += weight
         self.epoch += 1
         return total / np.maximum(counted, 1e-300)
 
     def _step(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        at = torch.from_numpy(batch)
+        """One step of every replicate still trained; the loss of each living one and the weight it is a mean over."""
+        take = self._step_prepared if prepared_here(self.problem) else self._step_by_autograd
+        loss, counted, sound = take(batch)
+        self.step += 1
+        for i, fine, weight in zip(self.living, sound.tolist(), counted.tolist(), strict=True):
+            if not fine and weight > 0 and self.record.state[i] == "training":
+                self.record.state[i] = "diverged"
+        return loss, counted
+
+    def _step_prepared(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        programs = self._prepare()
+        programs.alive.numpy()[:] = self.training
+        programs.lr.copy_(torch.cat([tile.optimiser.lr for tile in self.tiles]))
+        programs.decay.copy_(torch.cat([tile.optimiser.weight_decay for tile in self.tiles]))
+        return programs.step(batch, self.step)
+
+    def _prepare(self) -> Programs:
+        if self._programs is None:
+            self._programs = Programs(self.tiles, self._own, self.settings)
+        return self._programs
+
+    def _step_by_autograd(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The plain form of a step: the modules of the network, autograd, and an optimiser behind them."""
+        at, network, optimiser = torch.from_numpy(batch), self.network, self.tiles[0].optimiser
+        network.train()
         target, weights = self._own.target[..., at], self._own.train_weight[:, at]
         counted = informative(self._own.task, target, weights)
         weights = weights * (counted > 0)[:, None]
-        draw = Draw(self.step, at)
-        heads = self.network.heads(*self._columns(at), weights=weights, draw=draw)
-        loss = self._loss(heads, target, weights)
-        self.optimiser.zero_grad()
+        heads = network.heads(*self._columns(network, at), weights=weights, draw=Draw(self.step, at))
+        logits = torch.stack(list(heads.values()))
+        loss = combined(self._own.task, logits, target, weights, network.recipe.head_weight)
+        optimiser.zero_grad()
         loss.backward(torch.ones_like(loss))
         if self._own.task == "cox":
-            self._without_intercept()
-        self.step += 1
-        norms = self.optimiser.norms()
+            _without_intercept(network)
+        norms = optimiser.norms()
         sound = torch.isfinite(loss) & torch.isfinite(norms)
-        alive = torch.tensor([self.record.state[i] == "training" for i in self.living])
-        acting = sound & (counted > 0) & alive
-        for i in torch.nonzero(~sound & alive & (counted > 0))[:, 0].tolist():
-            self.record.state[self.living[i]] = "diverged"
         if self.settings.clip:
-            self.optimiser.clip(norms, self.settings.clip)
-        self.optimiser.step(acting)
-        return loss.detach().double().numpy(), counted.double().numpy()
+            optimiser.clip(norms, self.settings.clip)
+        optimiser.step(sound & (counted > 0) & torch.tensor(self.training))
+        return loss.detach().double().numpy(), counted.double().numpy(), sound.numpy()
 
-    def _without_intercept(self) -> None:
-        """Forget the gradients of the heads' biases: no hazard ratio depends on them, so they are rounding noise."""
-        for linear in self.network.head_linears:
-            assert isinstance(linear.bias, Tensor)
-            linear.bias.grad = torch.zeros_like(linear.bias)
-
-    def _columns(self, at: Tensor) -> tuple[Signal, Tensor | None]:
+    def _columns(self, network: VisibleNetwork, at: Tensor) -> tuple[Signal, Tensor | None]:
         covariates = None if self._own.covariates is None else self._own.covariates[:, at].T
-        return self.network.signal(self._own.inputs, at), covariates
+        return network.signal(self._own.inputs, at), covariates
 
-    def _loss(self, heads: dict[str, Tensor], target: Tensor, weights: Tensor) -> Tensor:
-        task, logits = self._own.task, torch.stack(list(heads.values()))
-        loss = losses(task, logits.mean(0), target, weights)
-        share = self.network.recipe.head_weight
-        if len(heads) > 1 and share:
-            for one in logits:
-                loss = loss + share / len(heads) * losses(task, one, target, weights)
-        return loss
-
-    @torch.no_grad()
     def _validate(self) -> np.ndarray:
         """Validation loss of each living replicate; NaN for those without a validation part."""
+        if prepared_here(self.problem):
+            return self._prepare().validate()
+        return self._validate_by_modules()
+
+    @torch.no_grad()
+    def _validate_by_modules(self) -> np.ndarray:
         weights = self._own.validation_weight
         columns = torch.nonzero((weights > 0).any(0))[:, 0]
         if not len(columns):
             return np.full(len(self.living), np.nan)
-        self.network.eval()
+        network = self.network.eval()
         logits = []
         for at in columns.split(EVALUATED_AT_ONCE):
-            heads = self.network.heads(*self._columns(at))
+            heads = network.heads(*self._columns(network, at))
             logits.append(torch.stack(list(heads.values())).mean(0))
         found = losses(self._own.task, torch.cat(logits), self._own.target[..., columns], weights[:, columns])
         return np.where((weights > 0).any(1).numpy(), found.double().numpy(), np.nan)
 
     def _set_rates(self) -> None:
-        base = self.settings.lr * self.lr_factor[self.living]
+        base = self.settings.lr * self.lr_factor
         if self.settings.schedule == "cosine":
             base = base * 0.5 * (1 + np.cos(np.pi * self.epoch / self.settings.epochs))
-        self.optimiser.lr.copy_(torch.from_numpy(base))
+        for tile in self.tiles:
+            tile.optimiser.lr.copy_(torch.from_numpy(base[tile.positions]))
 
     def _judge(self, learnt: np.ndarray, validation: np.ndarray) -> None:
         """Keep the best weights, stop who no longer gains, and go on with the rest alone."""
@@ -270,6 +273,8 @@ class Trainer:
         row = {"train": [float("nan")] * n, "validation": [float("nan")] * n}
         better = []
         for j, i in enumerate(self.living):
+            if i in self._settled:
+                continue
             row["train"][i] = float(learnt[j])
             if record.state[i] == "diverged":
                 continue
@@ -290,20 +295,39 @@ class Trainer:
                 elif settings.schedule == "plateau" and record.waited[i] % max(settings.patience // 3, 1) == 0:
                     self.lr_factor[i] *= 0.5
         record.history.append(row)
-        if better:
-            into = [self.living[j] for j in better]
-            for name, values in self.network.state_dict().items():
-                self.best[name][..., into] = values[..., better]
-        self._keep([j for j, i in enumerate(self.living) if record.state[i] == "training"])
+        self._remember(better)
+        self._settled = {i for i in self.living if record.state[i] != "training"}
+        self._compact()
 
-    def _keep(self, positions: list[int]) -> None:
-        if len(positions) == len(self.living):
+    def _remember(self, better: Sequence[int]) -> None:
+        first = 0
+        for tile in self.tiles:
+            last = first + len(tile.positions)
+            if mine := [j - first for j in better if first <= j < last]:
+                tile.remember(mine)
+            first = last
+
+    def _compact(self) -> None:
+        """Let go of replicates that have stopped, where they are many of their tile."""
+        tiles = []
+        for tile in self.tiles:
+            kept = [j for j, i in enumerate(tile.positions) if self.record.state[i] == "training"]
+            if len(kept) > (1 - IDLE) * len(tile.positions):
+                tiles.append(tile)
+                continue
+            for j, i in enumerate(tile.positions):
+                if j not in kept:
+                    self._done[i] = {name: values[..., j].clone() for name, values in tile.best.items()}
+            if kept:
+                tiles.append(tile.keep(kept))
+        self._settle(tiles)
+
+    def _settle(self, tiles: list[Tile]) -> None:
+        """Go on with these tiles."""
+        if tiles == self.tiles:
             return
-        self.living = [self.living[j] for j in positions]
-        if positions:
-            self.network = self.network.replicates(positions)
-            self.optimiser = self.optimiser.keep(positions, list(self.network.parameters()))
-            self._own = self._own.keep(positions)
+        self.tiles, self._programs = tiles, None
+        self._own = self.problem.keep(self.living)
 
     # Interruption.
 
@@ -314,14 +338,17 @@ class Trainer:
 
     def _save(self) -> None:
         assert self.checkpoint is not None
-        tensors = {f"network/{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"best/{k}": v for k, v in self.best.items()}
-        tensors |= {f"optimiser/{k}": v for k, v in self.optimiser.state().items()}
+        living = [tile.network.state_dict() for tile in self.tiles]
+        tensors = {f"network/{k}": v for k, v in joined(living).items()} if living else {}
+        tensors |= {f"best/{k}": v for k, v in self._best().items()}
+        if self.tiles:
+            held = joined([tile.optimiser.state() for tile in self.tiles])
+            tensors |= {f"optimiser/{k}": v for k, v in held.items()}
         header = {
             "identity": self._identity(),
             "epoch": self.epoch,
             "step": self.step,
-            "living": self.living,
+            "tiles": [tile.positions for tile in self.tiles],
             "lr_factor": self.lr_factor.tolist(),
             "record": vars(self.record),
         }
@@ -342,9 +369,27 @@ class Trainer:
         self.lr_factor = np.array(header["lr_factor"])
         self.record = Record(**header["record"])
         self.record.names = tuple(self.record.names)
-        self._keep([self.living.index(i) for i in header["living"]])
         pick = lambda prefix: {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}  # noqa: E731
-        self.best = pick("best/")
-        if self.living:
-            self.network.load_state_dict(pick("network/"))
-            self.optimiser.load(pick("optimiser/"))
+        best, network, optimiser = pick("best/"), pick("network/"), pick("optimiser/")
+        living = [i for positions in header["tiles"] for i in positions]
+        tiles, first = [], 0
+        for positions in header["tiles"] if prepared_here(self.problem) else [living] * bool(living):
+            mine = slice(first, first := first + len(positions))
+            own = self.full.replicates(positions)
+            own.load_state_dict({name: values[..., mine] for name, values in network.items()})
+            held = Optimiser(
+                list(own.parameters()), self.settings.optimiser, optimiser["lr"][mine], optimiser["weight_decay"][mine]
+            )
+            held.load({name: values[..., mine] for name, values in optimiser.items()})
+            tiles.append(Tile(own, held, positions, {name: values[..., positions] for name, values in best.items()}))
+        gone = set(range(len(self.record.names))) - set(living)
+        self._done = {i: {name: values[..., i] for name, values in best.items()} for i in gone}
+        self._settled = {i for i in living if self.record.state[i] != "training"}
+        self._settle(tiles)
+
+
+def _without_intercept(network: VisibleNetwork) -> None:
+    """Forget the gradients of the heads' biases: no hazard ratio depends on them, so they are rounding noise."""
+    for linear in network.head_layers:
+        assert isinstance(linear.bias, Tensor)
+        linear.bias.grad = torch.zeros_like(linear.bias)

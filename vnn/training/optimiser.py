@@ -22,7 +22,7 @@ class Optimiser:
     Parameters
     ----------
     parameters
-        Updated in place.
+        Updated in place; they are moved into one piece of memory.
     kind
         "adamw", "adam" or "sgd".
     lr, weight_decay
@@ -34,8 +34,14 @@ class Optimiser:
         self.parameters = list(parameters)
         self.lr, self.weight_decay = lr.double(), weight_decay.double()
         self.steps = torch.zeros(len(lr), dtype=torch.int64)
-        self.mean = [torch.zeros_like(p) for p in self.parameters]
-        self.square = [torch.zeros_like(p) for p in self.parameters] if kind != "sgd" else []
+        rows = [len(p) for p in self.parameters]
+        self.held = torch.cat([p.detach() for p in self.parameters])
+        self.means = torch.zeros_like(self.held)
+        self.squares = torch.zeros_like(self.held) if kind != "sgd" else self.held[:0]
+        for parameter, place in zip(self.parameters, self.held.split(rows), strict=True):
+            parameter.data = place
+        self.mean = list(self.means.split(rows))
+        self.square = list(self.squares.split(rows)) if kind != "sgd" else []
 
     def step(self, acting: Tensor) -> None:
         """One step of the `acting` replicates (bool, shape (R,)); the others change no state."""

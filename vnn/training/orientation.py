@@ -10,7 +10,7 @@ from scipy import sparse
 
 from vnn.layers import ODD
 from vnn.models import VisibleNetwork
-from vnn.training.loop import Problem
+from vnn.training.problem import Problem
 
 VALUES_AT_ONCE = 2**24
 WEAK = 0.1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Sequence
-from ctypes import Structure, byref, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_uint8, c_void_p
+from ctypes import byref, c_char_p, c_int, c_int64, c_void_p
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -19,14 +19,16 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from vnn._errors import KernelError
+from vnn.kernels.cpu import calls
+from vnn.kernels.cpu.calls import Call
 from vnn.kernels.graph import Wiring
 from vnn.kernels.memory import empty
 from vnn.kernels.packed import Packed
 from vnn.kernels.reference import wide
 
-ABI = 4
+ABI = 5
 _forked = False
-_suffix = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
+WORTH_THREADS = 65536
 
 
 def _after_fork() -> None:
@@ -70,6 +72,9 @@ def library() -> ctypes.CDLL:
         raise KernelError(f"{path} was built for kernel interface {abi}, this vnn has {ABI}. Reinstall vnn.")
     loaded.vnn_simd.restype = c_char_p
     loaded.vnn_choose_simd.argtypes = [c_char_p]
+    loaded.vnn_number.argtypes = [c_char_p]
+    loaded.vnn_run.argtypes = [c_void_p, c_int64, c_int]
+    loaded.vnn_run_side_by_side.argtypes = [c_void_p, c_void_p, c_int64]
     if wanted := os.environ.get("VNN_SIMD"):
         _choose(loaded, wanted)
     return loaded
@@ -96,144 +101,13 @@ def _choose(loaded: ctypes.CDLL, name: str) -> None:
         raise KernelError(f"this processor or build has no {name!r} kernels; it uses {loaded.vnn_simd().decode()!r}.")
 
 
-class _Edges(Structure):
-    _fields_ = [
-        ("n_nodes", c_int64), ("wirings", c_int64), ("pointers", c_int64), ("ptr", c_void_p), ("from", c_void_p),
-        ("edge", c_void_p), ("units", c_void_p), ("from_units", c_void_p), ("block", c_void_p),
-    ]  # fmt: skip
+def threads_for(work: int) -> int:
+    """Threads that so many values are worth; one in a process that was forked, whose other threads are gone."""
+    return 1 if _forked or work < WORTH_THREADS else torch.get_num_threads()
 
 
-class _Product(Structure):
-    _fields_ = [
-        ("edges", _Edges), ("transposed", c_uint8), ("x_replicates", c_int64), ("y_replicates", c_int64),
-        ("replicates", c_int64), ("batch", c_int64), ("n_in", c_int64),
-        ("x", c_void_p), ("weight", c_void_p), ("bias", c_void_p), ("addend", c_void_p), ("y", c_void_p),
-    ]  # fmt: skip
-
-
-class _EdgeProduct(Structure):
-    _fields_ = [
-        ("edges", _Edges), ("x_replicates", c_int64), ("replicates", c_int64), ("batch", c_int64),
-        ("g", c_void_p), ("x", c_void_p), ("weight", c_void_p),
-    ]  # fmt: skip
-
-
-class _Backward(Structure):
-    _fields_ = [
-        ("edges", _Edges), ("replicates", c_int64), ("batch", c_int64),
-        ("g", c_void_p), ("x", c_void_p), ("weight", c_void_p), ("dx", c_void_p), ("dw", c_void_p),
-    ]  # fmt: skip
-
-
-class _Codes(Structure):
-    _fields_ = [
-        ("at", c_void_p), ("panel_stride", c_int64), ("variant_stride", c_int64), ("panels", c_void_p),
-        ("n_panels", c_int64),
-    ]  # fmt: skip
-
-
-class _PackedProduct(Structure):
-    _fields_ = [
-        ("edges", _Edges), ("codes", _Codes), ("replicates", c_int64), ("batch", c_int64),
-        ("codebook", c_void_p), ("weight", c_void_p), ("bias", c_void_p), ("addend", c_void_p), ("y", c_void_p),
-    ]  # fmt: skip
-
-
-class _PackedGradient(Structure):
-    _fields_ = [
-        ("edges", _Edges), ("codes", _Codes), ("replicates", c_int64), ("batch", c_int64),
-        ("first", c_void_p), ("g", c_void_p), ("result", c_void_p),
-    ]  # fmt: skip
-
-
-class _RowSum(Structure):
-    _fields_ = [("rows", c_int64), ("batch", c_int64), ("x", c_void_p), ("y", c_void_p)]
-
-
-class _Dropout(Structure):
-    _fields_ = [
-        ("rows", c_int64), ("replicates", c_int64), ("batch", c_int64),
-        ("keys", c_void_p), ("node", c_void_p), ("threshold", c_void_p), ("scale", c_void_p), ("samples", c_void_p),
-        ("x", c_void_p), ("y", c_void_p),
-    ]  # fmt: skip
-
-
-def _adam_type(real: Any) -> type[Structure]:
-    class Adam(Structure):
-        _fields_ = [
-            ("rows", c_int64), ("replicates", c_int64), ("beta1", real), ("beta2", real), ("eps", real),
-            ("decoupled", c_int32), ("lr", c_void_p), ("decay", c_void_p), ("correction1", c_void_p),
-            ("correction2", c_void_p), ("active", c_void_p), ("grad", c_void_p), ("parameter", c_void_p),
-            ("mean", c_void_p), ("square", c_void_p),
-        ]  # fmt: skip
-
-    return Adam
-
-
-def _normalise_type(real: Any) -> type[Structure]:
-    class Normalise(Structure):
-        _fields_ = [
-            ("rows", c_int64), ("replicates", c_int64), ("batch", c_int64), ("momentum", real), ("eps", real),
-            ("share", c_void_p), ("gain", c_void_p), ("bias", c_void_p), ("x", c_void_p), ("running_mean", c_void_p),
-            ("running_variance", c_void_p), ("mean", c_void_p), ("variance", c_void_p), ("y", c_void_p),
-        ]  # fmt: skip
-
-    return Normalise
-
-
-def _normalise_backward_type(real: Any) -> type[Structure]:
-    class NormaliseBackward(Structure):
-        _fields_ = [
-            ("rows", c_int64), ("replicates", c_int64), ("batch", c_int64), ("eps", real),
-            ("share", c_void_p), ("gain", c_void_p), ("mean", c_void_p), ("variance", c_void_p), ("x", c_void_p),
-            ("g", c_void_p), ("dx", c_void_p), ("dgain", c_void_p), ("dbias", c_void_p),
-        ]  # fmt: skip
-
-    return NormaliseBackward
-
-
-class _Squares(Structure):
-    _fields_ = [("rows", c_int64), ("replicates", c_int64), ("x", c_void_p), ("sums", c_void_p)]
-
-
-class _Columns(Structure):
-    _fields_ = [
-        ("rows", c_int64), ("stride", c_int64), ("batch", c_int64), ("width", c_int64),
-        ("at", c_void_p), ("x", c_void_p), ("y", c_void_p), ("missing", c_void_p),
-    ]  # fmt: skip
-
-
-_Adam = {torch.float32: _adam_type(c_float), torch.float64: _adam_type(c_double)}
-_Normalise = {torch.float32: _normalise_type(c_float), torch.float64: _normalise_type(c_double)}
-_NormaliseBackward = {
-    torch.float32: _normalise_backward_type(c_float),
-    torch.float64: _normalise_backward_type(c_double),
-}
-
-
-def _threads(work: int) -> int:
-    return 1 if _forked or work < 65536 else torch.get_num_threads()
-
-
-def _call(name: str, like: Tensor, arguments: Structure, work: int) -> None:
-    function = None
-    if like.dtype in _suffix:
-        function = getattr(library(), f"vnn_{name}_{_suffix[like.dtype]}", None)
-    if function is None:
-        raise KernelError(
-            f"the CPU kernels take float32 and float64, and activations in bfloat16, not {name} in {like.dtype}; "
-            "convert, or use VNN_BACKEND=reference."
-        )
-    function(byref(arguments), c_int(_threads(work)))
-
-
-def _at(tensor: Tensor | None) -> int | None:
-    if tensor is None:
-        return None
-    at = tensor.data_ptr()
-    if not at and tensor.numel():
-        raise KernelError(f"a tensor of shape {tuple(tensor.shape)} has no memory: {type(tensor).__name__}.")
-    return at
+def _do(call: Call) -> None:
+    getattr(library(), f"vnn_{call.symbol}")(byref(call.arguments), c_int(threads_for(call.work)))
 
 
 def _contiguous(*tensors: Tensor | None) -> list[Any]:
@@ -243,16 +117,6 @@ def _contiguous(*tensors: Tensor | None) -> list[Any]:
 def _aligned(tensor: Tensor) -> Tensor:
     """The tensor where its values start at a multiple of their size, as they do unless foreign memory is cut oddly."""
     return tensor.clone() if tensor.data_ptr() & 7 and tensor.data_ptr() % tensor.element_size() else tensor
-
-
-def _edges(wiring: Wiring, *, by_source: bool = False) -> _Edges:
-    """The edges grouped by target, or by source."""
-    own = wiring.n_wirings
-    if by_source:
-        tensors = (wiring.ptr_t, wiring.tgt_t, wiring.perm_t, wiring.unit_ptr_in, wiring.unit_ptr_out)
-        return _Edges(len(wiring.ptr_t) - 1, own, own, *map(_at, tensors), _at(wiring.block_ptr))
-    forward = (wiring.ptr, wiring.src, None, wiring.unit_ptr_out, wiring.unit_ptr_in)
-    return _Edges(len(wiring.ptr) - 1, own, 1, *map(_at, forward), _at(wiring.block_ptr))
 
 
 def product(
@@ -267,23 +131,16 @@ def product(
 ) -> Tensor:
     """See `vnn.kernels.reference.product`."""
     x, weight, bias, addend = _contiguous(x, weight, bias, addend)
-    n_replicates, batch = weight.shape[1], x.shape[2]
-    y = empty((wiring.n_in if transposed else wiring.n_out, 1 if shared else n_replicates, batch), x)
-    arguments = _Product(
-        _edges(wiring, by_source=transposed), transposed, x.shape[1], y.shape[1], n_replicates, batch, len(x),
-        _at(x), _at(weight), _at(bias), _at(addend), _at(y),
-    )  # fmt: skip
-    _call("product", x, arguments, weight.numel() * batch + y.numel())
+    y = empty((wiring.n_in if transposed else wiring.n_out, 1 if shared else weight.shape[1], x.shape[2]), x)
+    _do(calls.product(x, weight, bias, addend, y, wiring, transposed=transposed))
     return y
 
 
 def edge_product(g: Tensor, x: Tensor, wiring: Wiring) -> Tensor:
     """See `vnn.kernels.reference.edge_product`."""
     g, x = _contiguous(g, x)
-    n_replicates, batch = g.shape[1], g.shape[2]
-    weight = empty((wiring.n_weights, n_replicates), wide(g))
-    arguments = _EdgeProduct(_edges(wiring), x.shape[1], n_replicates, batch, _at(g), _at(x), _at(weight))
-    _call("edge_product", g, arguments, weight.numel() * batch)
+    weight = empty((wiring.n_weights, g.shape[1]), wide(g))
+    _do(calls.edge_product(g, x, weight, wiring))
     return weight
 
 
@@ -296,10 +153,7 @@ def backward(g: Tensor, x: Tensor, weight: Tensor, wiring: Wiring) -> tuple[Tens
         return None
     g, x, weight = _contiguous(g, x, weight)
     dx, dw = empty(tuple(x.shape), x), empty(tuple(weight.shape), weight)
-    arguments = _Backward(
-        _edges(wiring, by_source=True), weight.shape[1], x.shape[2], _at(g), _at(x), _at(weight), _at(dx), _at(dw)
-    )
-    _call("backward", x, arguments, 2 * weight.numel() * x.shape[2] + dx.numel())
+    _do(calls.backward(g, x, weight, dx, dw, wiring))
     return dx, dw
 
 
@@ -309,11 +163,7 @@ def packed_product(
     """See `vnn.kernels.reference.packed_product`."""
     codebook, weight, bias, addend = _contiguous(packed.codebook.to(weight.dtype), weight, bias, addend)
     y = empty((wiring.n_out, weight.shape[1], packed.batch), weight)
-    arguments = _PackedProduct(
-        _edges(wiring), _codes(packed), weight.shape[1], packed.batch,
-        _at(codebook), _at(weight), _at(bias), _at(addend), _at(y),
-    )  # fmt: skip
-    _call("packed_product", weight, arguments, weight.numel() * packed.batch + y.numel())
+    _do(calls.packed_product(packed, codebook, weight, bias, addend, y, wiring))
     return y
 
 
@@ -321,10 +171,7 @@ def packed_edge_product(g: Tensor, packed: Packed, wiring: Wiring) -> Tensor:
     """See `vnn.kernels.reference.packed_edge_product`."""
     codebook, g = _contiguous(packed.codebook.to(g.dtype), g)
     weight = empty((wiring.n_weights, g.shape[1]), g)
-    arguments = _PackedGradient(
-        _edges(wiring), _codes(packed), g.shape[1], packed.batch, _at(codebook), _at(g), _at(weight)
-    )
-    _call("packed_edge_product", g, arguments, weight.numel() * packed.batch)
+    _do(calls.packed_edge_product(g, packed, codebook, weight, wiring))
     return weight
 
 
@@ -332,23 +179,15 @@ def packed_codebook(g: Tensor, weight: Tensor, packed: Packed, wiring: Wiring) -
     """See `vnn.kernels.reference.packed_codebook`."""
     g, weight = _contiguous(g, weight)
     codebook = weight.new_empty(packed.codebook.shape)
-    arguments = _PackedGradient(
-        _edges(wiring, by_source=True), _codes(packed), g.shape[1], packed.batch, _at(weight), _at(g), _at(codebook)
-    )
-    _call("packed_codebook", g, arguments, weight.numel() * packed.batch + codebook.numel())
+    _do(calls.packed_codebook(g, weight, packed, codebook, wiring))
     return codebook
-
-
-def _codes(packed: Packed) -> _Codes:
-    codes, panels = packed.codes, packed.panels
-    return _Codes(_at(codes), codes.stride(0), codes.stride(1), _at(panels), len(panels))
 
 
 def row_sum(x: Tensor) -> Tensor:
     """See `vnn.kernels.reference.row_sum`."""
     (x,) = _contiguous(x)
     y = wide(x.new_empty(x.shape[:-1]))
-    _call("row_sum", x, _RowSum(y.numel(), x.shape[-1], _at(x), _at(y)), x.numel())
+    _do(calls.row_sum(x, y))
     return y
 
 
@@ -356,11 +195,8 @@ def dropout(x: Tensor, keys: Tensor, node: Tensor, threshold: Tensor, scale: Ten
     """See `vnn.kernels.reference.dropout`."""
     (x,) = _contiguous(x)
     y = torch.empty_like(x)
-    keys = keys.to(torch.uint32)
-    threshold = threshold.to(torch.uint32)
-    scale = scale.to(x.dtype)
-    arguments = _Dropout(*x.shape, _at(keys), _at(node), _at(threshold), _at(scale), _at(samples), _at(x), _at(y))
-    _call("dropout", x, arguments, x.numel())
+    keys, threshold, scale = keys.to(torch.uint32), threshold.to(torch.uint32), scale.to(x.dtype)
+    _do(calls.dropout(x, keys, node, threshold, scale, samples, y))
     return y
 
 
@@ -385,14 +221,13 @@ def adam(
         if not held.is_contiguous():
             raise KernelError(f"`{name}` is updated in place and must be contiguous; its strides are {held.stride()}.")
     grad = grad.contiguous()
-    per_replicate = [value.to(parameter.dtype) for value in (lr, decay, correction1, correction2)]
-    n_replicates = parameter.shape[-1]
-    rows = parameter.numel() // max(n_replicates, 1)
-    arguments = _Adam[parameter.dtype](
-        rows, n_replicates, beta1, beta2, eps, decoupled, *map(_at, per_replicate), _at(active),
-        _at(grad), _at(parameter), _at(mean), _at(square),
+    lr, decay, correction1, correction2 = (v.to(parameter.dtype) for v in (lr, decay, correction1, correction2))
+    _do(
+        calls.adam(
+            parameter, grad, mean, square, lr=lr, decay=decay, correction1=correction1, correction2=correction2,
+            active=active, beta1=beta1, beta2=beta2, eps=eps, decoupled=decoupled,
+        )
     )  # fmt: skip
-    _call("adam", parameter, arguments, parameter.numel())
     increment_version((parameter, mean, square))
 
 
@@ -402,11 +237,11 @@ def normalise(
     """See `vnn.kernels.reference.normalise`."""
     x, share, gain, bias = _contiguous(x, share, gain, bias)
     y, now_mean, now_variance = empty(tuple(x.shape), x), torch.empty_like(gain), torch.empty_like(gain)
-    arguments = _Normalise[x.dtype](
-        *x.shape, momentum, eps, _at(share), _at(gain), _at(bias), _at(x), _at(mean), _at(variance),
-        _at(now_mean), _at(now_variance), _at(y),
+    _do(
+        calls.normalise(
+            x, share, gain, bias, mean, variance, now_mean, now_variance, y, momentum=momentum, eps=eps
+        )
     )  # fmt: skip
-    _call("normalise", x, arguments, 4 * x.numel())
     return y, now_mean, now_variance
 
 
@@ -416,10 +251,7 @@ def normalise_backward(
     """See `vnn.kernels.reference.normalise_backward`."""
     g, x, share, gain = _contiguous(g, x, share, gain)
     dx, dgain, dbias = empty(tuple(x.shape), x), torch.empty_like(gain), torch.empty_like(gain)
-    arguments = _NormaliseBackward[x.dtype](
-        *x.shape, eps, _at(share), _at(gain), _at(mean), _at(variance), _at(x), _at(g), _at(dx), _at(dgain), _at(dbias)
-    )
-    _call("normalise_backward", x, arguments, 4 * x.numel())
+    _do(calls.normalise_backward(g, x, share, gain, mean, variance, dx, dgain, dbias, eps=eps))
     return dx, dgain, dbias
 
 
@@ -429,8 +261,7 @@ def squares(tensors: Sequence[Tensor]) -> Tensor:
     sums = torch.zeros(n_replicates, dtype=torch.float64)
     for tensor in tensors:
         held = tensor.contiguous()
-        rows = held.numel() // max(n_replicates, 1)
-        _call("squares", held, _Squares(rows, n_replicates, _at(held), _at(sums)), held.numel())
+        _do(calls.squares(held, sums))
     return sums
 
 
@@ -440,6 +271,5 @@ def columns(x: Tensor, at: Tensor, width: int, *, imputes: bool) -> tuple[Tensor
         x = x.contiguous()
     y = empty((len(x), 1, width), x)
     missing = empty((len(x), 1, width), x) if imputes else None
-    arguments = _Columns(len(x), x.stride(0), len(at), width, _at(at), _at(x), _at(y), _at(missing))
-    _call("columns", x, arguments, 4 * y.numel())
+    _do(calls.columns(x, at, y, missing))
     return y, missing

@@ -93,9 +93,101 @@ struct Adam {
   T beta1, beta2, eps;
   int32_t decoupled;
   const T *lr, *decay, *correction1, *correction2;  // (replicates)
+  const T* factor;                                 // (replicates) gradients are multiplied by it, or null
   const uint8_t* active;                           // (replicates)
   const T* grad;
   T *parameter, *mean, *square;
+};
+
+// One step of gradient descent with momentum.
+template <class T>
+struct Descent {
+  int64_t rows, replicates;
+  T momentum;
+  const T *lr, *decay, *factor;  // (replicates); factor may be null
+  const uint8_t* active;
+  const T* grad;
+  T *parameter, *velocity;
+};
+
+// Which replicates take a step: those alive whose loss and gradient are finite and that have seen a sample.
+template <class T>
+struct Judge {
+  int64_t replicates;
+  double most, beta1, beta2;  // most: the largest norm of a gradient, or 0
+  double* squares;            // (replicates) of the gradient; 0 afterwards
+  const T* loss;
+  const double* counted;
+  const uint8_t* alive;
+  int64_t* steps;             // counts those taken
+  uint8_t *active, *sound;
+  T *factor, *correction1, *correction2;
+};
+
+// y[i, r, b] = (x[i, b], or fill[i, r] where missing) * scale[i, r] + shift[i, r], then dropped or kept as in `Dropout`
+template <class T>
+struct Entrance {
+  int64_t rows, replicates, batch;
+  const T *x, *missing;            // (rows, batch); missing: 1 or 0, or null
+  const T *scale, *shift, *fill;   // (rows, replicates)
+  const uint32_t* keys;
+  const int32_t* node;
+  const uint32_t* threshold;
+  const T* kept;                   // (rows) 1 / (1 - rate)
+  const int64_t* samples;
+  T* y;
+};
+
+enum Shape { TANH, SIGMOID, RELU, SOFTSIGN };
+template <class T>
+struct Activate {
+  int64_t count, shape;
+  const T* x;
+  T* y;
+};
+template <class T>
+struct ActivateBackward {
+  int64_t count, shape;
+  const T *g, *y;
+  T* dx;
+};
+
+// Batch normalisation by running statistics: y = (x - mean) / sqrt(variance + eps) * gain + bias
+template <class T>
+struct Affine {
+  int64_t items, batch;
+  T eps;
+  const T *gain, *bias, *mean, *variance, *x;
+  T* y;
+};
+
+// Weights for raw inputs: folded = weight * scale[source]; filled = folded * fill[source]; bias = own bias + the sum over
+// the weights into a target of weight * shift[source].
+template <class T>
+struct FoldScaling {
+  int64_t rows, replicates, outs, wirings;
+  const int64_t *source, *target;  // (rows, wirings), (rows): rows of the inputs and of the result
+  const T *weight, *scale, *shift, *fill, *own_bias;
+  T *folded, *filled, *bias;       // filled, own_bias: or null
+};
+template <class T>
+struct FoldScalingBackward {
+  int64_t rows, replicates, wirings;
+  const int64_t *source, *target;
+  const T *folded, *filled, *bias, *scale, *shift, *fill;  // gradients of the results above
+  T* weight;
+};
+
+// The loss of every replicate, of the mean of its heads and, times head_weight / heads, of each; and its gradient.
+enum Task { BINARY, MULTICLASS, REGRESSION };
+template <class T>
+struct Loss {
+  int64_t heads, targets, replicates, batch, task;
+  double head_weight;
+  const T* logits;            // (heads, targets, replicates, batch)
+  const T* target;            // (replicates, batch) class codes or values
+  const T* share;             // (replicates, batch)
+  T *gradient, *total, *loss; // gradient: or null; total: it summed over the heads, or null
 };
 
 // Every (row, replicate) standardised over the batch by weighted statistics: y = (x - mean) / sqrt(variance + eps) * gain
@@ -172,26 +264,32 @@ struct PackedCodebook {
 };
 
 // One entry per kernel, argument type and element type: the table every instruction set fills.
-#define VNN_KERNELS(ENTRY) VNN_FLOAT_KERNELS(ENTRY) VNN_PACKED_KERNELS(ENTRY)
-#define VNN_PACKED_KERNELS(ENTRY)                                                                       \
-  ENTRY(packed_product, PackedProduct, float, f32) ENTRY(packed_product, PackedProduct, double, f64)     \
-  ENTRY(packed_edge_product, PackedEdgeProduct, float, f32)                                             \
-  ENTRY(packed_edge_product, PackedEdgeProduct, double, f64)                                            \
+#define VNN_KERNELS(ENTRY) VNN_SPARSE_KERNELS(ENTRY) VNN_COMPANIONS(ENTRY) VNN_PACKED_KERNELS(ENTRY)
+#define VNN_SPARSE_KERNELS(ENTRY)                                                                               \
+  ENTRY(product, Product, float, f32) ENTRY(product, Product, double, f64) ENTRY(product, Product, bf16, bf16)  \
+  ENTRY(edge_product, EdgeProduct, float, f32) ENTRY(edge_product, EdgeProduct, double, f64) ENTRY(edge_product, EdgeProduct, bf16, bf16)\
+  ENTRY(backward, Backward, float, f32) ENTRY(backward, Backward, double, f64) ENTRY(backward, Backward, bf16, bf16)
+#define VNN_COMPANIONS(ENTRY)                                                                                   \
+  ENTRY(row_sum, RowSum, float, f32) ENTRY(row_sum, RowSum, double, f64) ENTRY(row_sum, RowSum, bf16, bf16)     \
+  ENTRY(dropout, Dropout, float, f32) ENTRY(dropout, Dropout, double, f64)                                      \
+  ENTRY(adam, Adam, float, f32) ENTRY(adam, Adam, double, f64)                                                  \
+  ENTRY(descent, Descent, float, f32) ENTRY(descent, Descent, double, f64)                                      \
+  ENTRY(judge, Judge, float, f32) ENTRY(judge, Judge, double, f64)                                              \
+  ENTRY(normalise, Normalise, float, f32) ENTRY(normalise, Normalise, double, f64)                              \
+  ENTRY(normalise_backward, NormaliseBackward, float, f32) ENTRY(normalise_backward, NormaliseBackward, double, f64)\
+  ENTRY(squares, Squares, float, f32) ENTRY(squares, Squares, double, f64)                                      \
+  ENTRY(columns, Columns, float, f32) ENTRY(columns, Columns, double, f64)                                      \
+  ENTRY(entrance, Entrance, float, f32) ENTRY(entrance, Entrance, double, f64)                                  \
+  ENTRY(activate, Activate, float, f32) ENTRY(activate, Activate, double, f64)                                  \
+  ENTRY(activate_backward, ActivateBackward, float, f32) ENTRY(activate_backward, ActivateBackward, double, f64)\
+  ENTRY(affine, Affine, float, f32) ENTRY(affine, Affine, double, f64)                                          \
+  ENTRY(fold_scaling, FoldScaling, float, f32) ENTRY(fold_scaling, FoldScaling, double, f64)                    \
+  ENTRY(fold_scaling_backward, FoldScalingBackward, float, f32) ENTRY(fold_scaling_backward, FoldScalingBackward, double, f64)\
+  ENTRY(loss, Loss, float, f32) ENTRY(loss, Loss, double, f64)
+#define VNN_PACKED_KERNELS(ENTRY)                                                                               \
+  ENTRY(packed_product, PackedProduct, float, f32) ENTRY(packed_product, PackedProduct, double, f64)            \
+  ENTRY(packed_edge_product, PackedEdgeProduct, float, f32) ENTRY(packed_edge_product, PackedEdgeProduct, double, f64)\
   ENTRY(packed_codebook, PackedCodebook, float, f32) ENTRY(packed_codebook, PackedCodebook, double, f64)
-#define VNN_FLOAT_KERNELS(ENTRY)                                                                        \
-  ENTRY(product, Product, float, f32) ENTRY(product, Product, double, f64) ENTRY(product, Product, bf16, bf16) \
-  ENTRY(edge_product, EdgeProduct, float, f32) ENTRY(edge_product, EdgeProduct, double, f64)             \
-  ENTRY(edge_product, EdgeProduct, bf16, bf16)                                                          \
-  ENTRY(backward, Backward, float, f32) ENTRY(backward, Backward, double, f64)                           \
-  ENTRY(backward, Backward, bf16, bf16)                                                                 \
-  ENTRY(row_sum, RowSum, float, f32) ENTRY(row_sum, RowSum, double, f64) ENTRY(row_sum, RowSum, bf16, bf16) \
-  ENTRY(dropout, Dropout, float, f32) ENTRY(dropout, Dropout, double, f64)                               \
-  ENTRY(adam, Adam, float, f32) ENTRY(adam, Adam, double, f64)                                           \
-  ENTRY(normalise, Normalise, float, f32) ENTRY(normalise, Normalise, double, f64)                       \
-  ENTRY(normalise_backward, NormaliseBackward, float, f32)                                              \
-  ENTRY(normalise_backward, NormaliseBackward, double, f64)                                             \
-  ENTRY(squares, Squares, float, f32) ENTRY(squares, Squares, double, f64)                               \
-  ENTRY(columns, Columns, float, f32) ENTRY(columns, Columns, double, f64)
 
 struct Kernels {
   const char* name;
