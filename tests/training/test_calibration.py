@@ -77,7 +77,7 @@ def test_for_two_classes_it_is_the_logistic_regression_without_intercept() -> No
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(0, 10**6), st.floats(0.2, 5), st.integers(2, 4), st.integers(20, 60))
+@given(st.integers(0, 10**6), st.floats(0.2, 5), st.integers(2, 4), st.integers(50, 90))
 def test_it_scales_with_the_logits_and_never_makes_the_fit_worse(seed: int, by: float, n_classes: int, n: int) -> None:
     z, truth = planted(n, n_classes, true=1.0, seed=seed)
     found, again = temperature(z, truth), temperature(by * z + 3, truth)
@@ -93,9 +93,9 @@ def test_it_scales_with_the_logits_and_never_makes_the_fit_worse(seed: int, by: 
 
 def test_where_samples_cannot_tell_the_temperature_is_one_and_the_reason_said() -> None:
     z, truth = planted()
-    few = temperature(z[:19], truth[:19])
-    assert (few.value, few.n_samples, few.before) == (1.0, 19, few.after)
-    assert "19 validation samples; at least 20 are needed" in few.reason
+    few = temperature(z[:49], truth[:49])
+    assert (few.value, few.n_samples, few.before) == (1.0, 49, few.after)
+    assert "49 validation samples; at least 50 are needed" in few.reason
     nobody = temperature(z[:0], truth[:0])
     assert nobody.value == 1.0
     assert np.isnan(nobody.before)
@@ -417,7 +417,7 @@ def test_everything_together() -> None:
     assert alone.brier == 0.25
 
 
-LOGITS, TRUTH, VALIDATION = replicates(n=40)
+LOGITS, TRUTH, VALIDATION = replicates(n=120)
 Y, P = believed(20)
 
 

@@ -17,7 +17,7 @@ from vnn.data.splits import Split
 from vnn.training.ensemble import TASKS, counting, log_probabilities, mean_log_probability
 from vnn.training.metrics import FLOOR, MISSING, class_slope
 
-LEAST = 20
+LEAST, LEAST_RESIDUALS = 50, 20
 COOLEST, HOTTEST = 0.05, 20.0
 STEPS = 200
 
@@ -148,7 +148,7 @@ def calibrate(
     validation: np.ndarray,
     *,
     sound: np.ndarray | None = None,
-    least: int = LEAST,
+    least: int | None = None,
 ) -> Calibrated:
     """One temperature (for a quantity a residual standard deviation) per replicate, and one for their mean.
 
@@ -173,7 +173,8 @@ def calibrate(
     sound
         Replicates that did not diverge, shape (R,); the others get temperature 1, or no residual standard deviation.
     least
-        Validation samples below which nothing is fitted.
+        Validation samples below which nothing is fitted; 50 for a temperature (fitted on fewer it does more harm than good on
+        average, see `docs/comparison.md`) and 20 for a residual standard deviation unless given.
 
     Raises
     ------
@@ -193,6 +194,7 @@ def calibrate(
     kept = np.ones(logits.shape[1], dtype=bool) if sound is None else np.asarray(sound, dtype=bool)
     logits = np.where(counts[:, :, None], logits, 0.0)
     anyone = counts.any(1)
+    least = (LEAST_RESIDUALS if task == "regression" else LEAST) if least is None else least
     if task == "regression":
         residuals = tuple(
             residual_sd(logits[counts[:, r], r, 0], truth[counts[:, r]], least=least)
@@ -282,7 +284,7 @@ def temperature(logits: np.ndarray, truth: np.ndarray, *, least: int = LEAST) ->
     return Temperature(1 / at, n, before, _log_loss(at * z, codes))
 
 
-def residual_sd(predicted: np.ndarray, truth: np.ndarray, *, least: int = LEAST) -> Residual:
+def residual_sd(predicted: np.ndarray, truth: np.ndarray, *, least: int = LEAST_RESIDUALS) -> Residual:
     """Standard deviation of truth around prediction, with n - 2 degrees of freedom.
 
     Deployed predictions of a quantity were stretched along the line that fits these samples (`vnn.training.fitting`), which costs
