@@ -28,3 +28,13 @@ def test_one_split_has_a_mean_and_no_interval_and_none_has_neither() -> None:
 def test_the_ratio_counts_validation_as_learnt_from() -> None:
     splits = [Split("a", ("p", "q"), ("r",), ("s",)), Split("b", ("p", "q"), (), ("r", "s"))]
     assert np.isclose(ratio_of(splits), (1 / 3 + 2 / 2) / 2)
+
+
+def test_other_levels_and_repeats_against_scipy() -> None:
+    values = np.random.default_rng(0).standard_normal((20, 2))
+    mean, low, high = interval(values, 0.25, 0.8, repeats=4)
+    for i in range(2):
+        spread = np.sqrt((1 / 5 + 0.25) * np.var(values[:, i], ddof=1))
+        assert np.allclose([low[i], high[i]], stats.t.interval(0.8, 4, mean[i], spread))
+    _, low, high = interval(values[:4], 0.25, repeats=4)
+    assert np.isnan([*low, *high]).all(), "four repeats of one split are one split"

@@ -10,8 +10,27 @@ from scipy import stats
 from vnn.data.splits import Split
 
 
-def interval(by_split: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean over splits and its 95 % interval, per column; missing splits are left out, one split has no interval.
+def interval(
+    by_split: np.ndarray, ratio: float, level: float = 0.95, *, repeats: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over splits and its interval, per column; missing splits are left out, one split has no interval.
+
+    Parameters
+    ----------
+    by_split, ratio, repeats
+        As for `standard_error`.
+    level
+        Share of intervals that are to hold the mean.
+    """
+    mean, error, df = standard_error(by_split, ratio, repeats=repeats)
+    half = stats.t.ppf((1 + level) / 2, np.where(df > 0, df, 1)) * error
+    return mean, mean - half, mean + half
+
+
+def standard_error(
+    by_split: np.ndarray, ratio: float, *, repeats: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over splits, its standard error and degrees of freedom, per column; one split has no error.
 
     Splits share samples, so their variance s2 is too small for independent repeats; it is counted as
     (1/J + n_test/n_train) s2 over J splits, with J - 1 degrees of freedom.
@@ -22,6 +41,10 @@ def interval(by_split: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray
         Shape (n_splits, n_columns), NaN where a split has no value.
     ratio
         Samples tested over samples learnt from, in a split.
+    repeats
+        How often the same samples were dealt out anew. Repeats steady the mean, but J is then counted once, not `repeats`
+        times: 10 repeats of 5 folds are J = 5. With 1 all splits count, and too many differences are found
+        (`docs/comparison.md`).
 
     References
     ----------
@@ -30,9 +53,9 @@ def interval(by_split: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray
     counted = (~np.isnan(by_split)).sum(0)
     mean = np.where(counted > 0, np.nansum(by_split, axis=0) / np.maximum(counted, 1), np.nan)
     variance = np.nansum((by_split - mean) ** 2, axis=0) / np.maximum(counted - 1, 1)
-    half = stats.t.ppf(0.975, np.maximum(counted - 1, 1)) * np.sqrt(variance * (1 / np.maximum(counted, 1) + ratio))
-    half = np.where(counted > 1, half, np.nan)
-    return mean, mean - half, mean + half
+    counted = counted / repeats
+    error = np.sqrt(variance * (1 / np.where(counted > 0, counted, 1) + ratio))
+    return mean, np.where(counted > 1, error, np.nan), np.maximum(counted - 1, 0)
 
 
 def ratio_of(splits: Sequence[Split]) -> float:
