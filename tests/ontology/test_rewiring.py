@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
@@ -143,6 +143,19 @@ class TestRewire:
         assert len({mask.drawn.T.tobytes() for mask in every.masks}) == len(every.masks)
         assert len({column.tobytes() for column in every.masks[0].drawn.T}) == 5
 
+    def test_masks_alike_are_drawn_apart(self):
+        edges = [("inputs", f"g{i}", "level 1", f"t{i}") for i in range(6)]
+        edges += [("level 1", f"t{i}", "level 2", f"u{i}") for i in range(6)]
+        levels = {
+            "inputs": {e[1] for e in edges[:6]},
+            "level 1": {e[3] for e in edges[:6]},
+            "level 2": {e[3] for e in edges[6:]},
+        }
+        low, high = rewire(
+            Topology.from_edges(levels, pd.DataFrame(edges, columns=COLUMNS)), seed=0, draws=range(5)
+        ).masks
+        assert not np.array_equal(low.drawn, high.drawn)
+
     def test_nearly_all_edges_of_a_sparse_mask_change(self):
         report = rewire(wiring(), seed=0, draws=range(4)).report
         genes = report[report["target_level"] == "level 1"]
@@ -212,18 +225,27 @@ class TestRewire:
             rewired_topology(rewire(wiring(), seed=0, draws=range(2)), 7)
 
 
-@given(st.integers(2, 4), st.integers(2, 5), st.floats(0.2, 0.9), st.integers(0, 10**6))
+def random_matrix(n_targets: int, n_sources: int, density: float, seed: int) -> np.ndarray:
+    found = (np.random.default_rng(seed).random((n_targets, n_sources)) < density).astype(int)
+    found[0, 0] = 1
+    return found
+
+
+@given(st.builds(random_matrix, st.integers(2, 4), st.integers(2, 5), st.floats(0.2, 0.9), st.integers(0, 10**6)))
+@example(np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 1, 0], [0, 1, 1, 0]]))
 @settings(max_examples=60, deadline=None)
-def test_what_could_change_agrees_with_trying_all_realisations(n_targets, n_sources, density, seed):
-    matrix = (np.random.default_rng(seed).random((n_targets, n_sources)) < density).astype(int)
-    if not matrix.any():
-        return
+def test_what_could_change_agrees_with_trying_all_realisations(matrix):
     every = np.array(list(realisations(matrix)))
     edges = np.argwhere(matrix)[:, ::-1]
     could = rewiring._changeable(edges)
     most = max(int(((matrix == 1) & (other == 0)).sum()) for other in every)
     assert most <= could <= (matrix == 1).sum() - (every.all(axis=0)).sum()
     assert (could == 0) == (len(every) == 1)
+    ever, always = every.any(axis=0), every.all(axis=0)
+    kept = ever.any(axis=1)
+    ones, zeros = ((matrix == 1) & ~always).sum(axis=1), ((matrix == 0) & ever).sum(axis=1)
+    by_hand = np.minimum(ones, zeros)[kept].sum()
+    assert rewiring._rows_allow(*(np.array([n for n in matrix.sum(axis=axis) if n]) for axis in (1, 0))) == by_hand
 
 
 class TestReassign:
