@@ -101,7 +101,8 @@ class TestRewire:
         try:
             wirings = rewire(topology, seed=seed, draws=range(3), least=0)
         except OntologyError as error:
-            assert "one realisation each" in str(error)
+            if "one realisation each" not in str(error):
+                raise
             return
         check_draws(wirings)
         for draw in wirings.draws:
@@ -198,7 +199,7 @@ class TestRewire:
         "matrix", [np.ones((3, 4)), [[1, 1, 1], [1, 1, 0], [1, 0, 0]], [[1, 1, 1, 1]], np.ones((4, 1))]
     )
     def test_degrees_with_one_realisation_are_refused(self, matrix):
-        with pytest.raises(OntologyError, match="one realisation each.*Use `reassign`"):
+        with pytest.raises(OntologyError, match=r"one realisation each.*Use `reassign`"):
             rewire(two_levels(matrix), seed=0, draws=[0])
 
     def test_a_fixed_mask_is_named_beside_one_that_changes(self):
@@ -211,7 +212,7 @@ class TestRewire:
     def test_a_null_that_changes_too_little_is_an_error(self, monkeypatch):
         monkeypatch.setattr(rewiring, "MOST_TRADES", 0)
         with pytest.raises(
-            OntologyError, match="changed 0 of the [0-9]+ edges that could change in all masks; at least 10%"
+            OntologyError, match=r"changed 0 of the [0-9]+ edges that could change in all masks; at least 10%"
         ):
             rewire(wiring(), seed=0, draws=[0])
 
@@ -359,7 +360,7 @@ class TestCircularShift:
             circular_shift(topology, chromosomes, [np.nan, *positions[1:]], **draws)
         with pytest.raises(OntologyError, match="1 variants have no place"):
             circular_shift(topology, [None, *chromosomes[1:]], positions, **draws)
-        with pytest.raises(ValueError, match="least_shift is 0.6"):
+        with pytest.raises(ValueError, match=r"least_shift is 0\.6"):
             circular_shift(topology, chromosomes, positions, **draws, least_shift=0.6)
         with pytest.raises(OntologyError, match="none of the 66 chromosomes has enough variants"):
             circular_shift(topology, [str(i) for i in range(66)], positions, **draws)
