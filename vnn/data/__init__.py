@@ -7,6 +7,8 @@ from vnn.data.gct import read_cls, read_gct
 from vnn.data.h5ad import read_h5ad
 from vnn.data.merging import Merged, merge_features
 from vnn.data.omics import Joined, join_omics
+from vnn.data.permutation import LabelNull, Relabelled, label_null
+from vnn.data.predictive import equally_predictive
 from vnn.data.rare import limit_classes
 from vnn.data.read import read_samples
 from vnn.data.samples import Samples
@@ -46,4 +48,8 @@ __all__ = [
     "Simulated",
     "Truth",
     "simulate_expression",
+    "label_null",
+    "LabelNull",
+    "Relabelled",
+    "equally_predictive",
 ]

@@ -10,6 +10,7 @@ from vnn.ontology.log import Entry
 from vnn.ontology.obo import read_obo
 from vnn.ontology.ontology import Ontology
 from vnn.ontology.reactome import read_reactome
+from vnn.ontology.rewiring import MaskDraws, Wirings, circular_shift, reassign, rewire, rewired_topology
 from vnn.ontology.topology import Level, Mask, Topology
 
 __all__ = [
@@ -31,4 +32,10 @@ __all__ = [
     "Level",
     "Mask",
     "Entry",
+    "rewire",
+    "reassign",
+    "circular_shift",
+    "rewired_topology",
+    "Wirings",
+    "MaskDraws",
 ]
