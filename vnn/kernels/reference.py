@@ -142,11 +142,12 @@ def mix(h: Tensor) -> Tensor:
 
 
 def dropout(x: Tensor, keys: Tensor, node: Tensor, threshold: Tensor, scale: Tensor, samples: Tensor) -> Tensor:
-    """`x * scale`, or 0 where the hash of (key, node, sample) is below the row's threshold."""
+    """`x * scale`, or 0 where the hash of (key, node, sample) is below the threshold of the row, or of row and replicate."""
+    threshold, scale = (t if t.dim() > 1 else t[:, None] for t in (threshold, scale))
     by_node = mix(keys[None, :] ^ ((node.long()[:, None] * GOLDEN) & 0xFFFFFFFF))
     by_sample = (samples.long() * GOLDEN) & 0xFFFFFFFF
-    dropped = mix(by_node[:, :, None] ^ by_sample) < threshold[:, None, None]
-    return torch.where(dropped, torch.zeros((), dtype=x.dtype), x * scale[:, None, None])
+    dropped = mix(by_node[:, :, None] ^ by_sample) < threshold[:, :, None]
+    return torch.where(dropped, torch.zeros((), dtype=x.dtype), x * scale[:, :, None])
 
 
 def adam(

@@ -75,7 +75,7 @@ class NodeDropout(nn.Module):
     level
         Name of the level, part of the identity of its draws.
     rates
-        Rate of each node in [0, 1).
+        Rate of each node in [0, 1), shape (n_nodes,), or (n_nodes, R) where replicates are wired in their own way.
     units
         Units of each node.
     replicates
@@ -84,7 +84,6 @@ class NodeDropout(nn.Module):
         Seed of the study.
     """
 
-    by_replicate = ("base",)
     base: Tensor
     node: Tensor
     threshold: Tensor
@@ -97,11 +96,16 @@ class NodeDropout(nn.Module):
         words = [int(generator(seed, "dropout", level, name).integers(2**32)) for name in replicates]
         self.register_buffer("base", torch.tensor(words, dtype=torch.int64), persistent=False)
         self.drops = bool((rates > 0).any())
-        by_unit = np.repeat(rates, units)
+        by_unit = np.repeat(rates, units, axis=0)
         nodes = torch.from_numpy(np.repeat(np.arange(len(rates), dtype=np.int32), units))
         self.register_buffer("node", nodes, persistent=False)
         self.register_buffer("threshold", torch.from_numpy((by_unit * 2**32).astype(np.int64)), persistent=False)
         self.register_buffer("scale", torch.from_numpy(1 / (1 - by_unit)), persistent=False)
+
+    @property
+    def by_replicate(self) -> tuple[str, ...]:
+        """The buffers with a column per replicate."""
+        return ("base", "threshold", "scale") if self.scale.dim() > 1 else ("base",)
 
     def forward(
         self, x: Float[Tensor, "n_units n_replicates batch"], draw: Draw | None

@@ -132,9 +132,9 @@ class InputScaling(nn.Module):
         Float[Tensor, "n_weights n_replicates"],
     ]:
         """Weights for the raw values, what they add to the bias, and weights for the missing ones."""
-        folded = weight * self.scale[graph.source_row]
+        folded = weight * _of_sources(self.scale, graph)
         shift = sparse_product(self.shift[:, :, None], weight, graph)[:, :, 0]
-        return folded, shift, folded * self.fill[graph.source_row]
+        return folded, shift, folded * _of_sources(self.fill, graph)
 
     def apply_to(self, signal: Signal) -> Float[Tensor, "n_in n_replicates batch"]:
         """The scaled inputs of every replicate: the plain form of `fold`."""
@@ -142,3 +142,9 @@ class InputScaling(nn.Module):
         if signal.missing is not None:
             values = values + signal.missing * self.fill[:, :, None]
         return values * self.scale[:, :, None] + self.shift[:, :, None]
+
+
+def _of_sources(values: Tensor, graph: Graph) -> Tensor:
+    """The value of the source of every weight, (n_weights, R), from values (n_in, R)."""
+    rows = graph.source_row
+    return values[rows] if rows.dim() == 1 else values.gather(0, rows)

@@ -59,6 +59,12 @@ class VisibleNetwork(nn.Module):
         Seed of the study.
     n_covariates
         Columns that enter late, at the logits.
+    partners
+        Name by which the initial weights and the dropout of each replicate are drawn, as a null carries those of a real
+        replicate; its own name unless given.
+    wirings
+        For replicates that are wired each in its own way: by source and target level the source of every edge in
+        every replicate, (n_edges, R), as `vnn.ontology.Wirings.sources` gives them. All pairs of levels with edges, or none.
 
     Attributes
     ----------
@@ -88,6 +94,8 @@ class VisibleNetwork(nn.Module):
         replicates: Sequence[str] = ("0",),
         seed: int = 0,
         n_covariates: int = 0,
+        partners: Sequence[str] | None = None,
+        wirings: Mapping[tuple[str, str], np.ndarray] | None = None,
     ) -> None:
         super().__init__()
         self.topology, self.recipe = topology, recipe or Recipe()
@@ -95,8 +103,21 @@ class VisibleNetwork(nn.Module):
         self.replicate_names, self.imputes = tuple(replicates), False
         if len(set(self.replicate_names)) < len(self.replicate_names):
             raise ValueError(f"replicate names must be unique: {culprits(self.replicate_names)}.")
-        self._wire()
+        self._partners = self.replicate_names if partners is None else tuple(partners)
+        if len(self._partners) != len(self.replicate_names):
+            raise ValueError(f"there are {len(self._partners)} partners for {len(self.replicate_names)} replicates.")
+        self._wire(dict(wirings or {}))
         self._draw_weights()
+
+    @property
+    def wirings(self) -> dict[tuple[str, str], np.ndarray]:
+        """The source of every edge in every replicate, by source and target level; empty where all share the wiring."""
+        return {
+            (name, stage.level): graph.src.numpy()
+            for stage, linear in self.layers
+            for name, graph, _ in linear.parts()
+            if graph.src.dim() > 1
+        }
 
     @property
     def n_replicates(self) -> int:
@@ -105,7 +126,7 @@ class VisibleNetwork(nn.Module):
 
     # Building.
 
-    def _wire(self) -> None:
+    def _wire(self, wirings: dict[tuple[str, str], np.ndarray]) -> None:
         n = self.n_replicates
         if not isinstance(self.recipe.units, int):
             known = {node for level in self.topology.levels[1:] for node in level.nodes}
@@ -114,19 +135,28 @@ class VisibleNetwork(nn.Module):
         resolved = resolve(self.topology)
         inputs = self.topology.levels[0]
         self._stages, self._origin = resolved.stages, resolved.origin
+        pairs = {(name, stage.level) for stage in self._stages for name in stage.edges}
+        if wirings and wirings.keys() != pairs:
+            raise ValueError(
+                f"`wirings` has {culprits(sorted(wirings))}; the network has edges {culprits(sorted(pairs))}."
+            )
         self._units = {inputs.name: np.ones(len(inputs), dtype=np.int64)}
         for stage in self._stages:
             self._units[stage.level] = np.array([self.recipe.units_of(node) for node in stage.nodes], dtype=np.int64)
         self.scaling = InputScaling(len(inputs), n)
         batch_norm = self.recipe.normalisation == "batch"
         self.linears = nn.ModuleList(
-            self._linear(stage.edges, self._units[stage.level], bias=not batch_norm) for stage in self._stages
-        )
+            self._linear(
+                stage.edges, self._units[stage.level], bias=not batch_norm,
+                wired={name: wirings[name, stage.level] for name in stage.edges if wirings},
+            )
+            for stage in self._stages
+        )  # fmt: skip
         widths = [int(self._units[stage.level].sum()) for stage in self._stages]
         self.norms = nn.ModuleList(BatchNorm(width, n) for width in widths if batch_norm)
         self.activations = nn.ModuleList(activation(self.recipe.activation) for _ in self._stages)
-        self.dropouts = nn.ModuleList(self._dropout(name, rate) for name, rate in self._rates().items())
-        self.input_dropout = self._dropout(inputs.name, self._input_rates())
+        self.dropouts = nn.ModuleList(self._dropout(name, rate) for name, rate in self._rates(wirings).items())
+        self.input_dropout = self._dropout(inputs.name, self._input_rates(wirings))
         self._heads = self._head_stages()
         ones = np.ones(self.n_targets, dtype=np.int64)
         self.head_linears = nn.ModuleList(self._linear(head.edges, ones) for head in self._heads)
@@ -138,11 +168,22 @@ class VisibleNetwork(nn.Module):
         self.register_buffer("output_scale", torch.ones(self.n_targets, n))
         self.register_buffer("output_shift", torch.zeros(self.n_targets, n))
 
-    def _linear(self, edges: Mapping[str, np.ndarray], units: np.ndarray, *, bias: bool = True) -> SparseLinear:
+    def _linear(
+        self,
+        edges: Mapping[str, np.ndarray],
+        units: np.ndarray,
+        *,
+        bias: bool = True,
+        wired: Mapping[str, np.ndarray] | None = None,
+    ) -> SparseLinear:
+        own = wired or {}
         graphs = {
-            name: Graph(pairs, len(self._units[name]), len(units), units_in=self._units[name], units_out=units)
+            name: Graph(
+                pairs, len(self._units[name]), len(units), units_in=self._units[name], units_out=units,
+                sources=own.get(name),
+            )
             for name, pairs in edges.items()
-        }
+        }  # fmt: skip
         return SparseLinear(graphs, self.n_replicates, bias=bias)
 
     def _head_stages(self) -> list[Stage]:
@@ -162,29 +203,41 @@ class VisibleNetwork(nn.Module):
             heads.append(Stage(name, nodes, edges))
         return heads
 
-    def _leading_out(self, level: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def _leading_out(
+        self, level: str, wirings: Mapping[tuple[str, str], np.ndarray], replicate: int
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         pairs, fan_ins = [], []
         for stage in self._stages:
             if level in stage.edges:
                 every = np.concatenate([edges[:, 1] for edges in stage.edges.values()])
-                pairs.append(stage.edges[level])
+                own = stage.edges[level]
+                if wirings:
+                    own = np.stack([wirings[level, stage.level][:, replicate], own[:, 1]], axis=1)
+                pairs.append(own)
                 fan_ins.append(np.bincount(every, minlength=len(stage.nodes)))
         return pairs, fan_ins
 
-    def _rates(self) -> dict[str, np.ndarray]:
-        rates = {}
-        for stage in self._stages:
-            pairs, fan_ins = self._leading_out(stage.level)
-            rates[stage.level] = wired_rates(self.recipe.dropout, pairs, len(stage.nodes), fan_ins)
-        return rates
+    def _rates_of(
+        self, rate: float, level: str, n_nodes: int, wirings: Mapping[tuple[str, str], np.ndarray]
+    ) -> np.ndarray:
+        """Of each node, or, with wirings, of each node and replicate."""
+        each = range(self.n_replicates) if wirings else [0]
+        rates = []
+        for replicate in each:
+            pairs, fan_ins = self._leading_out(level, wirings, replicate)
+            rates.append(wired_rates(rate, pairs, n_nodes, fan_ins))
+        return np.stack(rates, axis=1) if wirings else rates[0]
 
-    def _input_rates(self) -> np.ndarray:
+    def _rates(self, wirings: Mapping[tuple[str, str], np.ndarray]) -> dict[str, np.ndarray]:
+        dropout = self.recipe.dropout
+        return {stage.level: self._rates_of(dropout, stage.level, len(stage.nodes), wirings) for stage in self._stages}
+
+    def _input_rates(self, wirings: Mapping[tuple[str, str], np.ndarray]) -> np.ndarray:
         inputs = self.topology.levels[0]
-        pairs, fan_ins = self._leading_out(inputs.name)
-        return wired_rates(self.recipe.input_dropout, pairs, len(inputs), fan_ins)
+        return self._rates_of(self.recipe.input_dropout, inputs.name, len(inputs), wirings)
 
     def _dropout(self, level: str, rates: np.ndarray) -> NodeDropout:
-        return NodeDropout(level, rates, self._units[level], self.replicate_names, self.seed)
+        return NodeDropout(level, rates, self._units[level], self._partners, self.seed)
 
     def _names(self, level: str) -> tuple[str, ...]:
         if level == COVARIATES:
@@ -213,7 +266,7 @@ class VisibleNetwork(nn.Module):
                 sources,
                 gain=scale,
                 seed=self.seed,
-                replicates=self.replicate_names,
+                replicates=self._partners,
             )
             with torch.no_grad():
                 for name, parameter in zip(linear.sources, linear.weights, strict=True):
@@ -433,6 +486,7 @@ class VisibleNetwork(nn.Module):
         at = [known[i] if isinstance(i, str) else i for i in ids]
         made = of_replicates(self, at)
         made.replicate_names = tuple(self.replicate_names[i] for i in at)
+        made._partners = tuple(self._partners[i] for i in at)
         return made
 
     def dense(self, replicate: int | str = 0) -> DenseNetwork:
@@ -440,7 +494,16 @@ class VisibleNetwork(nn.Module):
 
         Written from the literal topology, copies included, so that it is an oracle of the sparse program,
         and what Captum and rivals are given. A network with covariates takes them as a second argument.
+
+        Raises
+        ------
+        ValueError
+            If the replicates are wired in their own way, which the topology does not say.
         """
+        if self.wirings:
+            raise ValueError(
+                "these replicates are wired in their own way; make a network of `rewired_topology(wirings, draw)` instead."
+            )
         return DenseNetwork(self.replicates([replicate]))
 
     def arrays(self) -> dict[str, str]:

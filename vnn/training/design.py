@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vnn._errors import choose
 from vnn.data.splits import Split
+
+NULLS = {
+    "labels": "labels permuted",
+    "rewired": "wiring rewired, all degrees kept",
+    "reassigned": "genes assigned to other places of the wiring",
+}
 
 
 @dataclass(frozen=True)
@@ -19,13 +26,15 @@ class Replicate:
     id
         Its identity in the study; chance depends on it, never on its position.
     kind
-        "real"; nulls have other kinds.
+        "real", or a kind of null; see `NULLS`.
     partner
         For a null the id of the replicate whose split, initial weights and order it carries, else its own.
     seed
         Number of the seed.
     split
         Name of the split.
+    draw
+        For a null the number of its draw.
     """
 
     id: str
@@ -33,6 +42,7 @@ class Replicate:
     partner: str
     seed: int
     split: str
+    draw: int | None = None
 
 
 def replicates_of(splits: Sequence[Split], n_seeds: int) -> tuple[Replicate, ...]:
@@ -46,6 +56,28 @@ def replicates_of(splits: Sequence[Split], n_seeds: int) -> tuple[Replicate, ...
         Replicate(id := f"{split.name}, seed {seed}", "real", id, seed, split.name)
         for split in splits
         for seed in range(n_seeds)
+    )
+
+
+def drawn(partners: Sequence[Replicate], kind: str, draws: Sequence[int]) -> tuple[Replicate, ...]:
+    """The nulls of some replicates: each of them in every draw, draw by draw.
+
+    Parameters
+    ----------
+    partners
+        The real replicates.
+    kind
+        One of `NULLS`.
+    draws
+        Numbers of the draws. All replicates of a draw share its labels or its wiring.
+    """
+    choose("the kind of null", kind, NULLS)
+    if len(set(draws)) < len(draws) or not len(draws):
+        raise ValueError(f"`draws` are {list(draws)}; at least one is needed, and none twice.")
+    return tuple(
+        Replicate(f"{partner.id}, {kind} {draw}", kind, partner.id, partner.seed, partner.split, draw)
+        for draw in draws
+        for partner in partners
     )
 
 

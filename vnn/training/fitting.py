@@ -28,8 +28,9 @@ from vnn.kernels import active_name
 from vnn.models import Recipe, VisibleNetwork
 from vnn.models.network import After
 from vnn.ontology.topology import Topology
-from vnn.training.design import Replicate, class_weights, replicates_of
+from vnn.training.design import Replicate, class_weights, drawn, replicates_of
 from vnn.training.loop import Listener, Trainer
+from vnn.training.null import null_of
 from vnn.training.orientation import Reading, orient
 from vnn.training.problem import Problem
 from vnn.training.settings import Training
@@ -131,6 +132,9 @@ class Fit:
         The settings.
     about
         Versions, backend, machine, seed, sources and logs: what another person needs to do it again.
+    labels
+        For a null of the labels what each replicate learnt instead of the target, shape (R, n_samples), or for
+        survival times and events, (R, n_samples, 2); samples in the order of `ids`. None for others.
     """
 
     topology: Topology
@@ -144,6 +148,7 @@ class Fit:
     history: pd.DataFrame
     training: Training
     about: dict[str, Any]
+    labels: np.ndarray | None = None
 
     def network(self, kind: str = "real") -> VisibleNetwork:
         """The networks of one kind; "real" are those trained on the data as they are."""
@@ -304,12 +309,17 @@ class Fit:
             )
         folder.mkdir(parents=True, exist_ok=True)
         state, named = self.networks.state_dict(), self.networks.arrays()
+        wirings = self.networks.wirings
         files = []
         for i in range(self.networks.n_replicates):
             arrays = {name: state[key][..., i].contiguous() for name, key in named.items()}
             for level, reading in self.readings.items():
                 for what in READING:
                     arrays[f"{level}/{what}"] = torch.from_numpy(getattr(reading, what)[:, i].copy())
+            for (source, level), sources in wirings.items():
+                arrays[f"{level}/sources in {source}"] = torch.from_numpy(sources[:, i].copy())
+            if self.labels is not None:
+                arrays["labels"] = torch.from_numpy(self.labels[i].copy())
             files.append(_write_by_content(folder, f"replicate-{i:04d}", arrays))
         manifest = {
             "format": FORMAT,
@@ -386,29 +396,40 @@ class Fit:
         coding = None if manifest["covariates"] is None else CovariateCoding.from_json(manifest["covariates"])
         target = Target(**manifest["target"], values=np.array(list(manifest["samples"].values())))
         training = Training(**manifest["training"])
+        stored = [_read_by_content(folder / name) for name in manifest["files"]]
+        wired = [name.split("/sources in ") for name in stored[0] if "/sources in " in name]
         networks = VisibleNetwork(
             topology,
             Recipe(**manifest["recipe"]),
             n_targets=target.n_outputs,
             replicates=[record["id"] for record in manifest["replicates"]],
+            partners=[record["partner"] for record in manifest["replicates"]],
             seed=manifest["seed"],
             n_covariates=0 if coding is None else len(coding.names),
+            wirings={
+                (source, level): np.stack([arrays[f"{level}/sources in {source}"].numpy() for arrays in stored], axis=1)
+                for level, source in wired
+            },
         ).to(getattr(torch, training.dtype))
-        stored = [_read_by_content(folder / name) for name in manifest["files"]]
         state = {
             key: torch.stack([arrays[name] for arrays in stored], dim=-1) for name, key in networks.arrays().items()
         }
         networks.load_state_dict(state)
         networks.imputes = manifest["imputes"]
         levels = [name.removesuffix("/loading") for name in stored[0] if name.endswith("/loading")]
-        stacked = {name: np.stack([arrays[name].numpy() for arrays in stored], axis=-1) for name in stored[0]}
-        readings = {level: Reading(*(stacked[f"{level}/{what}"] for what in READING)) for level in levels}
+        readings = {
+            level: Reading(
+                *(np.stack([arrays[f"{level}/{what}"].numpy() for arrays in stored], axis=-1) for what in READING)
+            )
+            for level in levels
+        }
         splits = tuple(
             Split(s["name"], tuple(s["train"]), tuple(s["validation"]), tuple(s["test"])) for s in manifest["splits"]
         )
         return cls(
             topology, networks.eval(), pd.DataFrame(manifest["replicates"]), splits, tuple(manifest["samples"]), target, coding,
             readings, pd.DataFrame(manifest["history"]), training, manifest["about"],
+            np.stack([arrays["labels"].numpy() for arrays in stored]) if "labels" in stored[0] else None,
         )  # fmt: skip
 
 
@@ -425,11 +446,18 @@ def fit(
     task: str | None = None,
     classes: Sequence[str] | None = None,
     seed: int = 0,
+    kind: str = "real",
+    draws: Sequence[int] = (),
+    unit: str | None = None,
     only: Sequence[str] | None = None,
     checkpoint: Path | None = None,
     listener: Listener | None = None,
 ) -> Fit:
-    """Train one network per split and seed, all in one program that reads the data once.
+    """Train one network per split and seed, all in one program that reads the data once; or their nulls.
+
+    A null has the split, initial weights, dropout and order of its partner, the network of the same split and
+    seed, and differs only in its labels (drawn by `vnn.data.label_null`, given the covariates of `samples`) or its wiring
+    (`vnn.ontology.rewire`, `reassign`). Nulls have no oriented readings.
 
     Parameters
     ----------
@@ -454,6 +482,11 @@ def fit(
         Order of the classes, the positive one last; sorted as text unless given.
     seed
         Seed of the study.
+    kind, draws
+        "real"; or "labels", "rewired" or "reassigned" and the numbers of the draws, every one of them for every split
+        and seed.
+    unit
+        For labels permuted between groups: column of `samples.groups` whose members splits keep together.
     only
         Ids of the replicates to train here; the others of the study are left to other calls, and the
         networks are the same. Activities too weak to be oriented by their genes follow the first of these.
@@ -476,23 +509,26 @@ def fit(
     ordered = samples.select(topology.inputs, sorted(samples.ids))
     wanted = _wanted(ordered, target, event, task, classes)
     planned = replicates_of(splits, n_seeds)
+    if kind != "real":
+        planned = drawn(planned, kind, draws)
     if only is not None and (unknown := set(only) - {r.id for r in planned}):
         raise ValueError(f"`only` names replicates the design does not have: {culprits(sorted(unknown))}.")
     chunk = [r for r in planned if only is None or r.id in set(only)]
     coding = CovariateCoding.fit(ordered.covariates) if len(ordered.covariates.columns) else None
     columns = None if coding is None else coding.encode(ordered.covariates)
+    null = null_of(kind, topology, ordered, wanted, chunk, seed=seed, unit=unit)
     network = VisibleNetwork(
         topology, recipe, n_targets=wanted.n_outputs, replicates=[r.id for r in chunk], seed=seed,
-        n_covariates=0 if columns is None else len(columns),
+        n_covariates=0 if columns is None else len(columns), partners=[r.partner for r in chunk], wirings=null.sources,
     ).to(getattr(torch, training.dtype))  # fmt: skip
-    problem, centre, scale = _pose(network, ordered, columns, wanted, splits, chunk, training)
+    problem, centre, scale = _pose(network, ordered, columns, null.targets, splits, chunk, training)
     trainer = Trainer(network, problem, training, seed=seed, checkpoint=checkpoint)
     trained = trainer.run(listener)
     if wanted.task == "regression":
         _calibrate(trained, problem)
     elif wanted.task == "cox":
         _centre(trained, problem)
-    readings = orient(trained, problem, centre, scale)
+    readings = orient(trained, problem, centre, scale) if kind == "real" else {}
     record = trainer.record
     table = pd.DataFrame([asdict(r) for r in chunk]).assign(state=record.state, best_epoch=record.best_epoch)
     n_epochs = len(record.history)
@@ -509,8 +545,12 @@ def fit(
         "sources": list(samples.sources),
         "log": list(samples.log),
         "provenance": list(topology.provenance),
+        "null": null.words,
     }
-    return Fit(topology, trained, table, tuple(splits), ordered.ids, wanted, coding, readings, history, training, about)
+    labels = np.stack([target.truth for target in null.targets]) if kind == "labels" else None
+    return Fit(
+        topology, trained, table, tuple(splits), ordered.ids, wanted, coding, readings, history, training, about, labels
+    )
 
 
 def _wanted(
@@ -530,7 +570,7 @@ def _pose(
     network: VisibleNetwork,
     samples: Samples,
     columns: np.ndarray | None,
-    target: Target,
+    targets: Sequence[Target],
     splits: Sequence[Split],
     chunk: Sequence[Replicate],
     training: Training,
@@ -560,13 +600,12 @@ def _pose(
         _put(network.covariate_scaling, fitted, fitted)
     train_weight = np.zeros((len(chunk), samples.n_samples))
     validation_weight = np.zeros_like(train_weight)
-    values = target.values
-    if target.task == "regression":
-        values = np.tile(target.values, (len(chunk), 1))
-    elif target.events is not None:
-        values = np.stack([np.unique(target.values, return_inverse=True)[1], target.events])
-        _enough_events(target.events, splits, samples)
-    for i, replicate in enumerate(chunk):
+    task = targets[0].task
+    values = _learnt(targets)
+    for own in {id(target): target for target in targets}.values():
+        if own.events is not None:
+            _enough_events(own.events, [by_name[name] for name in dict.fromkeys(r.split for r in chunk)], samples)
+    for i, (replicate, target) in enumerate(zip(chunk, targets, strict=True)):
         at = train_at[replicate.split]
         weight = np.ones(len(at))
         if target.classes and training.class_weight == "balanced":
@@ -582,8 +621,8 @@ def _pose(
     problem = Problem(
         inputs=torch.from_numpy(np.array(samples.values)).to(dtype),
         covariates=None if columns is None else torch.from_numpy(columns).to(dtype),
-        target=torch.from_numpy(np.array(values)).to(dtype if target.task == "regression" else torch.int64),
-        task=target.task,
+        target=torch.from_numpy(values).to(dtype if task == "regression" else torch.int64),
+        task=task,
         train_weight=torch.from_numpy(train_weight).to(dtype),
         validation_weight=torch.from_numpy(validation_weight).to(dtype),
         universe=universe,
@@ -593,6 +632,24 @@ def _pose(
         np.stack([standards[r.split].centre for r in chunk], axis=1),
         np.stack([standards[r.split].scale for r in chunk], axis=1),
     )
+
+
+def _learnt(targets: Sequence[Target]) -> np.ndarray:
+    """The target of a problem, with a leading axis of replicates where they learn different labels, and for quantities."""
+    first = targets[0]
+    shared = all(target is first for target in targets)
+    if first.task == "regression":
+        return np.stack([target.values for target in targets])
+    own = [
+        _ranked(target) if target.events is not None else target.values for target in ([first] if shared else targets)
+    ]
+    return np.array(own[0]) if shared else np.stack(own)
+
+
+def _ranked(target: Target) -> np.ndarray:
+    """Ranks of the times, and events."""
+    assert target.events is not None
+    return np.stack([np.unique(target.values, return_inverse=True)[1], target.events])
 
 
 def _enough_events(events: np.ndarray, splits: Sequence[Split], samples: Samples) -> None:

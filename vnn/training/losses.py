@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 def losses(
     task: str,
     logits: Float[Tensor, "batch n_replicates n_targets"],
-    target: Shaped[Tensor, "*n_rows batch"],
+    target: Shaped[Tensor, "*axes batch"],
     weights: Float[Tensor, "n_replicates batch"],
 ) -> Float[Tensor, " n_replicates"]:
     """The loss of every replicate: a mean over the samples that count in it, for cox over the events among them.
@@ -25,20 +25,27 @@ def losses(
         As the heads of a network give them.
     target
         Class codes of the batch; for a regression values of every replicate in its own units; for cox two
-        rows, times (or anything in their order) and events, 1 or 0.
+        rows, times (or anything in their order) and events, 1 or 0. Codes and rows may have a leading axis R.
     weights
         Weight of each sample in each replicate. A sample of weight 0 changes no bit.
     """
     if task == "cox":
-        return partial_likelihood_losses(logits[:, :, 0], target[0], target[1] > 0, weights)
+        if target.dim() == 2:
+            return partial_likelihood_losses(logits[:, :, 0], target[0], target[1] > 0, weights)
+        return torch.cat(
+            [
+                partial_likelihood_losses(logits[:, r : r + 1, 0], own[0], own[1] > 0, weights[r : r + 1])
+                for r, own in enumerate(target)
+            ]
+        )
     return weighted_mean(sample_losses(task, logits, target), weights)
 
 
 def informative(
-    task: str, target: Shaped[Tensor, "*n_rows batch"], weights: Float[Tensor, "n_replicates batch"]
+    task: str, target: Shaped[Tensor, "*axes batch"], weights: Float[Tensor, "n_replicates batch"]
 ) -> Float[Tensor, " n_replicates"]:
     """The weight each replicate's loss is a mean over: of its samples, for cox of its events; 0 teaches nothing."""
-    return (weights * (target[1] > 0)).sum(1) if task == "cox" else weights.sum(1)
+    return (weights * (target[..., 1, :] > 0)).sum(1) if task == "cox" else weights.sum(1)
 
 
 def sample_losses(
@@ -55,9 +62,9 @@ def sample_losses(
         return (logits[:, :, 0].T - target).square()
     n_replicates = logits.shape[1]
     if task == "binary":
-        wanted = target.to(logits.dtype)[:, None].expand(-1, n_replicates)
+        wanted = target.to(logits.dtype).expand(n_replicates, -1).T
         return binary_cross_entropy_with_logits(logits[:, :, 0], wanted, reduction="none").T
-    wanted = target[:, None].expand(-1, n_replicates)
+    wanted = target.expand(n_replicates, -1).T
     return cross_entropy(logits.movedim(2, 1), wanted, reduction="none").T
 
 

@@ -23,7 +23,8 @@ class Problem:
         Raw columns (n_covariates, n_samples), or None.
     target
         Class codes (n_samples,), for a regression values (R, n_samples) in the units of each replicate, for cox
-        the ranks of the times and the events (2, n_samples).
+        the ranks of the times and the events (2, n_samples). Where replicates learn different labels, as those of a
+        null do, codes, ranks and events have a leading axis R too.
     task
         "binary", "multiclass", "regression" or "cox".
     train_weight, validation_weight
@@ -44,9 +45,12 @@ class Problem:
     def keep(self, positions: Sequence[int]) -> Problem:
         """The problem of the replicates at `positions`."""
         at = torch.as_tensor(positions, dtype=torch.int64)
-        target = self.target[at] if self.task == "regression" else self.target
         weights = self.train_weight[at], self.validation_weight[at]
-        return Problem(self.inputs, self.covariates, target, self.task, *weights, self.universe)
+        return Problem(self.inputs, self.covariates, self.target_of(at), self.task, *weights, self.universe)
+
+    def target_of(self, at: Tensor | slice) -> Tensor:
+        """The target of some replicates; the one of all where they share it."""
+        return self.target[at] if self.target.dim() > (2 if self.task == "cox" else 1) else self.target
 
     @property
     def fingerprint(self) -> str:

@@ -267,7 +267,7 @@ class Forward:
 
     def _rows(self, graph: Graph) -> Rows:
         """Source and target row of every weight."""
-        target = weight_rows(graph.wiring.of(0))[0] if graph.wiring.n_wirings else graph.source_row
+        target, _ = weight_rows(graph.wiring.of(0))
         source, target = self._held(graph.source_row.contiguous(), target.contiguous())
         return source, target
 

@@ -211,7 +211,7 @@ class _Batch:
         self.at.numpy()[:] = at
         weights = np.take(programs.weight, at, axis=1, out=self._weights, mode="clip")
         if programs.problem.task == "cox":
-            events = programs.target[1, at] > 0
+            events = programs.target[..., 1, at] > 0
             counted = (weights * events).sum(1)
             weights *= (counted > 0)[:, None]
         else:
@@ -224,17 +224,18 @@ class _Batch:
         self.keys.numpy()[:] = _mixed(programs.bases ^ word)
         self._read.run()
         if programs.problem.task == "cox":
-            self._run_in_halves(torch.from_numpy(weights), programs.problem.target[:, self.at])
+            self._run_in_halves(torch.from_numpy(weights), programs.problem)
         else:
             self._run()
 
-    def _run_in_halves(self, weights: torch.Tensor, target: torch.Tensor) -> None:
+    def _run_in_halves(self, weights: Tensor, problem: Problem) -> None:
         """Steps whose loss is worked out by autograd from the logits."""
         for step, (first, last), (forward, rest) in zip(self.steps, self.all.spans, self._halves, strict=True):
             forward.run()
             logits = step.logits.detach().requires_grad_()
             heads = logits[..., : self.n].permute(0, 3, 2, 1)
-            loss = combined(self.all.problem.task, heads, target, weights[first:last], step.network.recipe.head_weight)
+            target = problem.target_of(slice(first, last))[..., self.at]
+            loss = combined(problem.task, heads, target, weights[first:last], step.network.recipe.head_weight)
             step.slopes.copy_(torch.autograd.grad(loss, logits, torch.ones_like(loss))[0])
             if step.total is not None:
                 torch.sum(step.slopes, 0, out=step.total)
@@ -302,8 +303,7 @@ class _Validation:
         weight = problem.validation_weight[mine]
         columns = torch.nonzero((weight > 0).any(0))[:, 0]
         self.task, self.weight = problem.task, weight[:, columns].contiguous()
-        target = problem.target[mine] if problem.task == "regression" else problem.target
-        self.target = target[..., columns]
+        self.target = problem.target_of(mine)[..., columns]
         self.calls: list[Call] = []
         self._parts: list[tuple[int, Forward]] = []
         self._kept: list[object] = []

@@ -112,8 +112,8 @@ class _RowSum(Structure):
 class _Dropout(Structure):
     _fields_ = [
         ("rows", c_int64), ("replicates", c_int64), ("batch", c_int64),
-        ("keys", c_void_p), ("node", c_void_p), ("threshold", c_void_p), ("scale", c_void_p), ("samples", c_void_p),
-        ("x", c_void_p), ("y", c_void_p),
+        ("keys", c_void_p), ("node", c_void_p), ("rates", c_int64), ("threshold", c_void_p), ("scale", c_void_p),
+        ("samples", c_void_p), ("x", c_void_p), ("y", c_void_p),
     ]  # fmt: skip
 
 
@@ -161,7 +161,9 @@ class _Judge(Structure):
 class _Entrance(Structure):
     _fields_ = [
         *_sizes("rows replicates batch"),
-        *_pointers("x missing scale shift fill keys node threshold kept samples y"),
+        *_pointers("x missing scale shift fill keys node"),
+        *_sizes("rates"),
+        *_pointers("threshold kept samples y"),
     ]
 
 
@@ -300,9 +302,13 @@ def row_sum(x: Tensor, y: Tensor) -> Call:
     return Call("row_sum", x.dtype, _RowSum(y.numel(), x.shape[-1], _at(x), _at(y)), x.numel())
 
 
+def _rates(threshold: Tensor) -> int:
+    return threshold.shape[1] if threshold.dim() > 1 else 1
+
+
 def dropout(x: Tensor, keys: Tensor, node: Tensor, threshold: Tensor, kept: Tensor, samples: Tensor, y: Tensor) -> Call:
-    """y (n_units, R, batch), where `keys` and `threshold` are uint32."""
-    arguments = _Dropout(*x.shape, _at(keys), _at(node), _at(threshold), _at(kept), _at(samples), _at(x), _at(y))
+    """y (n_units, R, batch); `keys` and `threshold`, of one column or one per replicate, are uint32."""
+    arguments = _Dropout(*x.shape, _at(keys), _at(node), _rates(threshold), *map(_at, (threshold, kept, samples, x, y)))
     return Call("dropout", x.dtype, arguments, 2 * x.numel())
 
 
@@ -312,7 +318,10 @@ def entrance(
 ) -> Call:  # fmt: skip
     """Inputs x (n_in, 1, batch) as each replicate scales and drops them, y (n_in, R, batch)."""
     arguments = _Entrance(
-        *y.shape, *map(_at, (x, missing, scale, shift, fill, keys, node, threshold, kept, samples, y))
+        *y.shape,
+        *map(_at, (x, missing, scale, shift, fill, keys, node)),
+        _rates(threshold),
+        *map(_at, (threshold, kept, samples, y)),
     )
     return Call("entrance", x.dtype, arguments, 2 * y.numel())
 

@@ -57,10 +57,11 @@ void dropout(const Dropout<T>& p, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
   for (int64_t item = 0; item < p.rows * p.replicates; ++item) {
     const int64_t row = item / p.replicates, r = item % p.replicates;
-    const T scale = p.scale[row];
+    const int64_t rate = row * p.rates + (p.rates > 1 ? r : 0);
+    const T scale = p.scale[rate];
     const T* x = p.x + item * p.batch;
     T* y = p.y + item * p.batch;
-    kept_of(p.keys[r], p.node[row], p.threshold[row], p.samples, p.batch,
+    kept_of(p.keys[r], p.node[row], p.threshold[rate], p.samples, p.batch,
             [&](int64_t b, bool keep) { y[b] = keep ? x[b] * scale : T(0); });
   }
 }
@@ -71,11 +72,11 @@ void entrance(const Entrance<T>& p, int threads) {
   for (int64_t row = 0; row < p.rows; ++row) {
     const T *x = p.x + row * p.batch, *missing = p.missing ? p.missing + row * p.batch : nullptr;
     for (int64_t r = 0; r < p.replicates; ++r) {
-      const int64_t item = row * p.replicates + r;
-      const T scale = p.scale[item], shift = p.shift[item], fill = p.fill[item], kept = p.kept[row];
+      const int64_t item = row * p.replicates + r, rate = row * p.rates + (p.rates > 1 ? r : 0);
+      const T scale = p.scale[item], shift = p.shift[item], fill = p.fill[item], kept = p.kept[rate];
       T* y = p.y + item * p.batch;
       const auto value = [&](int64_t b) { return (missing ? x[b] + missing[b] * fill : x[b]) * scale + shift; };
-      kept_of(p.keys[r], p.node[row], p.threshold[row], p.samples, p.batch,
+      kept_of(p.keys[r], p.node[row], p.threshold[rate], p.samples, p.batch,
               [&](int64_t b, bool keep) { y[b] = keep ? value(b) * kept : T(0); });
     }
   }

@@ -79,8 +79,9 @@ struct Dropout {
   int64_t rows, replicates, batch;
   const uint32_t* keys;      // (replicates)
   const int32_t* node;       // (rows) node of each row
-  const uint32_t* threshold; // (rows) dropped where the hash is below
-  const T* scale;            // (rows) 1 / (1 - rate)
+  int64_t rates;             // columns of the next two: 1, or one per replicate
+  const uint32_t* threshold; // (rows, rates) dropped where the hash is below
+  const T* scale;            // (rows, rates) 1 / (1 - rate)
   const int64_t* samples;    // (batch)
   const T* x;
   T* y;
@@ -132,8 +133,9 @@ struct Entrance {
   const T *scale, *shift, *fill;   // (rows, replicates)
   const uint32_t* keys;
   const int32_t* node;
+  int64_t rates;
   const uint32_t* threshold;
-  const T* kept;                   // (rows) 1 / (1 - rate)
+  const T* kept;                   // (rows, rates) 1 / (1 - rate)
   const int64_t* samples;
   T* y;
 };

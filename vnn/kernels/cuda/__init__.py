@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vnn._errors import KernelError
+from vnn.kernels import reference
 from vnn.kernels.cuda import arguments as args
 from vnn.kernels.cuda import plans
 from vnn.kernels.cuda.catalogue import REAL, STORAGE, Kernel, every_kernel, kernel, needs_tensor_cores, packs, vector
@@ -193,8 +194,10 @@ def row_sum(x: Tensor) -> Tensor:
 
 
 def dropout(x: Tensor, keys: Tensor, node: Tensor, threshold: Tensor, scale: Tensor, samples: Tensor) -> Tensor:
-    """See `vnn.kernels.reference.dropout`."""
+    """See `vnn.kernels.reference.dropout`, which also runs where every replicate has rates of its own."""
     x = _storage("x", x)
+    if threshold.dim() > 1:
+        return reference.dropout(x, keys, node, threshold, scale, samples)
     y = torch.empty_like(x)
     converted = (
         keys.to(torch.uint32),
