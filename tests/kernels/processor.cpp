@@ -10,6 +10,8 @@ extern "C" {
 void vnn_product_f32(const Product<float>*, int);
 void vnn_product_bf16(const Product<bf16>*, int);
 void vnn_backward_f32(const Backward<float>*, int);
+void vnn_activate_f32(const Activate<float>*, int);
+void vnn_row_sum_f32(const RowSum<float>*, int);
 void vnn_packed_product_f32(const PackedProduct<float>*, int);
 void vnn_packed_edge_product_f32(const PackedEdgeProduct<float>*, int);
 int vnn_choose_simd(const char*);
@@ -60,7 +62,7 @@ int main(int argc, char** argv) {
   std::vector<uint8_t> bytes(5 * V * 16);
   for (uint8_t& byte : bytes) byte = uint8_t(word() >> 24);
   const std::vector<int64_t> panels = {4, 0, 2, 1};
-  std::vector<float> y(G * R * B), dx(V * R * B), dw(E * R), packed_y(G * R * B), packed_dw(E * R);
+  std::vector<float> y(G * R * B), dx(V * R * B), dw(E * R), packed_y(G * R * B), packed_dw(E * R), row_sums(G * R), active(y.size());
 
   const Edges forward{G, 1, 1, ptr.data(), src.data(), nullptr, nullptr, nullptr, nullptr};
   const Edges back{V, 1, 1, ptr_t.data(), tgt_t.data(), perm_t.data(), nullptr, nullptr, nullptr};
@@ -77,6 +79,14 @@ int main(int argc, char** argv) {
     vnn_packed_product_f32(&packed, 2);
     const PackedEdgeProduct<float> edges{forward, codes, R, B, codebook.data(), g.data(), packed_dw.data()};
     vnn_packed_edge_product_f32(&edges, 2);
-    std::printf("%lx %lx %lx %lx %lx %lx\n", hash(y), hash(half_y), hash(dx), hash(dw), hash(packed_y), hash(packed_dw));
+    const RowSum<float> row_sum{G * R, B, y.data(), row_sums.data()};
+    vnn_row_sum_f32(&row_sum, 2);
+    std::vector<unsigned long> shapes;
+    for (const int64_t shape : {TANH, SIGMOID, RELU, SOFTSIGN}) {
+      const Activate<float> activate{int64_t(y.size()), shape, y.data(), active.data()};
+      vnn_activate_f32(&activate, 2);
+      shapes.push_back(hash(active));
+    }
+    std::printf("%lx %lx %lx %lx %lx %lx %lx %lx\n", hash(row_sums), hash(shapes), hash(y), hash(half_y), hash(dx), hash(dw), hash(packed_y), hash(packed_dw));
   }
 }

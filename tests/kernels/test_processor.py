@@ -29,7 +29,7 @@ def program(compiler: str, folder: Path) -> Path:
     dispatch.write_text((SOURCE / "dispatch.cpp").read_text().replace("defined(__x86_64__)", "0"))
     objects = []
     for name, flags in SETS.items():
-        for source in ("kernels", "packed"):
+        for source in ("kernels", "companions", "packed"):
             objects.append(folder / f"{source}_{name}.o")
             command = [
                 compiler,

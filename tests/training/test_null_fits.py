@@ -38,8 +38,8 @@ def test_a_draw_carries_the_split_and_the_initial_weights_of_its_partner(null: F
     assert null.splits == real.splits
     start = [
         VisibleNetwork(
-            fit.topology, fit.networks.recipe, replicates=fit.replicates["id"].tolist(), partners=fit.replicates["partner"].tolist(), seed=7,
-            wirings=fit.networks.wirings,
+            fit.topology, fit.networks.recipe, replicates=fit.replicates["id"].tolist(),
+            partners=fit.replicates["partner"].tolist(), seed=7, wirings=fit.networks.wirings,
         )
         for fit in (null, real)
     ]  # fmt: skip

@@ -14,7 +14,7 @@ from vnn.data.read import read_samples
 from vnn.data.samples import Samples
 from vnn.data.scaling import Scaling, fit_scaling
 from vnn.data.simulate import Simulated, Truth, simulate_expression
-from vnn.data.splits import Split, hold_out, k_fold, leave_one_group_out
+from vnn.data.splits import Split, half_samples, hold_out, k_fold, leave_one_group_out
 from vnn.data.tables import Matrix, read_matrix, read_table
 from vnn.data.targets import Target, encode_survival, encode_target
 
@@ -32,6 +32,7 @@ __all__ = [
     "encode_target",
     "CovariateCoding",
     "Split",
+    "half_samples",
     "hold_out",
     "k_fold",
     "leave_one_group_out",

@@ -6,7 +6,7 @@ A split depends on the set of sample ids, their labels and the seed, never on th
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, TypeAlias
 
@@ -151,6 +151,38 @@ def k_fold(
             stopping = _draw_in(fold != number, classes, validation, inner, families)
             splits.append(_split(f"repeat {repeat} fold {number}", names, fold == number, stopping))
     return tuple(splits)
+
+
+def half_samples(
+    ids: Iterable[str],
+    *,
+    pairs: int,
+    validation: float = 0.2,
+    seed: int,
+    stratify: ByName | None = None,
+    groups: ByName | None = None,
+) -> tuple[Split, ...]:
+    """Splits into complementary halves: each half learns while the other is held out.
+
+    What differs between networks of two halves of a pair differs because the people do; their seeds alone tell less.
+
+    Parameters
+    ----------
+    ids, validation, seed, stratify, groups
+        As in `hold_out`.
+    pairs
+        How often the samples are halved anew. More pairs leave the first ones as they are.
+
+    Returns
+    -------
+    `2 * pairs` splits, called "half 0a", "half 0b", "half 1a" and so on.
+
+    References
+    ----------
+    Shah & Samworth (2013), doi:10.1111/j.1467-9868.2011.01034.x
+    """
+    halves = k_fold(ids, k=2, repeats=pairs, validation=validation, seed=seed, stratify=stratify, groups=groups)
+    return tuple(replace(split, name=f"half {i // 2}{'ab'[i % 2]}") for i, split in enumerate(halves))
 
 
 def leave_one_group_out(

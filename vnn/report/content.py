@@ -64,6 +64,8 @@ class Content:
         What absent input means in the attributions, in words.
     weaknesses
         Known weaknesses of this study, a sentence each.
+    nulls
+        What null networks say of the prediction, a sentence each.
     populations
         Which people the data hold, in words.
     individuals
@@ -91,5 +93,6 @@ class Content:
     completeness: pd.DataFrame
     baseline: str
     weaknesses: Sequence[str] = field(default=())
+    nulls: Sequence[str] = field(default=())
     populations: str = "not stated"
     individuals: Individuals = "pseudonym"

@@ -30,6 +30,7 @@ UNKNOWN_FEATURES = "the ontology does not know their genes"
 ASSOCIATION = "Association, not causation"
 CLINIC = "Not validated for clinical use"
 PROOF = "Without null networks no node is proven to matter."
+JUDGED = "Null networks judge the prediction here; no single node was compared with them, so none is proven to matter."
 STATES = {"fine": ("✓", "fine"), "note": ("i", "worth knowing"), "warning": ("!", "warning")}
 
 
@@ -71,7 +72,7 @@ def page(content: Content) -> str:
         files=_records(content.files),
         alternative=alternatives(content),
         hidden_inputs=_hidden_inputs(content),
-        proof=PROOF,
+        proof=_proof(content),
     )
     return html.encode("utf-8", "replace").decode("utf-8")
 
@@ -143,7 +144,11 @@ def table(content: Content) -> dict[str, Any]:
 
 def findings(content: Content) -> list[str]:
     """What the study found, a sentence each; never more than the intervals allow."""
-    return [*_performance_finding(content), *_node_finding(content), PROOF]
+    return [*_performance_finding(content), *content.nulls, *_node_finding(content), _proof(content)]
+
+
+def _proof(content: Content) -> str:
+    return JUDGED if content.nulls else PROOF
 
 
 def _performance_finding(content: Content) -> Iterator[str]:

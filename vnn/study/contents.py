@@ -64,6 +64,7 @@ def content_of(results: Results) -> Content:
         completeness=results.scores.completeness,
         baseline=results.scores.baseline,
         weaknesses=study.report.weaknesses,
+        nulls=results.null_words,
         populations=study.report.populations,
         individuals=study.report.individuals,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from vnn._atomic import sha256
 from vnn._errors import AlignmentError, StudyError, choose, culprits
@@ -215,14 +216,19 @@ def ontology_of(asked: OntologySection) -> Ontology:
     return load_ontology(asked.name, folder=asked.folder, release=asked.release, **asked.choices)
 
 
+def stratum_of(study: Study, samples: Samples) -> pd.Series | None:
+    """What splits keep the proportions of: the event, the class, or nothing."""
+    data = study.data
+    if not study.splits.stratify:
+        return None
+    if data.event is not None:
+        return samples.targets[data.event].astype(str)
+    return samples.targets[data.target].astype(str) if _target(study, samples).classes else None
+
+
 def splits_of(study: Study, samples: Samples) -> tuple[Split, ...]:
     """The splits a study asks for; survival is stratified by the event."""
-    asked, data = study.splits, study.data
-    stratify = None
-    if asked.stratify and data.event is not None:
-        stratify = samples.targets[data.event].astype(str)
-    elif asked.stratify and _target(study, samples).classes:
-        stratify = samples.targets[data.target].astype(str)
+    asked, stratify = study.splits, stratum_of(study, samples)
     if asked.group is not None and asked.group not in samples.groups.columns:
         choose(
             "splits.group", asked.group, [f"{name}" for name in samples.groups.columns] or ["(data.groups is empty)"]

@@ -11,10 +11,13 @@ from vnn.data import CovariateCoding, data_checks
 from vnn.models import VisibleNetwork
 from vnn.study.folder import CHECKPOINT, RECORD, differences
 from vnn.study.material import Material, read_material
+from vnn.study.nulls import HALVES, missing_chunks
 from vnn.study.settings import Study
+from vnn.training import fit
 from vnn.training.baselines import applicable
+from vnn.training.design import NULLS, replicates_of
 
-STATES = 3
+STATES, TIMED = 3, 8
 
 
 def plan(study: Study) -> str:
@@ -24,7 +27,7 @@ def plan(study: Study) -> str:
     lines = [f"{study.name}: {samples!r}", f"  {topology!r}", *(f"  {line}" for line in samples.log)]
     lines += [f"  {entry}" for entry in topology.log]
     lines += ["", f"Target {target.name!r}, {_target(material)}", *_splits(material)]
-    lines += ["", *_networks(study, material)]
+    lines += ["", *_networks(study, material), *_nulls(study, material)]
     lines += ["", "Compared with: " + (", ".join(_rivals(study, material)) or "nothing")]
     lines += ["", "Data checks:"]
     for check in data_checks(samples, target, splits=material.splits, seed=study.seed):
@@ -65,6 +68,45 @@ def _networks(study: Study, material: Material) -> list[str]:
         f"{n} networks ({len(material.splits)} splits x {study.n_seeds} seeds) of {weights:,} weights each, trained side by side",
         f"  at most {study.training.epochs} epochs in batches of {batch}, about {bytes_needed / 2**20:,.0f} MB of memory",
     ]
+
+
+def _nulls(study: Study, material: Material) -> list[str]:
+    """The null networks still to be trained, and how long all networks would take at most."""
+    chunks = missing_chunks(study, material, study.output)
+    lines, total = [], len(material.splits) * study.n_seeds
+    for kind in dict.fromkeys(chunk.kind for chunk in chunks):
+        own = [chunk for chunk in chunks if chunk.kind == kind]
+        n_draws = sum(len(chunk.draws) for chunk in own)
+        each = study.n_seeds * (2 if kind == HALVES else len(material.splits))
+        total += n_draws * each
+        what = NULLS.get(kind, "pairs of complementary halves of the samples")
+        lines.append(f"  {n_draws * each:,} networks of {n_draws} draws, {what}; in {len(own)} chunks")
+    if lines:
+        lines.insert(0, "Null networks:")
+    seconds = _pace(study, material) * study.training.epochs * total
+    return [
+        *lines,
+        f"  all {total:,} networks take at most about {_duration(seconds)} on this machine, less where they stop early",
+    ]
+
+
+def _pace(study: Study, material: Material) -> float:
+    """Seconds that a network takes for an epoch among others, from three epochs of a few that are thrown away."""
+    ends: list[float] = []
+    names = [r.id for r in replicates_of(material.splits, study.n_seeds)][:TIMED]
+    fit(
+        material.topology, material.samples, target=study.data.target, event=study.data.event, splits=material.splits,
+        n_seeds=study.n_seeds, recipe=study.network, training=study.training.model_copy(update={"epochs": 3}),
+        task=study.data.task, classes=study.data.classes, seed=study.seed, only=names,
+        listener=lambda told: ends.append(told.seconds),
+    )  # fmt: skip
+    return (ends[-1] - ends[0]) / max(len(ends) - 1, 1) / len(names)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} seconds"
+    return f"{round(seconds / 60)} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _rivals(study: Study, material: Material) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from vnn.report import write_figures, write_page
 from vnn.study.contents import content_of, node_table
 from vnn.study.folder import CHECKPOINT, bind, claimed, same_wiring
 from vnn.study.material import Material, read_material
+from vnn.study.nulls import in_words, null_summary, null_table, train_nulls
 from vnn.study.settings import Study
 from vnn.training import Fit, fit
 from vnn.training.evaluation import comparison, performance
@@ -57,6 +58,10 @@ class Results:
         Data checks.
     agreement
         Our DeepLIFT beside independent implementations.
+    nulls
+        Held-out score of every network, real and null; see `vnn.study.nulls.null_table`.
+    null_summary
+        The real networks beside each kind of null.
     folder
         Where all of it was written; `page.html` is for reading.
     """
@@ -73,7 +78,14 @@ class Results:
     comparison: pd.DataFrame
     checks: tuple[Check, ...]
     agreement: pd.DataFrame
+    nulls: pd.DataFrame
+    null_summary: pd.DataFrame
     folder: Path
+
+    @property
+    def null_words(self) -> tuple[str, ...]:
+        """What the null networks say of the prediction, a sentence for each kind."""
+        return tuple(in_words(self.nulls, self.null_summary))
 
 
 def run_study(
@@ -83,7 +95,8 @@ def run_study(
 
     Written to its folder: `page.html` (and `figures/`), `study.json`, `topology.npz`, `ontology-log.csv`, `fit/`,
     `activities.csv.gz`, `predictions.csv`, `pathways.csv`, `inputs.csv`, `flows.csv.gz`, `performance.csv`, `comparison.csv`,
-    `checks.csv`, `crosscheck.csv`. Each file is replaced whole or not at all.
+    `checks.csv`, `crosscheck.csv`, `nulls.csv`, `null_summary.csv`, `nulls/` (the null networks). Each file is replaced whole
+    or not at all.
 
     Parameters
     ----------
@@ -116,6 +129,7 @@ def run_study(
                                                       columns=["name", "state", "text"]), index=False)  # fmt: skip
         tell(f"training {len(material.splits) * study.n_seeds} networks")
         trained = _trained(study, material, folder, listener)
+        train_nulls(study, material, folder, listener, tell)
         tell("reading activities")
         found = activities(trained, samples)
         effects = activity_effects(trained, found)
@@ -136,6 +150,10 @@ def run_study(
         compared = comparison(measured)
         write_csv(folder / "performance.csv", measured, index=False)
         write_csv(folder / "comparison.csv", compared, index=False)
+        nulls = null_table(folder, material, trained)
+        summary = null_summary(nulls)
+        write_csv(folder / "nulls.csv", nulls, index=False)
+        write_csv(folder / "null_summary.csv", summary, index=False)
         results = Results(
             study,
             samples,
@@ -149,6 +167,8 @@ def run_study(
             compared,
             checks,
             agreement,
+            nulls,
+            summary,
             folder,
         )
         tell("writing the page")

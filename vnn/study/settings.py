@@ -19,7 +19,8 @@ from vnn.models import Recipe
 from vnn.report.content import Individuals
 from vnn.training import Training
 
-DOWNSTREAM = {"name", "output", "report", "compare", "attribution"}
+DOWNSTREAM = {"name", "output", "report", "compare", "attribution", "nulls"}
+DESIGNS = {"screening": (20, 20, 10, 2), "full": (100, 40, 25, 4)}  # label draws, rewired draws, pairs, seeds
 
 
 class _Section(BaseModel):
@@ -182,6 +183,45 @@ class CompareSection(_Section):
     models: tuple[str, ...] | None = None
 
 
+class NullSection(_Section):
+    """How many null networks are trained beside the real ones, and on how many half-samples; 0 for none.
+
+    Draws may be added to a finished study: those that are there are kept.
+
+    Parameters
+    ----------
+    design
+        "screening" (20 label draws, 20 rewired draws, 10 pairs of half-samples) or "full" (100, 40, 25); numbers stated
+        beside it count instead of its own. The study needs at least 2 or 4 `n_seeds`.
+    labels
+        Draws of permuted labels: by covariates and groups where these are declared.
+    rewired, reassigned
+        Draws of wirings with all degrees kept, and of genes put in other places.
+    half_samples
+        Pairs of complementary halves of the people, with the real labels and wiring.
+    unit
+        Group column between or within whose groups labels are permuted; that of `splits.group` unless given.
+    at_once
+        Networks trained side by side; as many as memory has room for unless given.
+    """
+
+    design: Literal["screening", "full"] | None = None
+    labels: Annotated[int, Field(ge=0)] | None = None
+    rewired: Annotated[int, Field(ge=0)] | None = None
+    reassigned: Annotated[int, Field(ge=0)] | None = None
+    half_samples: Annotated[int, Field(ge=0)] | None = None
+    unit: str | None = None
+    at_once: Annotated[int, Field(ge=1)] | None = None
+
+    def n_draws(self, kind: str) -> int:
+        """Draws of "labels", "rewired" or "reassigned", or pairs of "half_samples"."""
+        stated: int | None = getattr(self, kind)
+        if stated is not None or self.design is None:
+            return stated or 0
+        labels, rewired, pairs, _ = DESIGNS[self.design]
+        return {"labels": labels, "rewired": rewired, "half_samples": pairs}.get(kind, 0)
+
+
 class AttributionSection(_Section):
     """How predictions are attributed to nodes.
 
@@ -233,7 +273,7 @@ class Study(_Section):
     name, seed, n_seeds, output
         Name of the study, seed of all its chance, networks per split, and the folder for its results
         (relative to the study file).
-    data, ontology, splits, network, training, compare, attribution, report
+    data, ontology, splits, network, training, nulls, compare, attribution, report
         The stations; `network` is a `Recipe`, `training` a `Training`.
     """
 
@@ -246,9 +286,18 @@ class Study(_Section):
     splits: SplitSection = SplitSection()
     network: Recipe = Recipe()
     training: Training = Training()
+    nulls: NullSection = NullSection()
     compare: CompareSection = CompareSection()
     attribution: AttributionSection = AttributionSection()
     report: ReportSection = ReportSection()
+
+    @model_validator(mode="after")
+    def _enough_seeds(self) -> Study:
+        if self.nulls.design is not None and self.n_seeds < (least := DESIGNS[self.nulls.design][3]):
+            raise ValueError(
+                f'nulls.design = "{self.nulls.design}" needs n_seeds of at least {least}; it is {self.n_seeds}'
+            )
+        return self
 
     @classmethod
     def read(cls, path: Path | str) -> Study:

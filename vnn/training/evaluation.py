@@ -59,6 +59,36 @@ def performance(fit: Fit, samples: Samples, *, baselines: Sequence[str] | None =
     return table
 
 
+def replicate_scores(fit: Fit, samples: Samples) -> pd.DataFrame:
+    """The headline metric of every network on the test part of its split, on the labels it learnt.
+
+    Parameters
+    ----------
+    fit
+        Real networks or nulls.
+    samples
+        The samples of the fit.
+
+    Returns
+    -------
+    Columns id, draw, split, seed, state, value; the value is missing for a network that diverged, whose split has no test part,
+    or where the metric is not defined.
+    """
+    table = fit.replicates[["id", "draw", "split", "seed", "state"]].reset_index(drop=True)
+    prediction, place = fit.predict(samples), {name: i for i, name in enumerate(fit.ids)}
+    column = {name: r for r, name in enumerate(prediction.replicates)}
+    values, found = prediction.values, []
+    tests = {split.name: split.test for split in fit.splits}
+    for r, (name, split) in enumerate(zip(table["id"], table["split"], strict=True)):
+        test = tests[split]
+        if name not in column or not test:
+            found.append(float("nan"))
+            continue
+        truth = (fit.target.truth if fit.labels is None else fit.labels[r])[[place[i] for i in test]]
+        found.append(score(fit.target.task, truth, values[samples.index(test), column[name]]))
+    return table.assign(value=found)
+
+
 def comparison(table: pd.DataFrame, ratio: float | None = None) -> pd.DataFrame:
     """Every model and metric over the splits, and by how much the visible network beats the model.
 

@@ -1,0 +1,193 @@
+"""The null networks of a study: trained chunk by chunk, each chunk a fit of its own in the study's folder."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vnn.data import Samples, Split, half_samples
+from vnn.models import VisibleNetwork
+from vnn.study.material import Material, stratum_of
+from vnn.study.settings import Study
+from vnn.training import Fit, fit
+from vnn.training.design import NULLS, replicates_of
+from vnn.training.evaluation import replicate_scores
+from vnn.training.fitting import MANIFEST
+from vnn.training.loop import Listener
+from vnn.training.metrics import METRIC
+from vnn.training.paired import rank_p
+
+FOLDER = "nulls"
+HALVES = "half_samples"
+STATES = 5
+SHARE_OF_MEMORY = 0.25
+MOST_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Networks that are trained side by side and kept together.
+
+    Parameters
+    ----------
+    kind
+        One of `NULLS`, or "half_samples".
+    draws
+        Numbers of its draws, or of its pairs of half-samples.
+    """
+
+    kind: str
+    draws: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.kind}-{self.draws[0]:04d}-{self.draws[-1]:04d}"
+
+
+def at_once(study: Study, material: Material) -> int:
+    """How many networks are trained side by side: those asked for, or what a quarter of the free memory holds."""
+    if study.nulls.at_once is not None:
+        return study.nulls.at_once
+    one = VisibleNetwork(material.topology, study.network, n_targets=material.target.n_outputs)
+    weights = sum(parameter.numel() for parameter in one.parameters())
+    each = STATES * weights * np.dtype(study.training.dtype).itemsize
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(np.clip(SHARE_OF_MEMORY * free // max(each, 1), 1, MOST_AT_ONCE))
+
+
+def missing_chunks(study: Study, material: Material, folder: Path) -> list[Chunk]:
+    """What is still to be trained: draws that no chunk in the folder holds, whole draws together."""
+    room, chunks = at_once(study, material), []
+    for kind in (*NULLS, HALVES):
+        there = {draw for chunk in finished(folder) if chunk.kind == kind for draw in chunk.draws}
+        draws = [draw for draw in range(study.nulls.n_draws(kind)) if draw not in there]
+        per_draw = study.n_seeds * (2 if kind == HALVES else len(material.splits))
+        several = max(room // per_draw, 1)
+        chunks += [Chunk(kind, tuple(draws[i : i + several])) for i in range(0, len(draws), several)]
+    return chunks
+
+
+def finished(folder: Path) -> list[Chunk]:
+    """The chunks whose fit was written."""
+    found = []
+    for manifest in sorted((folder / FOLDER).glob(f"*/{MANIFEST}")):
+        kind, first, last = manifest.parent.name.rsplit("-", 2)
+        found.append(Chunk(kind, tuple(range(int(first), int(last) + 1))))
+    return found
+
+
+def train_nulls(
+    study: Study, material: Material, folder: Path, listener: Listener | None, tell: Callable[[str], None]
+) -> None:
+    """Train the chunks that are missing; each is kept as soon as it is done, and one that was interrupted goes on."""
+    chunks = missing_chunks(study, material, folder)
+    for number, chunk in enumerate(chunks, 1):
+        tell(f"training null networks: {chunk.name.replace('_', ' ')}, chunk {number} of {len(chunks)}")
+        where = folder / FOLDER / chunk.name
+        checkpoint = folder / FOLDER / f".{chunk.name}.checkpoint"
+        checkpoint.parent.mkdir(exist_ok=True)
+        made = fit(
+            material.topology, material.samples, target=study.data.target, event=study.data.event, recipe=study.network,
+            training=study.training, task=study.data.task, classes=study.data.classes, seed=study.seed,
+            checkpoint=checkpoint, listener=listener, **_what(study, material, chunk),
+        )  # fmt: skip
+        made.save(where)
+        checkpoint.unlink(missing_ok=True)
+
+
+def _what(study: Study, material: Material, chunk: Chunk) -> dict[str, Any]:
+    if chunk.kind == HALVES:
+        splits = halves_of(study, material.samples)
+        names = {split.name for split in splits for draw in chunk.draws if split.name[5:-1] == str(draw)}
+        only = [r.id for r in replicates_of(splits, study.n_seeds) if r.split in names]
+        return {"splits": splits, "n_seeds": study.n_seeds, "only": only}
+    unit = study.nulls.unit or study.splits.group
+    return {
+        "splits": material.splits, "n_seeds": study.n_seeds, "kind": chunk.kind, "draws": chunk.draws,
+        "unit": unit if chunk.kind == "labels" else None,
+    }  # fmt: skip
+
+
+def halves_of(study: Study, samples: Samples) -> tuple[Split, ...]:
+    """The half-samples a study asks for."""
+    group = study.splits.group
+    return half_samples(
+        samples.ids, pairs=study.nulls.n_draws(HALVES), validation=study.splits.validation, seed=study.seed,
+        stratify=stratum_of(study, samples), groups=None if group is None else samples.groups[group],
+    )  # fmt: skip
+
+
+def null_fits(folder: Path, material: Material) -> Iterator[tuple[Chunk, Fit]]:
+    """The chunks of a study's folder one after the other, so that one is in memory at a time."""
+    for chunk in finished(folder):
+        yield chunk, Fit.load(folder / FOLDER / chunk.name, material.topology)
+
+
+def null_table(folder: Path, material: Material, trained: Fit) -> pd.DataFrame:
+    """Held-out score of every network, real and null, on the labels it learnt.
+
+    Returns
+    -------
+    Columns kind ("real", "labels", "rewired", "reassigned", "half_samples"), draw, split, seed, state, value (the headline
+    metric); `attrs` hold "headline" and "words" (by kind what was changed).
+    """
+    tables = [replicate_scores(trained, material.samples).assign(kind="real", draw=None)]
+    words = {}
+    for chunk, held in null_fits(folder, material):
+        rows = replicate_scores(held, material.samples)
+        if chunk.kind == HALVES:
+            rows["draw"] = rows["split"].str[5:-1].astype(int)
+        tables.append(rows.assign(kind=chunk.kind))
+        words[chunk.kind] = held.about["null"] or "complementary halves of the samples"
+    table = pd.concat(tables, ignore_index=True)[["kind", "draw", "split", "seed", "state", "value"]]
+    table["draw"] = table["draw"].astype("Int64")
+    table.attrs = {"headline": METRIC[trained.target.task], "words": words}
+    return table
+
+
+def null_summary(table: pd.DataFrame) -> pd.DataFrame:
+    """The real networks beside each kind of null.
+
+    A draw counts once: its value is the mean over its seeds and splits, as that of the real networks is.
+
+    Returns
+    -------
+    Columns kind, n_draws, real, mean, low, high (2.5 % and 97.5 % of the draws), p (one-sided, of at least the real value
+    under the null), smallest_p, n_missing (networks without a value).
+    """
+    real = table.loc[table["kind"] == "real", "value"].groupby(table["split"]).mean().mean()
+    rows = []
+    for kind in NULLS:
+        own = table[table["kind"] == kind]
+        if not len(own):
+            continue
+        draws = own.groupby(["draw", "split"])["value"].mean().groupby("draw").mean().to_numpy(dtype=float)
+        low, high = np.nanquantile(draws, [0.025, 0.975])
+        p = rank_p(float(real), draws) if np.isfinite(real) and np.isfinite(draws).all() else np.nan
+        n_missing = int(own["value"].isna().sum())
+        rows.append((kind, len(draws), real, np.nanmean(draws), low, high, p, 1 / (len(draws) + 1), n_missing))
+    columns = ["kind", "n_draws", "real", "mean", "low", "high", "p", "smallest_p", "n_missing"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def in_words(table: pd.DataFrame, summary: pd.DataFrame) -> Sequence[str]:
+    """A sentence for each kind of null."""
+    headline, found = table.attrs["headline"], []
+    for row in summary.to_dict("records"):
+        rank = f"p = {row['p']:.3g}"
+        if math.isclose(row["p"], row["smallest_p"]):
+            rank += " (the smallest these draws can give)"
+        found.append(
+            f"{NULLS[row['kind']].capitalize()}, {row['n_draws']} draws: held-out {headline} {row['mean']:.3f} on average, 95 % of "
+            f"draws between {row['low']:.3f} and {row['high']:.3f}; the real networks reach {row['real']:.3f}, {rank}. "
+            f"{table.attrs['words'][row['kind']].splitlines()[0].capitalize()}."
+        )
+    return found
