@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.study.test_run import command
 from tests.wirings import toy_topology
 from vnn import bench
+from vnn.bench import side_by_side
+from vnn.bench.steps import BATCHES_KEPT
+from vnn.bench.wirings import pnet_sized
 from vnn.kernels import torch_sparse
+from vnn.models import VisibleNetwork
 
 LAYOUTS = {"feature-major", "batch-major"}
 RIVALS = [
@@ -63,6 +68,45 @@ def test_every_case_has_records_with_the_keys_and_positive_ratios(case: str, bac
     if case == "replicates":
         assert records[1]["rival"] == "3 separate calls"
         assert records[1]["share"] == pytest.approx(1 / records[1]["ratio"])
+
+
+@pytest.mark.compiler
+def test_replicates_at_once_are_measured_beside_as_many_steps_with_the_same_bits() -> None:
+    records = bench.replicates(batch=16, rounds=2, replicates=(1, 3), levels=(200, 30, 8), n_edges=400)
+    ours = [r for r in records if r["rival"] is None]
+    assert [r["replicates"] for r in ours] == [1, 3] * 4
+    assert sum("one per gene" in r["case"] for r in ours) == 4
+    for own in ours:
+        separate, dense = (r for r in records if r["case"] == own["case"] and r["rival"] is not None)
+        assert separate["ratio"] == pytest.approx(1 / separate["together_over_separate"])
+        assert separate["bits_equal_after_steps"] == 2
+        assert dense["rival"].startswith(f"{own['replicates']} steps of")
+        assert 0 < own["memory_bytes"]["weights"] == own["memory_bytes"]["best"]
+    assert json.loads(json.dumps(records)) == records
+
+
+@pytest.mark.compiler
+def test_a_replicate_that_differs_among_others_is_found() -> None:
+    topology = pnet_sized((60, 12, 4), 120)
+    problem = side_by_side._problem(60, 16 * BATCHES_KEPT, 2)
+    network = VisibleNetwork(topology, replicates=["0", "1"])
+    together = side_by_side._trainer(network, problem, 16)
+    together._step(np.arange(16))
+    alone = [side_by_side._trainer(network.replicates([1 - r]), problem.keep([1 - r]), 16) for r in range(2)]
+    with pytest.raises(RuntimeError, match="has other bits among 2 than alone"):
+        side_by_side.check_bits(together, alone, 16)
+
+
+def test_no_replicates_are_refused() -> None:
+    with pytest.raises(ValueError, match="whole numbers from 1 on"):
+        bench.replicates(replicates=(0, 2))
+
+
+def test_a_whole_study_is_measured_beside_processes_of_one() -> None:
+    own, beside = bench.whole_study((60, 12, 4), 120, replicates=6, people=60, epochs=1, processes=2)
+    assert own["rival"] is None
+    assert beside["rival"] == "6 processes"
+    assert beside["ratio"] == pytest.approx(1 / beside["together_over_separate"])
 
 
 def test_a_rival_that_computes_something_else_is_refused() -> None:

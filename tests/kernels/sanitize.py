@@ -11,14 +11,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-SOURCES = Path(__file__).parents[2] / "vnn" / "kernels" / "cpu"
+HERE = Path(__file__).parent
+SOURCES = HERE.parents[1] / "vnn" / "kernels" / "cpu"
+PREPARED = ("test_companions.py", "test_calls.py")
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1"
 
 
 def build(folder: Path) -> Path:
     """The library, built in `folder`."""
     subprocess.run(
-        ["cmake", "-S", str(SOURCES), "-B", str(folder), "-DCMAKE_BUILD_TYPE=Debug", f"-DCMAKE_CXX_FLAGS={FLAGS}"],
+        ["cmake", "-S", SOURCES, "-B", folder, "-DCMAKE_BUILD_TYPE=Debug", "-DVNN_OPTIMISE=-O1", f"-DCMAKE_CXX_FLAGS={FLAGS}"],
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     subprocess.run(["cmake", "--build", str(folder), "--parallel", "2"], check=True, stdout=subprocess.DEVNULL)
@@ -36,7 +38,8 @@ def runtime() -> str:
 
 
 def run(library: Path) -> None:
-    """Every variant, instruction set and dtype, and the fuzzed arguments."""
+    """Every variant, instruction set and dtype, the calls of prepared programs, and the fuzzed arguments."""
+    import pytest
     import torch
 
     from vnn.kernels import cpu
@@ -48,18 +51,21 @@ def run(library: Path) -> None:
 
     real = (torch.float64, torch.float32)
     for simd in instruction_sets():
-        for count in (1, 2):
+        for count, batches in ((2, (0, 1, 37, 131)), (1, (37,))):
             with threads(count):
                 for name in test_variants.WIRINGS:
                     for dtype in (*real, torch.bfloat16):
-                        for batch in (0, 1, 37, 131):
+                        for batch in batches:
                             for shared in (False, True):
                                 test_variants.compare(test_variants.wiring(name), simd, dtype, 3, shared, batch)
-                for name in set(test_packed.WIRINGS) - {"long"}:
-                    for dtype in real:
-                        for n in (3,) if name.startswith("rewired") else (1, 2, 4):
-                            for batch, layout in ((0, "plain"), (65, "by variant"), (300, "sliced")):
-                                test_packed.compare(test_packed.wiring(name), simd, dtype, n, batch, layout)
+        with threads(2):
+            for name in set(test_packed.WIRINGS) - {"long"}:
+                for dtype in real:
+                    for n in (3,) if name.startswith("rewired") else (1, 2, 4):
+                        for batch, layout in ((0, "plain"), (65, "by variant"), (300, "sliced")):
+                            test_packed.compare(test_packed.wiring(name), simd, dtype, n, batch, layout)
+    if failed := pytest.main(["-q", "-p", "no:cacheprovider", *(str(HERE / name) for name in PREPARED)]):
+        sys.exit(failed)
     fuzz.main(150)
     print("clean")
 

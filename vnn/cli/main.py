@@ -367,6 +367,39 @@ def bench_step(
     _measured(records, json_file)
 
 
+@bench_app.command("replicates")
+def bench_replicates(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the records here.")] = None,
+    batch: Annotated[int, typer.Option(help="Samples per step.")] = 64,
+    rounds: Annotated[int, typer.Option(help="Alternating rounds.")] = 7,
+    replicates: Annotated[
+        list[int] | None, typer.Option("--replicates", "-r", help="How many; 1, 2, 4, 8, 20 and 60 unless given.")
+    ] = None,
+    topology: Annotated[
+        Path | None, typer.Option(help="A saved topology without skips instead of random edges.")
+    ] = None,
+    levels: Annotated[
+        str | None, typer.Option(metavar="NxNx...", help="Nodes of every level, genes first; as Reactome unless given.")
+    ] = None,
+    edges: Annotated[int | None, typer.Option(help="Edges in all; 45,200 unless given.")] = None,
+    dense: Annotated[bool, typer.Option(help="Whether dense masked layers take part; they are slow.")] = True,
+    study: Annotated[bool, typer.Option(help="Whether a whole study of 20 is timed beside processes of one.")] = True,
+) -> None:
+    """Steps of many replicates at once beside as many separate steps; a whole study beside separate processes."""
+    from vnn import bench
+    from vnn.bench.side_by_side import REACTOME_EDGES, REACTOME_LEVELS, REPLICATES
+
+    sizes = _numbers("--levels", levels, "20000x1100x600x300x100x26", 2, None) or REACTOME_LEVELS
+    n_edges = edges or REACTOME_EDGES
+    records = bench.replicates(
+        batch=batch, rounds=rounds, replicates=replicates or REPLICATES, topology=topology, levels=sizes,
+        n_edges=n_edges, dense=dense,
+    )  # fmt: skip
+    if study:
+        records += bench.whole_study(sizes, n_edges)
+    _measured(records, json_file)
+
+
 def main() -> None:
     """Run the command line; what went wrong is told in words, without a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

@@ -56,6 +56,9 @@ k = 5                       # folds; repeats = 10 repeats them
 epochs = 200                # early stopping ends sooner
 impute = "{impute}"             # "mean" or "median" of the training part where values are missing
 
+[nulls]
+# design = "screening"      # null networks beside the real ones: permuted labels, rewired pathways; needs n_seeds = 2
+
 [report]
 individuals = "pseudonym"   # "none" shows no single people, "full" shows ids
 populations = "not stated"  # which people these are; the page says it

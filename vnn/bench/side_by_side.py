@@ -84,7 +84,8 @@ def replicates(
     """
     if not replicates or min(replicates) < 1:
         raise ValueError(
-            f"`replicates` is {culprits(list(map(str, replicates))) or 'empty'}; it needs whole numbers from 1 on, such as 1, 2, 20."
+            f"`replicates` is {culprits(list(map(str, replicates))) or 'empty'}; "
+            "it needs whole numbers from 1 on, such as 1, 2, 20."
         )
     made = []
     for what, wiring in _networks(topology, levels, n_edges).items():
