@@ -14,6 +14,7 @@ from vnn.kernels.cpu import calls
 from vnn.kernels.cpu.calls import Call
 from vnn.kernels.cpu.program import Program, SideBySide
 from vnn.kernels.reference import GOLDEN
+from vnn.layers import BatchNorm
 from vnn.models import VisibleNetwork
 from vnn.models.network import LANES
 from vnn.training.losses import losses
@@ -49,7 +50,15 @@ class Tile:
         best: dict[str, Tensor] | None = None,
     ) -> None:
         self.network, self.optimiser, self.positions = network, optimiser, list(positions)
-        self.best = best or {name: values.clone() for name, values in network.state_dict().items()}
+        best = best or network.state_dict()
+        names = [name for name, _ in network.named_parameters()]
+        held = torch.cat([best[name] for name in names])
+        self.best = {name: values.clone() for name, values in best.items() if name not in names}
+        self.best |= zip(names, held.split([len(best[name]) for name in names]), strict=True)
+        self._changing = [(held, optimiser.held)]
+        for name, module in network.named_modules():
+            if isinstance(module, BatchNorm):
+                self._changing += [(self.best[f"{name}.{key}"], values) for key, values in module.named_buffers()]
 
     def keep(self, at: Sequence[int]) -> Tile:
         """The replicates `at` these positions of the tile, copied."""
@@ -60,8 +69,12 @@ class Tile:
 
     def remember(self, at: Sequence[int]) -> None:
         """The present state of the replicates `at` is their best."""
-        for name, values in self.network.state_dict().items():
-            self.best[name][..., at] = values[..., at]
+        everyone = len(at) == len(self.positions)
+        for best, present in self._changing:
+            if everyone:
+                best.copy_(present)
+            else:
+                best[:, at] = present[:, at]
 
 
 def joined(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
