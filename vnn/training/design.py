@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class Replicate:
     seed: int
     split: str
     draw: int | None = None
-    setting: Setting = Setting()
+    setting: Setting = field(default_factory=Setting)
 
 
 def replicates_of(splits: Sequence[Split], n_seeds: int) -> tuple[Replicate, ...]:

@@ -558,7 +558,18 @@ def fit(
     }
     labels = np.stack([target.truth for target in null.targets]) if kind == "labels" else None
     return Fit(
-        topology, trained, table, tuple(splits), posed.ids, wanted, posed.coding, readings, history, training, about, labels
+        topology,
+        trained,
+        table,
+        tuple(splits),
+        posed.ids,
+        wanted,
+        posed.coding,
+        readings,
+        history,
+        training,
+        about,
+        labels,
     )
 
 
@@ -639,9 +650,7 @@ def pose(
     return Posed(network, problem, ordered.ids, wanted, coding, null, centre, scale)
 
 
-def _rows(
-    chunk: Sequence[Replicate], planned: Sequence[Replicate], training: Training, recipe: Recipe
-) -> pd.DataFrame:
+def _rows(chunk: Sequence[Replicate], planned: Sequence[Replicate], training: Training, recipe: Recipe) -> pd.DataFrame:
     """A row per replicate; settings in full where any of the design has one of its own."""
     table = pd.DataFrame([asdict(r) for r in chunk]).drop(columns="setting")
     if all(r.setting == Setting() for r in planned):
