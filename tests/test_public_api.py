@@ -28,8 +28,8 @@ EXPORTED = {
     },
     "vnn.models": {"DenseNetwork", "Recipe", "VisibleNetwork"},
     "vnn.training": {
-        "Fit", "NoOntologyWarning", "Prediction", "Progress", "Replicate", "Training", "VNNClassifier", "VNNRegressor",
-        "comparison", "fit", "performance",
+        "Fit", "NoOntologyWarning", "Prediction", "Progress", "Replicate", "Setting", "Training", "VNNClassifier",
+        "VNNRegressor", "comparison", "fit", "performance",
     },
     "vnn.interpret": {
         "Activities", "Attributions", "DeepLift", "NodeScores", "activities", "activity_effects", "attributions",

@@ -65,6 +65,8 @@ class VisibleNetwork(nn.Module):
     wirings
         For replicates that are wired each in its own way: by source and target level the source of every edge in
         every replicate, (n_edges, R), as `vnn.ontology.Wirings.sources` gives them. All pairs of levels with edges, or none.
+    dropout, input_dropout
+        Rate of each replicate, (R,), in place of that of the recipe.
 
     Attributes
     ----------
@@ -96,6 +98,8 @@ class VisibleNetwork(nn.Module):
         n_covariates: int = 0,
         partners: Sequence[str] | None = None,
         wirings: Mapping[tuple[str, str], np.ndarray] | None = None,
+        dropout: Sequence[float] | None = None,
+        input_dropout: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.topology, self.recipe = topology, recipe or Recipe()
@@ -106,7 +110,12 @@ class VisibleNetwork(nn.Module):
         self._partners = self.replicate_names if partners is None else tuple(partners)
         if len(self._partners) != len(self.replicate_names):
             raise ValueError(f"there are {len(self._partners)} partners for {len(self.replicate_names)} replicates.")
-        self._wire(dict(wirings or {}))
+        self.drops_inputs = bool(self.recipe.input_dropout) if input_dropout is None else True
+        own = {"dropout": dropout, "input_dropout": input_dropout}
+        for name, rates in own.items():
+            if rates is not None and len(rates) != len(self.replicate_names):
+                raise ValueError(f"`{name}` has {len(rates)} rates for {len(self.replicate_names)} replicates.")
+        self._wire(dict(wirings or {}), {name: np.array(rates) for name, rates in own.items() if rates is not None})
         self._draw_weights()
 
     @property
@@ -126,7 +135,7 @@ class VisibleNetwork(nn.Module):
 
     # Building.
 
-    def _wire(self, wirings: dict[tuple[str, str], np.ndarray]) -> None:
+    def _wire(self, wirings: dict[tuple[str, str], np.ndarray], rates: dict[str, np.ndarray]) -> None:
         n = self.n_replicates
         if not isinstance(self.recipe.units, int):
             known = {node for level in self.topology.levels[1:] for node in level.nodes}
@@ -155,8 +164,13 @@ class VisibleNetwork(nn.Module):
         widths = [int(self._units[stage.level].sum()) for stage in self._stages]
         self.norms = nn.ModuleList(BatchNorm(width, n) for width in widths if batch_norm)
         self.activations = nn.ModuleList(activation(self.recipe.activation) for _ in self._stages)
-        self.dropouts = nn.ModuleList(self._dropout(name, rate) for name, rate in self._rates(wirings).items())
-        self.input_dropout = self._dropout(inputs.name, self._input_rates(wirings))
+        nodes = rates.get("dropout", self.recipe.dropout)
+        self.dropouts = nn.ModuleList(
+            self._dropout(stage.level, self._rates_of(nodes, stage.level, len(stage.nodes), wirings))
+            for stage in self._stages
+        )
+        entering = rates.get("input_dropout", self.recipe.input_dropout)
+        self.input_dropout = self._dropout(inputs.name, self._rates_of(entering, inputs.name, len(inputs), wirings))
         self._heads = self._head_stages()
         ones = np.ones(self.n_targets, dtype=np.int64)
         self.head_linears = nn.ModuleList(self._linear(head.edges, ones) for head in self._heads)
@@ -218,23 +232,16 @@ class VisibleNetwork(nn.Module):
         return pairs, fan_ins
 
     def _rates_of(
-        self, rate: float, level: str, n_nodes: int, wirings: Mapping[tuple[str, str], np.ndarray]
+        self, rate: float | np.ndarray, level: str, n_nodes: int, wirings: Mapping[tuple[str, str], np.ndarray]
     ) -> np.ndarray:
-        """Of each node, or, with wirings, of each node and replicate."""
-        each = range(self.n_replicates) if wirings else [0]
-        rates = []
-        for replicate in each:
+        """Of each node, or, with wirings or a rate of each replicate, of each node and replicate."""
+        most = []
+        for replicate in range(self.n_replicates) if wirings else [0]:
             pairs, fan_ins = self._leading_out(level, wirings, replicate)
-            rates.append(wired_rates(rate, pairs, n_nodes, fan_ins))
-        return np.stack(rates, axis=1) if wirings else rates[0]
-
-    def _rates(self, wirings: Mapping[tuple[str, str], np.ndarray]) -> dict[str, np.ndarray]:
-        dropout = self.recipe.dropout
-        return {stage.level: self._rates_of(dropout, stage.level, len(stage.nodes), wirings) for stage in self._stages}
-
-    def _input_rates(self, wirings: Mapping[tuple[str, str], np.ndarray]) -> np.ndarray:
-        inputs = self.topology.levels[0]
-        return self._rates_of(self.recipe.input_dropout, inputs.name, len(inputs), wirings)
+            most.append(wired_rates(1.0, pairs, n_nodes, fan_ins))
+        if not wirings and not isinstance(rate, np.ndarray):
+            return np.minimum(most[0], rate)
+        return np.minimum(np.stack(most, axis=1), rate)
 
     def _dropout(self, level: str, rates: np.ndarray) -> NodeDropout:
         return NodeDropout(level, rates, self._units[level], self._partners, self.seed)
@@ -426,7 +433,7 @@ class VisibleNetwork(nn.Module):
             draw = Draw(draw.step, pad(draw.samples, (0, padding)))
         inputs = self.topology.levels[0].name
         values: dict[str, Tensor | Signal] = {inputs: signal}
-        if self.training and self.recipe.input_dropout:
+        if self.training and self.drops_inputs:
             values[inputs] = self.input_dropout(self.scaling.apply_to(signal), draw)
         products: dict[str, Tensor] = {}
         normalised: dict[str, Tensor] = {}

@@ -13,9 +13,11 @@ from vnn._atomic import write_text
 from vnn._errors import StudyError
 from vnn.ontology import Topology
 from vnn.study.settings import Study
+from vnn.training.settings import Setting
 
 RECORD = "study.json"
 CHECKPOINT = "training.checkpoint"
+CHOSEN = "search.json"
 
 
 @contextmanager
@@ -78,3 +80,17 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], at: str = "") 
         elif mine != theirs:
             found.append(f"{at}{key}")
     return found
+
+
+def chosen_settings(folder: Path) -> Mapping[str, Setting] | None:
+    """What the search of a study chose for each split; None where nothing was searched."""
+    if not (folder / CHOSEN).exists():
+        return None
+    return {name: Setting(**held) for name, held in json.loads((folder / CHOSEN).read_text())["splits"].items()}
+
+
+def common_setting(folder: Path) -> Setting | None:
+    """What it chose for most splits."""
+    if not (folder / CHOSEN).exists():
+        return None
+    return Setting(**json.loads((folder / CHOSEN).read_text())["common"])

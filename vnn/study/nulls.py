@@ -14,6 +14,7 @@ import pandas as pd
 
 from vnn.data import Samples, Split, half_samples
 from vnn.models import VisibleNetwork
+from vnn.study.folder import chosen_settings, common_setting
 from vnn.study.material import Material, stratum_of
 from vnn.study.settings import Study
 from vnn.training import Fit, fit
@@ -97,6 +98,7 @@ def train_nulls(
         made = fit(
             material.topology, material.samples, target=study.data.target, event=study.data.event, recipe=study.network,
             training=study.training, task=study.data.task, classes=study.data.classes, seed=study.seed,
+            settings=common_setting(folder) if chunk.kind == HALVES else chosen_settings(folder),
             checkpoint=checkpoint, listener=listener, **_what(study, material, chunk),
         )  # fmt: skip
         made.save(where)

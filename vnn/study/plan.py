@@ -9,13 +9,14 @@ import numpy as np
 
 from vnn.data import CovariateCoding, data_checks
 from vnn.models import VisibleNetwork
-from vnn.study.folder import CHECKPOINT, RECORD, differences
+from vnn.study.folder import CHECKPOINT, CHOSEN, RECORD, differences
 from vnn.study.material import Material, read_material
 from vnn.study.nulls import HALVES, missing_chunks
 from vnn.study.settings import Study
 from vnn.training import fit
 from vnn.training.baselines import applicable
 from vnn.training.design import NULLS, replicates_of
+from vnn.training.search import rungs
 
 STATES, TIMED = 3, 8
 
@@ -27,7 +28,7 @@ def plan(study: Study) -> str:
     lines = [f"{study.name}: {samples!r}", f"  {topology!r}", *(f"  {line}" for line in samples.log)]
     lines += [f"  {entry}" for entry in topology.log]
     lines += ["", f"Target {target.name!r}, {_target(material)}", *_splits(material)]
-    lines += ["", *_networks(study, material), *_nulls(study, material)]
+    lines += ["", *_search(study, material), *_networks(study, material), *_nulls(study, material)]
     lines += ["", "Compared with: " + (", ".join(_rivals(study, material)) or "nothing")]
     lines += ["", "Data checks:"]
     for check in data_checks(samples, target, splits=material.splits, seed=study.seed):
@@ -70,6 +71,29 @@ def _networks(study: Study, material: Material) -> list[str]:
     ]
 
 
+def _search(study: Study, material: Material) -> list[str]:
+    """The search that is still to be done."""
+    asked = study.search
+    if not asked.n or (study.output / CHOSEN).exists():
+        return []
+    stages = rungs(asked.n, study.training.epochs, eta=asked.eta, first=asked.first)
+    steps = ", ".join(f"{stage.n} until epoch {stage.epochs}" for stage in stages)
+    return [
+        f"Search: {asked.n} settings x {len(material.splits)} splits x {asked.n_seeds} seeds, {steps}; each split chooses one by",
+        "  its validation part, before its networks and their nulls are trained",
+    ]
+
+
+def _searched(study: Study, material: Material) -> float:
+    """How many networks trained to the end take as long as the search."""
+    if not _search(study, material):
+        return 0.0
+    epochs, before = 0, 0
+    for stage in rungs(study.search.n, study.training.epochs, eta=study.search.eta, first=study.search.first):
+        epochs, before = epochs + stage.n * (stage.epochs - before), stage.epochs
+    return epochs / study.training.epochs * len(material.splits) * study.search.n_seeds
+
+
 def _nulls(study: Study, material: Material) -> list[str]:
     """The null networks still to be trained, and how long all networks would take at most."""
     chunks = missing_chunks(study, material, study.output)
@@ -83,10 +107,12 @@ def _nulls(study: Study, material: Material) -> list[str]:
         lines.append(f"  {n_draws * each:,} networks of {n_draws} draws, {what}; in {len(own)} chunks")
     if lines:
         lines.insert(0, "Null networks:")
-    seconds = _pace(study, material) * study.training.epochs * total
+    searched = _searched(study, material)
+    seconds = _pace(study, material) * study.training.epochs * (total + searched)
+    everything = f"all {total:,} networks" + (" and the search" if searched else "")
     return [
         *lines,
-        f"  all {total:,} networks take at most about {_duration(seconds)} on this machine, less where they stop early",
+        f"  {everything} take at most about {_duration(seconds)} on this machine, less where they stop early",
     ]
 
 

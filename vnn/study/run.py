@@ -23,9 +23,10 @@ from vnn.models.network import COVARIATES
 from vnn.ontology import Topology
 from vnn.report import write_figures, write_page
 from vnn.study.contents import content_of, node_table
-from vnn.study.folder import CHECKPOINT, bind, claimed, same_wiring
+from vnn.study.folder import CHECKPOINT, bind, chosen_settings, claimed, same_wiring
 from vnn.study.material import Material, read_material
 from vnn.study.nulls import in_words, null_summary, null_table, train_nulls
+from vnn.study.search import fix_settings
 from vnn.study.settings import Study
 from vnn.training import Fit, fit
 from vnn.training.evaluation import comparison, performance
@@ -95,8 +96,8 @@ def run_study(
 
     Written to its folder: `page.html` (and `figures/`), `study.json`, `topology.npz`, `ontology-log.csv`, `fit/`,
     `activities.csv.gz`, `predictions.csv`, `pathways.csv`, `inputs.csv`, `flows.csv.gz`, `performance.csv`, `comparison.csv`,
-    `checks.csv`, `crosscheck.csv`, `nulls.csv`, `null_summary.csv`, `nulls/` (the null networks). Each file is replaced whole
-    or not at all.
+    `checks.csv`, `crosscheck.csv`, `nulls.csv`, `null_summary.csv`, `nulls/` (the null networks); `search.csv` and `search.json`
+    (settings tried, settings chosen) where the study asks for a search. Each file is replaced whole or not at all.
 
     Parameters
     ----------
@@ -127,6 +128,7 @@ def run_study(
         checks = data_checks(samples, material.target, splits=material.splits, seed=study.seed)
         write_csv(folder / "checks.csv", pd.DataFrame([(c.name, c.state, c.text) for c in checks],
                                                       columns=["name", "state", "text"]), index=False)  # fmt: skip
+        fix_settings(study, material, folder, listener, tell)
         tell(f"training {len(material.splits) * study.n_seeds} networks")
         trained = _trained(study, material, folder, listener)
         train_nulls(study, material, folder, listener, tell)
@@ -188,7 +190,7 @@ def _trained(study: Study, material: Material, folder: Path, listener: Listener 
     trained = fit(
         material.topology, material.samples, target=data.target, event=data.event, splits=material.splits,
         n_seeds=study.n_seeds, recipe=study.network, training=study.training, task=data.task, classes=data.classes,
-        seed=study.seed, checkpoint=folder / CHECKPOINT, listener=listener,
+        seed=study.seed, settings=chosen_settings(folder), checkpoint=folder / CHECKPOINT, listener=listener,
     )  # fmt: skip
     trained.save(folder / "fit")
     (folder / CHECKPOINT).unlink(missing_ok=True)

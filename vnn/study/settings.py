@@ -18,6 +18,7 @@ from vnn._errors import StudyError, culprits
 from vnn.models import Recipe
 from vnn.report.content import Individuals
 from vnn.training import Training
+from vnn.training.search import Space
 
 DOWNSTREAM = {"name", "output", "report", "compare", "attribution", "nulls"}
 DESIGNS = {"screening": (20, 20, 10, 2), "full": (100, 40, 25, 4)}  # label draws, rewired draws, pairs, seeds
@@ -170,6 +171,31 @@ class SplitSection(_Section):
     group: str | None = None
 
 
+class SearchSection(_Section):
+    """A search for learning rate, weight decay and dropout before anything is trained; see `vnn.training.search`.
+
+    Each split chooses by its own validation part. Null networks have the settings of their partners; half-samples have what
+    most splits chose.
+
+    Parameters
+    ----------
+    n
+        Settings to try, the first of them as `training` and `network` say; 0 for no search.
+    eta, first
+        One of `eta` settings goes on to train `eta` times as long; least epochs before that.
+    n_seeds
+        Networks of each setting and split.
+    space
+        Bounds of `lr`, `weight_decay`, `dropout` and `input_dropout`: `lr = [3e-4, 3e-2]`; "fixed" for what is not searched.
+    """
+
+    n: Annotated[int, Field(ge=0)] = 0
+    eta: Annotated[int, Field(ge=2)] = 3
+    first: Annotated[int, Field(ge=1)] = 5
+    n_seeds: Annotated[int, Field(ge=1)] = 1
+    space: Space = Space()
+
+
 class CompareSection(_Section):
     """What the networks are compared with.
 
@@ -273,7 +299,7 @@ class Study(_Section):
     name, seed, n_seeds, output
         Name of the study, seed of all its chance, networks per split, and the folder for its results
         (relative to the study file).
-    data, ontology, splits, network, training, nulls, compare, attribution, report
+    data, ontology, splits, network, training, search, nulls, compare, attribution, report
         The stations; `network` is a `Recipe`, `training` a `Training`.
     """
 
@@ -286,6 +312,7 @@ class Study(_Section):
     splits: SplitSection = SplitSection()
     network: Recipe = Recipe()
     training: Training = Training()
+    search: SearchSection = SearchSection()
     nulls: NullSection = NullSection()
     compare: CompareSection = CompareSection()
     attribution: AttributionSection = AttributionSection()
@@ -296,6 +323,14 @@ class Study(_Section):
         if self.nulls.design is not None and self.n_seeds < (least := DESIGNS[self.nulls.design][3]):
             raise ValueError(
                 f'nulls.design = "{self.nulls.design}" needs n_seeds of at least {least}; it is {self.n_seeds}'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _judged(self) -> Study:
+        if self.search.n and not self.splits.validation:
+            raise ValueError(
+                "a search is judged by the validation parts; set splits.validation above 0, or search.n to 0"
             )
         return self
 
@@ -347,6 +382,8 @@ class Study(_Section):
     def identity(self) -> str:
         """SHA-256 of everything that decides what is trained: settings and the content of the files."""
         stated = self.model_dump(mode="json", exclude=DOWNSTREAM)
+        if not self.search.n:
+            stated.pop("search")
         stated["data"]["values"] = {omics: sha256(path) for omics, path in self.data.files.items()}
         stated["data"]["labels"] = [sha256(path) for path in self.data.label_files]
         if self.data.identifiers is not None:

@@ -5,7 +5,7 @@ from vnn.training.estimators import NoOntologyWarning, VNNClassifier, VNNRegress
 from vnn.training.evaluation import comparison, performance
 from vnn.training.fitting import Fit, Prediction, fit
 from vnn.training.loop import Progress
-from vnn.training.settings import Training
+from vnn.training.settings import Setting, Training
 
 __all__ = [
     "Fit",
@@ -13,6 +13,7 @@ __all__ = [
     "Prediction",
     "Progress",
     "Replicate",
+    "Setting",
     "Training",
     "VNNClassifier",
     "VNNRegressor",

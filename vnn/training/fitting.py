@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,16 +28,17 @@ from vnn.kernels import active_name
 from vnn.models import Recipe, VisibleNetwork
 from vnn.models.network import After
 from vnn.ontology.topology import Topology
-from vnn.training.design import Replicate, class_weights, drawn, replicates_of
+from vnn.training.design import Replicate, class_weights, drawn, having, replicates_of, resample
 from vnn.training.loop import Listener, Trainer
-from vnn.training.null import null_of
+from vnn.training.null import Null, null_of
 from vnn.training.orientation import Reading, orient
 from vnn.training.problem import Problem
-from vnn.training.settings import Training
+from vnn.training.settings import Setting, Training
 
 FORMAT = "vnn fit 1"
 MANIFEST = "fit.json"
 READING = ("loading", "centre", "mean", "sd")
+DROPOUTS = ("dropout", "input_dropout")
 PREDICTED_AT_ONCE, READ_AT_ONCE = 512, 256
 LARGEST = {"float32": 1e9, "float64": 1e100}
 
@@ -115,7 +116,8 @@ class Fit:
     networks
         All replicates side by side, with their best weights.
     replicates
-        One row per replicate: id, kind, partner, seed, split, state ("stopped", "finished", "diverged"), best_epoch.
+        One row per replicate: id, kind, partner, seed, split, state ("stopped", "finished", "diverged"), best_epoch; and where
+        any has a `Setting` of its own, the lr, weight_decay, dropout, input_dropout and bootstrap of each.
     splits
         Which samples each replicate learnt from, was stopped by, and never saw.
     ids
@@ -361,6 +363,8 @@ class Fit:
             *self.replicates["id"],
         ]
         parts += [json.dumps(asdict(split)) for split in self.splits]
+        if "lr" in self.replicates:
+            parts.append(self.replicates[list(Setting.model_fields)].to_json(orient="records", double_precision=15))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @classmethod
@@ -410,6 +414,11 @@ class Fit:
                 (source, level): np.stack([arrays[f"{level}/sources in {source}"].numpy() for arrays in stored], axis=1)
                 for level, source in wired
             },
+            **{
+                name: [record[name] for record in manifest["replicates"]]
+                for name in DROPOUTS
+                if "lr" in manifest["replicates"][0]
+            },
         ).to(getattr(torch, training.dtype))
         state = {
             key: torch.stack([arrays[name] for arrays in stored], dim=-1) for name, key in networks.arrays().items()
@@ -449,6 +458,7 @@ def fit(
     kind: str = "real",
     draws: Sequence[int] = (),
     unit: str | None = None,
+    settings: Setting | Mapping[str, Setting] | None = None,
     only: Sequence[str] | None = None,
     checkpoint: Path | None = None,
     listener: Listener | None = None,
@@ -487,6 +497,10 @@ def fit(
         and seed.
     unit
         For labels permuted between groups: column of `samples.groups` whose members splits keep together.
+    settings
+        What replicates have of their own: one setting for all, or by the id of a replicate or the name of a split. A null has
+        that of its partner. The bits of a replicate do not depend on the settings of others, but for one rounding: where any
+        replicate of the design states an `input_dropout`, all of them drop inputs, if at a rate of 0.
     only
         Ids of the replicates to train here; the others of the study are left to other calls, and the
         networks are the same. Activities too weak to be oriented by their genes follow the first of these.
@@ -503,34 +517,29 @@ def fit(
         If values are missing and `training.impute` is "none", or a part of a split has too few events to learn from.
     """
     recipe, training = recipe or Recipe(), training or Training()
-    for what, column in (("the target", target), ("the event", event)):
-        if column is not None and column not in samples.targets.columns:
-            choose(what, column, map(str, samples.targets.columns))
-    ordered = samples.select(topology.inputs, sorted(samples.ids))
-    wanted = _wanted(ordered, target, event, task, classes)
     planned = replicates_of(splits, n_seeds)
+    if settings is not None:
+        planned = having(planned, settings)
     if kind != "real":
         planned = drawn(planned, kind, draws)
     if only is not None and (unknown := set(only) - {r.id for r in planned}):
         raise ValueError(f"`only` names replicates the design does not have: {culprits(sorted(unknown))}.")
     chunk = [r for r in planned if only is None or r.id in set(only)]
-    coding = CovariateCoding.fit(ordered.covariates) if len(ordered.covariates.columns) else None
-    columns = None if coding is None else coding.encode(ordered.covariates)
-    null = null_of(kind, topology, ordered, wanted, chunk, seed=seed, unit=unit)
-    network = VisibleNetwork(
-        topology, recipe, n_targets=wanted.n_outputs, replicates=[r.id for r in chunk], seed=seed,
-        n_covariates=0 if columns is None else len(columns), partners=[r.partner for r in chunk], wirings=null.sources,
-    ).to(getattr(torch, training.dtype))  # fmt: skip
-    problem, centre, scale = _pose(network, ordered, columns, null.targets, splits, chunk, training)
-    trainer = Trainer(network, problem, training, seed=seed, checkpoint=checkpoint)
+    posed = pose(
+        topology, samples, target=target, event=event, splits=splits, planned=planned, chunk=chunk, recipe=recipe,
+        training=training, task=task, classes=classes, seed=seed, unit=unit,
+    )  # fmt: skip
+    problem, wanted, null = posed.problem, posed.target, posed.null
+    own = [r.setting for r in chunk]
+    trainer = Trainer(posed.network, problem, training, seed=seed, checkpoint=checkpoint, own=own)
     trained = trainer.run(listener)
     if wanted.task == "regression":
         _calibrate(trained, problem)
     elif wanted.task == "cox":
         _centre(trained, problem)
-    readings = orient(trained, problem, centre, scale) if kind == "real" else {}
+    readings = orient(trained, problem, posed.centre, posed.scale) if kind == "real" else {}
     record = trainer.record
-    table = pd.DataFrame([asdict(r) for r in chunk]).assign(state=record.state, best_epoch=record.best_epoch)
+    table = _rows(chunk, planned, training, recipe).assign(state=record.state, best_epoch=record.best_epoch)
     n_epochs = len(record.history)
     history = pd.DataFrame(
         {
@@ -549,8 +558,104 @@ def fit(
     }
     labels = np.stack([target.truth for target in null.targets]) if kind == "labels" else None
     return Fit(
-        topology, trained, table, tuple(splits), ordered.ids, wanted, coding, readings, history, training, about, labels
+        topology,
+        trained,
+        table,
+        tuple(splits),
+        posed.ids,
+        wanted,
+        posed.coding,
+        readings,
+        history,
+        training,
+        about,
+        labels,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """Replicates before they are trained.
+
+    Parameters
+    ----------
+    network, problem
+        Theirs: initial weights and fitted scalings, and what each learns.
+    ids
+        The samples in their order.
+    target
+        What is predicted.
+    coding
+        Of the covariates; None without any.
+    null
+        What a null changed.
+    centre, scale
+        Mean and standard deviation of every input over each training part, (n_in, R).
+    """
+
+    network: VisibleNetwork
+    problem: Problem
+    ids: tuple[str, ...]
+    target: Target
+    coding: CovariateCoding | None
+    null: Null
+    centre: np.ndarray
+    scale: np.ndarray
+
+
+def pose(
+    topology: Topology,
+    samples: Samples,
+    *,
+    target: str,
+    event: str | None,
+    splits: Sequence[Split],
+    planned: Sequence[Replicate],
+    chunk: Sequence[Replicate],
+    recipe: Recipe,
+    training: Training,
+    task: str | None,
+    classes: Sequence[str] | None,
+    seed: int,
+    unit: str | None = None,
+) -> Posed:
+    """The networks and the problem of a chunk of replicates of one kind.
+
+    Parameters
+    ----------
+    topology, samples, target, event, splits, recipe, training, task, classes, seed, unit
+        As for `fit`.
+    planned, chunk
+        All replicates of the design, and those that are made here.
+    """
+    for what, column in (("the target", target), ("the event", event)):
+        if column is not None and column not in samples.targets.columns:
+            choose(what, column, map(str, samples.targets.columns))
+    ordered = samples.select(topology.inputs, sorted(samples.ids))
+    wanted = _wanted(ordered, target, event, task, classes)
+    coding = CovariateCoding.fit(ordered.covariates) if len(ordered.covariates.columns) else None
+    columns = None if coding is None else coding.encode(ordered.covariates)
+    null = null_of(planned[0].kind, topology, ordered, wanted, chunk, seed=seed, unit=unit)
+    rates = {
+        name: [getattr(r.setting.beside(training, recipe), name) for r in chunk]
+        for name in DROPOUTS
+        if any(getattr(r.setting, name) is not None for r in planned)
+    }
+    network = VisibleNetwork(
+        topology, recipe, n_targets=wanted.n_outputs, replicates=[r.id for r in chunk], seed=seed,
+        n_covariates=0 if columns is None else len(columns), partners=[r.partner for r in chunk], wirings=null.sources,
+        **rates,
+    ).to(getattr(torch, training.dtype))  # fmt: skip
+    problem, centre, scale = _problem(network, ordered, columns, null.targets, splits, chunk, training)
+    return Posed(network, problem, ordered.ids, wanted, coding, null, centre, scale)
+
+
+def _rows(chunk: Sequence[Replicate], planned: Sequence[Replicate], training: Training, recipe: Recipe) -> pd.DataFrame:
+    """A row per replicate; settings in full where any of the design has one of its own."""
+    table = pd.DataFrame([asdict(r) for r in chunk]).drop(columns="setting")
+    if all(r.setting == Setting() for r in planned):
+        return table
+    return table.join(pd.DataFrame([r.setting.beside(training, recipe).model_dump() for r in chunk]))
 
 
 def _wanted(
@@ -566,7 +671,7 @@ def _wanted(
     return encode_survival(samples.targets[target], samples.targets[event])
 
 
-def _pose(
+def _problem(
     network: VisibleNetwork,
     samples: Samples,
     columns: np.ndarray | None,
@@ -611,6 +716,8 @@ def _pose(
         if target.classes and training.class_weight == "balanced":
             weight = class_weights(target.values[at], len(target.classes))
             _undo_weights(network, i, target.values[at], weight)
+        if replicate.setting.bootstrap:
+            weight = weight * resample(_strata(target, at), seed=network.seed, partner=replicate.partner)
         train_weight[i, at] = weight
         validation_weight[i, samples.index(by_name[replicate.split].validation)] = 1
         if target.task == "regression":
@@ -632,6 +739,13 @@ def _pose(
         np.stack([standards[r.split].centre for r in chunk], axis=1),
         np.stack([standards[r.split].scale for r in chunk], axis=1),
     )
+
+
+def _strata(target: Target, at: np.ndarray) -> np.ndarray:
+    """Within what a bootstrap draws: the class, the event, or nothing."""
+    if target.events is not None:
+        return target.events[at].astype(int)
+    return target.values[at].astype(int) if target.classes else np.zeros(len(at), dtype=int)
 
 
 def _learnt(targets: Sequence[Target]) -> np.ndarray:

@@ -23,7 +23,7 @@ from vnn.models import VisibleNetwork
 from vnn.training.losses import informative, losses
 from vnn.training.optimiser import Optimiser
 from vnn.training.problem import Problem
-from vnn.training.settings import Training
+from vnn.training.settings import Setting, Training
 from vnn.training.tile import Programs, Tile, combined, joined, prepared_here, tile_size
 
 EVALUATED_AT_ONCE = 1024
@@ -86,6 +86,8 @@ class Trainer:
         Seed of the study.
     checkpoint
         File to which the state is written now and then, and from which an interrupted run goes on to the same bits.
+    own
+        What each replicate has of its own. Its dropout is that of `network`, and its resample that of `problem`.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Trainer:
         *,
         seed: int,
         checkpoint: Path | None = None,
+        own: Sequence[Setting] | None = None,
     ) -> None:
         self.full, self.problem, self.settings, self.seed = network, problem, settings, seed
         self.checkpoint, self.epoch, self.step = checkpoint, 0, 0
@@ -103,7 +106,10 @@ class Trainer:
         n = len(names)
         self.record = Record(names, ["training"] * n, [0] * n, [float("inf")] * n, [0] * n)
         self.lr_factor = np.ones(n)
-        self.tiles = self._cut(network, list(range(n)))
+        each = own or [Setting()] * n
+        self.own = [setting.beside(settings, network.recipe) for setting in each]
+        self._lr = np.array([setting.lr for setting in self.own])
+        self.tiles = self._cut(network)
         self._done: dict[int, dict[str, Tensor]] = {}
         self._settled: set[int] = set()
         self._programs: Programs | None = None
@@ -125,26 +131,41 @@ class Trainer:
         """Which of the living are still trained."""
         return [self.record.state[i] == "training" for i in self.living]
 
-    def _cut(self, network: VisibleNetwork, positions: Sequence[int]) -> list[Tile]:
-        """Tiles of the replicates of `network`, which are `positions` of the chunk."""
-        n, settings = len(positions), self.settings
-        size = tile_size(network, settings.batch_size, n) if prepared_here(self.problem) else max(n, 1)
+    def _cut(self, network: VisibleNetwork) -> list[Tile]:
         tiles = []
-        for first in range(0, n, size):
-            own = network.replicates(list(range(first, min(first + size, n))))
-            at = positions[first : first + size]
-            rates = torch.full((len(at),), settings.lr, dtype=torch.float64)
-            decay = torch.full((len(at),), settings.weight_decay, dtype=torch.float64)
-            tiles.append(Tile(own, Optimiser(list(own.parameters()), settings.optimiser, rates, decay), at))
+        for at in self._shares(range(network.n_replicates)):
+            own = network.replicates(at)
+            lr = torch.tensor([self.own[i].lr for i in at], dtype=torch.float64)
+            decay = torch.tensor([self.own[i].weight_decay for i in at], dtype=torch.float64)
+            tiles.append(Tile(own, Optimiser(list(own.parameters()), self.settings.optimiser, lr, decay), at))
         return tiles
+
+    def _shares(self, positions: Sequence[int]) -> list[list[int]]:
+        """The positions of each tile, where these are trained."""
+        n = len(positions)
+        size = tile_size(self.full, self.settings.batch_size, n) if prepared_here(self.problem) else max(n, 1)
+        return [list(positions[first : first + size]) for first in range(0, n, size)]
 
     def run(self, listener: Listener | None = None) -> VisibleNetwork:
         """Train to the end and return the network with the best weights of every replicate."""
+        self.resume()
+        self.train(listener=listener)
+        self.record.state = ["finished" if state == "training" else state for state in self.record.state]
+        trained = self.full.replicates(list(range(len(self.record.names))))
+        trained.load_state_dict(self._best())
+        return trained.eval()
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, where there is one."""
         if self.checkpoint is not None and self.checkpoint.exists():
             self._resume()
+
+    def train(self, until: int | None = None, listener: Listener | None = None) -> None:
+        """Train until every replicate has stopped, but not beyond the epoch `until`."""
+        last = self.settings.epochs if until is None else min(until, self.settings.epochs)
         began = saved = time.monotonic()
         cost = 0.0
-        while any(self.training) and self.epoch < self.settings.epochs:
+        while any(self.training) and self.epoch < last:
             learnt = self._epoch()
             validation = self._validate()
             ran = [j for j, i in enumerate(self.living) if i not in self._settled]
@@ -158,13 +179,24 @@ class Trainer:
                 CHECKPOINT_SECONDS, cost / CHECKPOINT_SHARE
             ):
                 asked = time.monotonic()
-                self._save()
+                self.save()
                 saved = time.monotonic()
                 cost = saved - asked
-        self.record.state = ["finished" if state == "training" else state for state in self.record.state]
-        trained = self.full.replicates(list(range(len(self.record.names))))
-        trained.load_state_dict(self._best())
-        return trained.eval()
+
+    def drop(self, positions: Sequence[int]) -> None:
+        """Stop replicates for good; they and all that have stopped are let go of, and the others move together."""
+        for i in positions:
+            if self.record.state[i] == "training":
+                self.record.state[i] = "dropped"
+        stopped = {i for i in self.living if self.record.state[i] != "training"}
+        if not stopped:
+            return
+        self._settled = stopped
+        self._compact(idle=0.0)
+        if self.tiles:
+            network, optimiser = self._held()
+            best = joined([tile.best for tile in self.tiles])
+            self._settle(self._laid(self._shares(self.living), network, optimiser, best))
 
     def _best(self) -> dict[str, Tensor]:
         """The best state of every replicate of the chunk."""
@@ -259,7 +291,7 @@ class Trainer:
         return np.where((weights > 0).any(1).numpy(), found.double().numpy(), np.nan)
 
     def _set_rates(self) -> None:
-        base = self.settings.lr * self.lr_factor
+        base = self._lr * self.lr_factor
         if self.settings.schedule == "cosine":
             base = base * 0.5 * (1 + np.cos(np.pi * self.epoch / self.settings.epochs))
         for tile in self.tiles:
@@ -307,12 +339,12 @@ class Trainer:
                 tile.remember(mine)
             first = last
 
-    def _compact(self) -> None:
-        """Let go of replicates that have stopped, where they are many of their tile."""
+    def _compact(self, idle: float = IDLE) -> None:
+        """Let go of replicates that have stopped, where they are at least a share `idle` of their tile, and of any."""
         tiles = []
         for tile in self.tiles:
             kept = [j for j, i in enumerate(tile.positions) if self.record.state[i] == "training"]
-            if len(kept) > (1 - IDLE) * len(tile.positions):
+            if len(kept) > (1 - idle) * len(tile.positions) or len(kept) == len(tile.positions):
                 tiles.append(tile)
                 continue
             for j, i in enumerate(tile.positions):
@@ -334,16 +366,17 @@ class Trainer:
     def _identity(self) -> str:
         parts = [self.problem.fingerprint, self.settings.model_dump_json(), self.full.recipe.model_dump_json()]
         parts += [self.full.topology.fingerprint, str(self.seed), *self.record.names]
+        parts += [setting.model_dump_json() for setting in self.own]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the checkpoint."""
         assert self.checkpoint is not None
-        living = [tile.network.state_dict() for tile in self.tiles]
-        tensors = {f"network/{k}": v for k, v in joined(living).items()} if living else {}
-        tensors |= {f"best/{k}": v for k, v in self._best().items()}
+        tensors = {f"best/{k}": v for k, v in self._best().items()}
         if self.tiles:
-            held = joined([tile.optimiser.state() for tile in self.tiles])
-            tensors |= {f"optimiser/{k}": v for k, v in held.items()}
+            network, optimiser = self._held()
+            tensors |= {f"network/{k}": v for k, v in network.items()}
+            tensors |= {f"optimiser/{k}": v for k, v in optimiser.items()}
         header = {
             "identity": self._identity(),
             "epoch": self.epoch,
@@ -354,6 +387,31 @@ class Trainer:
         }
         with replacing(self.checkpoint) as part:
             save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata={"vnn": json.dumps(header)})
+
+    def _held(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What the networks of all tiles and their optimisers hold, replicate behind replicate."""
+        network = joined([tile.network.state_dict() for tile in self.tiles])
+        return network, joined([tile.optimiser.state() for tile in self.tiles])
+
+    def _laid(
+        self,
+        shares: Sequence[list[int]],
+        network: dict[str, Tensor],
+        optimiser: dict[str, Tensor],
+        best: dict[str, Tensor],
+    ) -> list[Tile]:
+        """New tiles of the living, whose `network`, `optimiser` and `best` state lie in the order of `shares`."""
+        tiles, first = [], 0
+        for positions in shares:
+            mine = slice(first, first := first + len(positions))
+            own = self.full.replicates(positions)
+            own.load_state_dict({name: values[..., mine] for name, values in network.items()})
+            held = Optimiser(
+                list(own.parameters()), self.settings.optimiser, optimiser["lr"][mine], optimiser["weight_decay"][mine]
+            )
+            held.load({name: values[..., mine] for name, values in optimiser.items()})
+            tiles.append(Tile(own, held, positions, {name: values[..., mine] for name, values in best.items()}))
+        return tiles
 
     def _resume(self) -> None:
         assert self.checkpoint is not None
@@ -372,16 +430,8 @@ class Trainer:
         pick = lambda prefix: {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}  # noqa: E731
         best, network, optimiser = pick("best/"), pick("network/"), pick("optimiser/")
         living = [i for positions in header["tiles"] for i in positions]
-        tiles, first = [], 0
-        for positions in header["tiles"] if prepared_here(self.problem) else [living] * bool(living):
-            mine = slice(first, first := first + len(positions))
-            own = self.full.replicates(positions)
-            own.load_state_dict({name: values[..., mine] for name, values in network.items()})
-            held = Optimiser(
-                list(own.parameters()), self.settings.optimiser, optimiser["lr"][mine], optimiser["weight_decay"][mine]
-            )
-            held.load({name: values[..., mine] for name, values in optimiser.items()})
-            tiles.append(Tile(own, held, positions, {name: values[..., positions] for name, values in best.items()}))
+        shares = header["tiles"] if prepared_here(self.problem) else [living] * bool(living)
+        tiles = self._laid(shares, network, optimiser, {name: values[..., living] for name, values in best.items()})
         gone = set(range(len(self.record.names))) - set(living)
         self._done = {i: {name: values[..., i] for name, values in best.items()} for i in gone}
         self._settled = {i for i in living if self.record.state[i] != "training"}

@@ -160,7 +160,7 @@ class Forward:
         self.products: list[Tensor] = []
         self.active: list[Tensor] = []
         self.statistics: list[Rows] = []
-        if entering is not None and network.recipe.input_dropout:
+        if entering is not None and network.drops_inputs:
             self._values[self.inputs] = self._entrance(entering)
         for i, (stage, linear) in enumerate(network.layers):
             self._values[stage.level] = self._level(i, linear)

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vnn.models import Recipe
+
 
 class Training(BaseModel):
     """Settings of a training run; every one acts per replicate.
@@ -54,3 +56,38 @@ class Training(BaseModel):
     scaling: Literal["standard", "minmax", "none"] = "standard"
     impute: Literal["mean", "median", "zero", "none"] = "none"
     dtype: Literal["float32", "float64"] = "float32"
+
+
+class Setting(BaseModel):
+    """What one replicate has of its own where the others have what `Training` and `Recipe` say.
+
+    Parameters
+    ----------
+    lr, weight_decay
+        Instead of those of the training.
+    dropout, input_dropout
+        Instead of those of the recipe.
+    bootstrap
+        Whether the replicate learns from a resample of its training part: as many samples, drawn with replacement
+        within each class (or among the events and among the others), a sample drawn twice weighing twice. Scalings are those of
+        the whole part, and samples that were not drawn are not held out. A null has the resample of its partner.
+
+    Examples
+    --------
+    >>> Setting(lr=0.01).beside(Training(), Recipe()).weight_decay
+    1.0
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lr: Annotated[float, Field(gt=0)] | None = None
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    input_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    bootstrap: bool = False
+
+    def beside(self, training: Training, recipe: Recipe) -> Setting:
+        """The same with every number stated."""
+        said = {"lr": training.lr, "weight_decay": training.weight_decay}
+        said |= {"dropout": recipe.dropout, "input_dropout": recipe.input_dropout}
+        return Setting(**said | self.model_dump(exclude_none=True))

@@ -95,7 +95,7 @@ def tile_size(network: VisibleNetwork, batch: int, n_replicates: int) -> int:
         All there are.
     """
     units = sum(int(network.own_units(stage.level).sum()) for stage, _ in network.layers)
-    entering = len(network.topology.inputs) if network.recipe.input_dropout else 0
+    entering = len(network.topology.inputs) if network.drops_inputs else 0
     each = (4 * units + entering) * batch * network.output_scale.element_size()
     fitting = max(1, min(n_replicates, CACHE_BYTES // max(each, 1)))
     n_threads = cpu.threads_for(cpu.WORTH_THREADS)
