@@ -30,6 +30,7 @@ from vnn.study.settings import Study
 from vnn.training import Fit, fit
 from vnn.training.evaluation import comparison, performance
 from vnn.training.loop import Listener
+from vnn.training.spread import check_workers
 
 PAGE = "page.html"
 
@@ -115,6 +116,7 @@ def run_study(
     if not isinstance(study, Study):
         study = Study.read(study)
     identity = study.identity
+    check_workers(study.nulls.workers, study.nulls.backend)
     with claimed(study, identity) as folder:
         tell("reading")
         material = read_material(study)
