@@ -34,6 +34,8 @@ from vnn.training.null import null_of
 from vnn.training.orientation import Reading, orient
 from vnn.training.problem import Problem
 from vnn.training.settings import Training
+from vnn.training.spread import SpreadTrainer, check_workers
+from vnn.training.together import Together
 
 FORMAT = "vnn fit 1"
 MANIFEST = "fit.json"
@@ -452,6 +454,9 @@ def fit(
     only: Sequence[str] | None = None,
     checkpoint: Path | None = None,
     listener: Listener | None = None,
+    workers: int = 1,
+    backend: str = "loky",
+    together: bool = False,
 ) -> Fit:
     """Train one network per split and seed, all in one program that reads the data once; or their nulls.
 
@@ -491,9 +496,15 @@ def fit(
         Ids of the replicates to train here; the others of the study are left to other calls, and the
         networks are the same. Activities too weak to be oriented by their genes follow the first of these.
     checkpoint
-        File from which an interrupted run goes on.
+        File from which an interrupted run goes on; with `workers` there is one beside it for each.
     listener
-        Told after every epoch.
+        Told after every epoch; with `workers`, whenever one of them is done.
+    workers, backend
+        Processes that train the replicates, each some of them, to the same bits; see `vnn.training.spread`.
+    together
+        The processes of `torch.distributed` train every replicate together, each on its share of every batch; see
+        `vnn.training.together`. All of them call this with the same arguments and get the same fit; the
+        first alone writes the checkpoint.
 
     Raises
     ------
@@ -502,6 +513,11 @@ def fit(
     ValueError
         If values are missing and `training.impute` is "none", or a part of a split has too few events to learn from.
     """
+    check_workers(workers, backend)
+    if together and workers > 1:
+        raise ValueError(
+            f"`together` divides the samples and `workers` = {workers} the replicates between processes; ask for one of them."
+        )
     recipe, training = recipe or Recipe(), training or Training()
     for what, column in (("the target", target), ("the event", event)):
         if column is not None and column not in samples.targets.columns:
@@ -522,7 +538,15 @@ def fit(
         n_covariates=0 if columns is None else len(columns), partners=[r.partner for r in chunk], wirings=null.sources,
     ).to(getattr(torch, training.dtype))  # fmt: skip
     problem, centre, scale = _pose(network, ordered, columns, null.targets, splits, chunk, training)
-    trainer = Trainer(network, problem, training, seed=seed, checkpoint=checkpoint)
+    trainer: Trainer | SpreadTrainer = (
+        Together(network, problem, training, seed=seed, checkpoint=checkpoint)
+        if together
+        else SpreadTrainer(
+            network, problem, training, seed=seed, checkpoint=checkpoint, workers=workers, backend=backend
+        )
+        if workers > 1
+        else Trainer(network, problem, training, seed=seed, checkpoint=checkpoint)
+    )
     trained = trainer.run(listener)
     if wanted.task == "regression":
         _calibrate(trained, problem)

@@ -6,7 +6,7 @@ import importlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
@@ -136,3 +136,104 @@ def _watch(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+class SpreadTrainer:
+    """Trains the replicates of one network in several processes, each some of them; it stands in for a `Trainer`.
+
+    Parameters
+    ----------
+    network, problem, settings, seed
+        As for a `Trainer`.
+    checkpoint
+        Each process has one beside it, named after its replicates.
+    workers, backend
+        As for `spread`.
+    """
+
+    def __init__(
+        self,
+        network: VisibleNetwork,
+        problem: Problem,
+        settings: Training,
+        *,
+        seed: int,
+        checkpoint: Path | None = None,
+        workers: int,
+        backend: str = "loky",
+    ) -> None:
+        self.full, self.problem, self.settings, self.seed = network, problem, settings, seed
+        self.checkpoint, self.workers, self.backend = checkpoint, workers, backend
+        self.record = _joined(network.replicate_names, [])
+
+    def run(self, listener: Listener | None = None) -> VisibleNetwork:
+        """Train to the end and return the network with the best weights of every replicate."""
+        n, began = self.full.n_replicates, time.monotonic()
+        parts = [at.tolist() for at in np.array_split(np.arange(n), min(self.workers, n))]
+        names = [f"networks {at[0] + 1} to {at[-1] + 1}" for at in parts]
+        tasks = {
+            name: (self.full.replicates(at), at, self._checkpoint(at)) for name, at in zip(names, parts, strict=True)
+        }
+        shared = (_arrays(self.problem), self.settings, self.seed)
+        found: dict[str, tuple[dict[str, Tensor], Record]] = {}
+        for name, done in spread(_train, tasks, shared=shared, workers=self.workers, backend=self.backend):
+            found[name] = done
+            if listener is not None:
+                listener(self._progress([record for _, record in found.values()], time.monotonic() - began))
+        trained = self.full.replicates(list(range(n)))
+        states = [found[name][0] for name in names]
+        trained.load_state_dict({key: torch.cat([state[key] for state in states], -1) for key in states[0]})
+        self.record = _joined(self.full.replicate_names, [found[name][1] for name in names])
+        return trained.eval()
+
+    def _checkpoint(self, at: Sequence[int]) -> Path | None:
+        beside = self.checkpoint
+        return None if beside is None else beside.with_name(f"{beside.name}-{at[0]:04d}-{at[-1]:04d}")
+
+    def _progress(self, done: Sequence[Record], seconds: float) -> Progress:
+        n, epoch = self.full.n_replicates, max(len(record.history) for record in done)
+        last = [record.history[-1] for record in done if record.history]
+        train, validation = (_mean(value for row in last for value in row[part]) for part in ("train", "validation"))
+        living = n - sum(len(record.names) for record in done)
+        return Progress(epoch, self.settings.epochs, living, n, train, validation, seconds)
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Of those that are there; NaN without one."""
+    told = [value for value in values if value == value]
+    return float(np.mean(told)) if told else float("nan")
+
+
+def _arrays(problem: Problem) -> dict[str, Any]:
+    """A problem as arrays, which processes can share."""
+    return {name: held.numpy() if isinstance(held, Tensor) else held for name, held in vars(problem).items()}
+
+
+def _train(
+    arrays: dict[str, Any], settings: Training, seed: int, part: tuple[VisibleNetwork, list[int], Path | None]
+) -> tuple[dict[str, Tensor], Record]:
+    network, at, checkpoint = part
+    held: dict[str, Any] = {
+        name: torch.from_numpy(values) if isinstance(values, np.ndarray) and name != "universe" else values
+        for name, values in arrays.items()
+    }
+    trainer = Trainer(network, Problem(**held).keep(at), settings, seed=seed, checkpoint=checkpoint)
+    trained = trainer.run()
+    return dict(trained.state_dict()), trainer.record
+
+
+def _joined(names: Sequence[str], parts: Sequence[Record]) -> Record:
+    """The records of parts as one; epochs that a part no longer took are missing."""
+    joined = Record(tuple(names), [], [], [], [])
+    for part in parts:
+        joined.state += part.state
+        joined.best_epoch += part.best_epoch
+        joined.best_loss += part.best_loss
+        joined.waited += part.waited
+    for epoch in range(max((len(part.history) for part in parts), default=0)):
+        row: dict[str, list[float]] = {"train": [], "validation": []}
+        for part in parts:
+            for key, values in row.items():
+                values += part.history[epoch][key] if epoch < len(part.history) else [float("nan")] * len(part.names)
+        joined.history.append(row)
+    return joined
