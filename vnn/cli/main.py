@@ -109,15 +109,21 @@ def run(
 ) -> None:
     """Run a whole study; one that was interrupted goes on where it was."""
     from vnn.study import Study, plan, run_study
+    from vnn.study.train import company, follow
 
     asked = Study.read(study)
     if workers is not None:
         asked = asked.model_copy(update={"nulls": asked.nulls.model_copy(update={"workers": workers})})
-    if check:
-        typer.echo(plan(asked))
-        return
-    with _progress(as_json) as (listener, tell):
-        results = run_study(asked, listener=listener, tell=tell)
+    with company(asked) as number:
+        if number:
+            if not check:
+                follow(asked)
+            return
+        if check:
+            typer.echo(plan(asked))
+            return
+        with _progress(as_json) as (listener, tell):
+            results = run_study(asked, listener=listener, tell=tell, together=number is not None)
     if as_json:
         typer.echo(json.dumps(_summary(results)))
     else:

@@ -17,7 +17,8 @@ from vnn.data import Samples, Split, half_samples
 from vnn.models import VisibleNetwork
 from vnn.study.material import Material, stratum_of
 from vnn.study.settings import Study
-from vnn.training import Fit, fit
+from vnn.study.train import train
+from vnn.training import Fit
 from vnn.training.design import NULLS, replicates_of
 from vnn.training.evaluation import replicate_scores
 from vnn.training.fitting import MANIFEST
@@ -97,7 +98,9 @@ def finished(folder: Path) -> list[Chunk]:
 
 def begun(folder: Path) -> list[Chunk]:
     """The chunks whose training was interrupted."""
-    return [_named(path.name[1:].removesuffix(CHECKPOINT)) for path in sorted((folder / FOLDER).glob(f".*{CHECKPOINT}"))]
+    return [
+        _named(path.name[1:].removesuffix(CHECKPOINT)) for path in sorted((folder / FOLDER).glob(f".*{CHECKPOINT}"))
+    ]
 
 
 def _named(name: str) -> Chunk:
@@ -106,11 +109,18 @@ def _named(name: str) -> Chunk:
 
 
 def train_nulls(
-    study: Study, material: Material, folder: Path, listener: Listener | None, tell: Callable[[str], None]
+    study: Study,
+    material: Material,
+    folder: Path,
+    listener: Listener | None,
+    tell: Callable[[str], None],
+    *,
+    together: bool = False,
 ) -> None:
     """Train the chunks that are missing; each is kept as soon as it is done, and one that was interrupted goes on.
 
-    With `nulls.workers` they are trained in as many processes, each a chunk at a time.
+    With `nulls.workers` they are trained in as many processes, each a chunk at a time; with `together` those that follow the
+    study take part in every chunk.
     """
     chunks, asked = missing_chunks(study, material, folder), study.nulls
     if chunks:
@@ -127,7 +137,7 @@ def train_nulls(
         return
     for number, chunk in enumerate(chunks, 1):
         tell(f"training null networks: {_words(chunk)}, chunk {number} of {len(chunks)}")
-        _train_chunk(study, material, folder, chunk, listener)
+        _train_chunk(study, material, folder, chunk, listener, together)
 
 
 def _words(chunk: Chunk) -> str:
@@ -135,28 +145,30 @@ def _words(chunk: Chunk) -> str:
 
 
 def _train_chunk(
-    study: Study, material: Material, folder: Path, chunk: Chunk, listener: Listener | None = None
+    study: Study,
+    material: Material,
+    folder: Path,
+    chunk: Chunk,
+    listener: Listener | None = None,
+    together: bool = False,
 ) -> None:
     checkpoint = folder / FOLDER / f".{chunk.name}{CHECKPOINT}"
-    made = fit(
-        material.topology, material.samples, target=study.data.target, event=study.data.event, recipe=study.network,
-        training=study.training, task=study.data.task, classes=study.data.classes, seed=study.seed,
-        checkpoint=checkpoint, listener=listener, **_what(study, material, chunk),
-    )  # fmt: skip
+    made = train(
+        study, material, checkpoint=checkpoint, listener=listener, together=together, **_which(study, material, chunk)
+    )
     made.save(folder / FOLDER / chunk.name)
     checkpoint.unlink(missing_ok=True)
 
 
-def _what(study: Study, material: Material, chunk: Chunk) -> dict[str, Any]:
+def _which(study: Study, material: Material, chunk: Chunk) -> dict[str, Any]:
     if chunk.kind == HALVES:
         splits = halves_of(study, material.samples)
         names = {split.name for split in splits for draw in chunk.draws if split.name[5:-1] == str(draw)}
         only = [r.id for r in replicates_of(splits, study.n_seeds) if r.split in names]
-        return {"splits": splits, "n_seeds": study.n_seeds, "only": only}
+        return {"splits": splits, "only": only}
     unit = study.nulls.unit or study.splits.group
     return {
-        "splits": material.splits, "n_seeds": study.n_seeds, "kind": chunk.kind, "draws": chunk.draws,
-        "unit": unit if chunk.kind == "labels" else None,
+        "kind": chunk.kind, "draws": chunk.draws, "unit": unit if chunk.kind == "labels" else None,
     }  # fmt: skip
 
 

@@ -35,7 +35,7 @@ from vnn.training.orientation import Reading, orient
 from vnn.training.problem import Problem
 from vnn.training.settings import Training
 from vnn.training.spread import SpreadTrainer, check_workers
-from vnn.training.together import Together
+from vnn.training.together import Together, n_processes
 
 FORMAT = "vnn fit 1"
 MANIFEST = "fit.json"
@@ -571,6 +571,8 @@ def fit(
         "provenance": list(topology.provenance),
         "null": null.words,
     }
+    if together:
+        about["processes"] = n_processes()
     labels = np.stack([target.truth for target in null.targets]) if kind == "labels" else None
     return Fit(
         topology, trained, table, tuple(splits), ordered.ids, wanted, coding, readings, history, training, about, labels

@@ -129,6 +129,11 @@ class Together(Trainer):
             super()._save()
 
 
+def n_processes() -> int:
+    """Processes that train together."""
+    return dist.get_world_size()
+
+
 def _group_of_the_cpu() -> None:
     if not (dist.is_available() and dist.is_initialized()):
         raise RuntimeError(
