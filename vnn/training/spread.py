@@ -98,10 +98,10 @@ def _results(
         own["scatter"] = list(shared)
     else:
         importlib.import_module("ray.util.joblib").register_ray()
-    left = dict.fromkeys(tasks)
+    asked, left = wanted(), dict.fromkeys(tasks)
     with parallel_config(backend=backend, n_jobs=workers, mmap_mode="c", **own):
         together = Parallel(return_as="list" if backend == "ray" else "generator_unordered", batch_size=1)
-        work = (delayed(_do)(call, name, task, threads, wanted(), *shared) for name, task in tasks.items())
+        work = (delayed(_do)(call, name, task, threads, asked, *shared) for name, task in tasks.items())
         try:
             for name, result in together(work):
                 del left[name]
