@@ -105,16 +105,28 @@ def run(
     check: Annotated[
         bool, typer.Option("--check", help="Say what would happen: read and check everything, train and write nothing.")
     ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that train the null networks, instead of nulls.workers.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for a program.")] = False,
 ) -> None:
     """Run a whole study; one that was interrupted goes on where it was."""
     from vnn.study import Study, plan, run_study
+    from vnn.study.train import company, follow
 
-    if check:
-        typer.echo(plan(Study.read(study)))
-        return
-    with _progress(as_json) as (listener, tell):
-        results = run_study(study, listener=listener, tell=tell)
+    asked = Study.read(study)
+    if workers is not None:
+        asked = asked.model_copy(update={"nulls": asked.nulls.model_copy(update={"workers": workers})})
+    with company(asked) as number:
+        if number:
+            if not check:
+                follow(asked)
+            return
+        if check:
+            typer.echo(plan(asked))
+            return
+        with _progress(as_json) as (listener, tell):
+            results = run_study(asked, listener=listener, tell=tell, together=number is not None)
     if as_json:
         typer.echo(json.dumps(_summary(results)))
     else:

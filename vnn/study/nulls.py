@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,19 @@ from vnn.models import VisibleNetwork
 from vnn.study.folder import chosen_settings, common_setting
 from vnn.study.material import Material, stratum_of
 from vnn.study.settings import Study
-from vnn.training import Fit, fit
+from vnn.study.train import train
+from vnn.training import Fit
 from vnn.training.design import NULLS, replicates_of
 from vnn.training.evaluation import replicate_scores
 from vnn.training.fitting import MANIFEST
 from vnn.training.loop import Listener
 from vnn.training.metrics import METRIC
 from vnn.training.paired import rank_p
+from vnn.training.spread import spread
 
 FOLDER = "nulls"
 HALVES = "half_samples"
+CHECKPOINT = ".checkpoint"
 STATES = 5
 SHARE_OF_MEMORY = 0.25
 MOST_AT_ONCE = 256
@@ -54,67 +58,124 @@ class Chunk:
 
 
 def at_once(study: Study, material: Material) -> int:
-    """How many networks are trained side by side: those asked for, or what a quarter of the free memory holds."""
+    """How many networks a process trains side by side: those asked for, or what its part of a quarter of the free memory holds."""
     if study.nulls.at_once is not None:
         return study.nulls.at_once
     one = VisibleNetwork(material.topology, study.network, n_targets=material.target.n_outputs)
     weights = sum(parameter.numel() for parameter in one.parameters())
     each = STATES * weights * np.dtype(study.training.dtype).itemsize
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return int(np.clip(SHARE_OF_MEMORY * free // max(each, 1), 1, MOST_AT_ONCE))
+    return int(np.clip(SHARE_OF_MEMORY * free // max(each * study.nulls.workers, 1), 1, MOST_AT_ONCE))
 
 
 def missing_chunks(study: Study, material: Material, folder: Path) -> list[Chunk]:
-    """What is still to be trained: draws that no chunk in the folder holds, whole draws together."""
+    """What is still to be trained: draws that no chunk in the folder holds, whole draws together, those begun as they were."""
     room, chunks = at_once(study, material), []
     for kind in (*NULLS, HALVES):
         there = {draw for chunk in finished(folder) if chunk.kind == kind for draw in chunk.draws}
         draws = [draw for draw in range(study.nulls.n_draws(kind)) if draw not in there]
+        for chunk in begun(folder):
+            if chunk.kind == kind and set(chunk.draws) <= set(draws):
+                chunks.append(chunk)
+                draws = [draw for draw in draws if draw not in chunk.draws]
         per_draw = study.n_seeds * (2 if kind == HALVES else len(material.splits))
         several = max(room // per_draw, 1)
-        chunks += [Chunk(kind, tuple(draws[i : i + several])) for i in range(0, len(draws), several)]
+        if kind != HALVES:  # whose weak activities follow the first of their chunk
+            several = min(several, max(-(-len(draws) // study.nulls.workers), 1))
+        chunks += [Chunk(kind, run[i : i + several]) for run in _runs(draws) for i in range(0, len(run), several)]
     return chunks
+
+
+def _runs(draws: Sequence[int]) -> list[tuple[int, ...]]:
+    """Draws cut where numbers between them are missing, as the name of a chunk says its first and last only."""
+    cuts = [0, *(i for i in range(1, len(draws)) if draws[i] != draws[i - 1] + 1), len(draws)]
+    return [tuple(draws[first:last]) for first, last in pairwise(cuts) if first < last]
 
 
 def finished(folder: Path) -> list[Chunk]:
     """The chunks whose fit was written."""
-    found = []
-    for manifest in sorted((folder / FOLDER).glob(f"*/{MANIFEST}")):
-        kind, first, last = manifest.parent.name.rsplit("-", 2)
-        found.append(Chunk(kind, tuple(range(int(first), int(last) + 1))))
-    return found
+    return [_named(manifest.parent.name) for manifest in sorted((folder / FOLDER).glob(f"*/{MANIFEST}"))]
+
+
+def begun(folder: Path) -> list[Chunk]:
+    """The chunks whose training was interrupted."""
+    return [
+        _named(path.name[1:].removesuffix(CHECKPOINT)) for path in sorted((folder / FOLDER).glob(f".*{CHECKPOINT}"))
+    ]
+
+
+def _named(name: str) -> Chunk:
+    kind, first, last = name.rsplit("-", 2)
+    return Chunk(kind, tuple(range(int(first), int(last) + 1)))
 
 
 def train_nulls(
-    study: Study, material: Material, folder: Path, listener: Listener | None, tell: Callable[[str], None]
+    study: Study,
+    material: Material,
+    folder: Path,
+    listener: Listener | None,
+    tell: Callable[[str], None],
+    *,
+    together: bool = False,
 ) -> None:
-    """Train the chunks that are missing; each is kept as soon as it is done, and one that was interrupted goes on."""
-    chunks = missing_chunks(study, material, folder)
-    for number, chunk in enumerate(chunks, 1):
-        tell(f"training null networks: {chunk.name.replace('_', ' ')}, chunk {number} of {len(chunks)}")
-        where = folder / FOLDER / chunk.name
-        checkpoint = folder / FOLDER / f".{chunk.name}.checkpoint"
-        checkpoint.parent.mkdir(exist_ok=True)
-        made = fit(
-            material.topology, material.samples, target=study.data.target, event=study.data.event, recipe=study.network,
-            training=study.training, task=study.data.task, classes=study.data.classes, seed=study.seed,
-            settings=common_setting(folder) if chunk.kind == HALVES else chosen_settings(folder),
-            checkpoint=checkpoint, listener=listener, **_what(study, material, chunk),
+    """Train the chunks that are missing; each is kept as soon as it is done, and one that was interrupted goes on.
+
+    With `nulls.workers` they are trained in as many processes, each a chunk at a time; with `together` those that follow the
+    study take part in every chunk.
+    """
+    chunks, asked = missing_chunks(study, material, folder), study.nulls
+    if chunks:
+        (folder / FOLDER).mkdir(exist_ok=True)
+    if asked.workers > 1 and len(chunks) > 1:
+        begin = f"training null networks in {min(asked.workers, len(chunks))} processes"
+        tell(f"{begin}: 0 of {len(chunks)} chunks done")
+        done = spread(
+            _train_chunk, {_words(chunk): chunk for chunk in chunks}, shared=(study, material, folder), workers=asked.workers,
+            backend=asked.backend,
         )  # fmt: skip
-        made.save(where)
-        checkpoint.unlink(missing_ok=True)
+        for number, (name, _) in enumerate(done, 1):
+            tell(f"{begin}: {number} of {len(chunks)} chunks done, last {name}")
+        return
+    for number, chunk in enumerate(chunks, 1):
+        tell(f"training null networks: {_words(chunk)}, chunk {number} of {len(chunks)}")
+        _train_chunk(study, material, folder, chunk, listener, together)
 
 
-def _what(study: Study, material: Material, chunk: Chunk) -> dict[str, Any]:
+def _words(chunk: Chunk) -> str:
+    return chunk.name.replace("_", " ")
+
+
+def _train_chunk(
+    study: Study,
+    material: Material,
+    folder: Path,
+    chunk: Chunk,
+    listener: Listener | None = None,
+    together: bool = False,
+) -> None:
+    checkpoint = folder / FOLDER / f".{chunk.name}{CHECKPOINT}"
+    made = train(
+        study,
+        material,
+        checkpoint=checkpoint,
+        listener=listener,
+        together=together,
+        **_which(study, material, folder, chunk),
+    )
+    made.save(folder / FOLDER / chunk.name)
+    checkpoint.unlink(missing_ok=True)
+
+
+def _which(study: Study, material: Material, folder: Path, chunk: Chunk) -> dict[str, Any]:
     if chunk.kind == HALVES:
         splits = halves_of(study, material.samples)
         names = {split.name for split in splits for draw in chunk.draws if split.name[5:-1] == str(draw)}
         only = [r.id for r in replicates_of(splits, study.n_seeds) if r.split in names]
-        return {"splits": splits, "n_seeds": study.n_seeds, "only": only}
+        return {"splits": splits, "only": only, "settings": common_setting(folder)}
     unit = study.nulls.unit or study.splits.group
     return {
-        "splits": material.splits, "n_seeds": study.n_seeds, "kind": chunk.kind, "draws": chunk.draws,
-        "unit": unit if chunk.kind == "labels" else None,
+        "kind": chunk.kind, "draws": chunk.draws, "unit": unit if chunk.kind == "labels" else None,
+        "settings": chosen_settings(folder),
     }  # fmt: skip
 
 

@@ -28,9 +28,11 @@ from vnn.study.material import Material, read_material
 from vnn.study.nulls import in_words, null_summary, null_table, train_nulls
 from vnn.study.search import fix_settings
 from vnn.study.settings import Study
-from vnn.training import Fit, fit
+from vnn.study.train import dismiss, train
+from vnn.training import Fit
 from vnn.training.evaluation import comparison, performance
 from vnn.training.loop import Listener
+from vnn.training.spread import check_workers
 
 PAGE = "page.html"
 
@@ -90,7 +92,11 @@ class Results:
 
 
 def run_study(
-    study: Study | Path | str, *, listener: Listener | None = None, tell: Callable[[str], None] = lambda _: None
+    study: Study | Path | str,
+    *,
+    listener: Listener | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    together: bool = False,
 ) -> Results:
     """Run a study from files to a page; a study that was interrupted goes on.
 
@@ -107,6 +113,8 @@ def run_study(
         Told after every epoch.
     tell
         Told in a few words what is done next.
+    together
+        The other processes of `torch.distributed` follow this study (`vnn.study.train.follow`) and take part in its training.
 
     Raises
     ------
@@ -116,6 +124,7 @@ def run_study(
     if not isinstance(study, Study):
         study = Study.read(study)
     identity = study.identity
+    check_workers(study.nulls.workers, study.nulls.backend)
     with claimed(study, identity) as folder:
         tell("reading")
         material = read_material(study)
@@ -130,8 +139,10 @@ def run_study(
                                                       columns=["name", "state", "text"]), index=False)  # fmt: skip
         fix_settings(study, material, folder, listener, tell)
         tell(f"training {len(material.splits) * study.n_seeds} networks")
-        trained = _trained(study, material, folder, listener)
-        train_nulls(study, material, folder, listener, tell)
+        trained = _trained(study, material, folder, listener, together)
+        train_nulls(study, material, folder, listener, tell, together=together)
+        if together:
+            dismiss()
         tell("reading activities")
         found = activities(trained, samples)
         effects = activity_effects(trained, found)
@@ -183,15 +194,17 @@ def run_study(
     return results
 
 
-def _trained(study: Study, material: Material, folder: Path, listener: Listener | None) -> Fit:
+def _trained(study: Study, material: Material, folder: Path, listener: Listener | None, together: bool) -> Fit:
     if (folder / "fit" / "fit.json").exists():
         return Fit.load(folder / "fit", material.topology)
-    data = study.data
-    trained = fit(
-        material.topology, material.samples, target=data.target, event=data.event, splits=material.splits,
-        n_seeds=study.n_seeds, recipe=study.network, training=study.training, task=data.task, classes=data.classes,
-        seed=study.seed, settings=chosen_settings(folder), checkpoint=folder / CHECKPOINT, listener=listener,
-    )  # fmt: skip
+    trained = train(
+        study,
+        material,
+        checkpoint=folder / CHECKPOINT,
+        listener=listener,
+        together=together,
+        settings=chosen_settings(folder),
+    )
     trained.save(folder / "fit")
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return trained

@@ -228,7 +228,10 @@ class NullSection(_Section):
     unit
         Group column between or within whose groups labels are permuted; that of `splits.group` unless given.
     at_once
-        Networks trained side by side; as many as memory has room for unless given.
+        Networks that a process trains side by side; as many as memory has room for unless given.
+    workers, backend
+        Processes that train them, each a chunk of its own, and what starts these: "loky" (this machine), or "dask" or
+        "ray" (a cluster that shares the output folder). The networks are the same for any number.
     """
 
     design: Literal["screening", "full"] | None = None
@@ -238,6 +241,8 @@ class NullSection(_Section):
     half_samples: Annotated[int, Field(ge=0)] | None = None
     unit: str | None = None
     at_once: Annotated[int, Field(ge=1)] | None = None
+    workers: Annotated[int, Field(ge=1)] = 1
+    backend: Literal["loky", "dask", "ray"] = "loky"
 
     def n_draws(self, kind: str) -> int:
         """Draws of "labels", "rewired" or "reassigned", or pairs of "half_samples"."""

@@ -34,6 +34,8 @@ from vnn.training.null import Null, null_of
 from vnn.training.orientation import Reading, orient
 from vnn.training.problem import Problem
 from vnn.training.settings import Setting, Training
+from vnn.training.spread import SpreadTrainer, check_workers
+from vnn.training.together import Together, n_processes
 
 FORMAT = "vnn fit 1"
 MANIFEST = "fit.json"
@@ -462,6 +464,9 @@ def fit(
     only: Sequence[str] | None = None,
     checkpoint: Path | None = None,
     listener: Listener | None = None,
+    workers: int = 1,
+    backend: str = "loky",
+    together: bool = False,
 ) -> Fit:
     """Train one network per split and seed, all in one program that reads the data once; or their nulls.
 
@@ -505,9 +510,15 @@ def fit(
         Ids of the replicates to train here; the others of the study are left to other calls, and the
         networks are the same. Activities too weak to be oriented by their genes follow the first of these.
     checkpoint
-        File from which an interrupted run goes on.
+        File from which an interrupted run goes on; with `workers` there is one beside it for each.
     listener
-        Told after every epoch.
+        Told after every epoch; with `workers`, whenever one of them is done.
+    workers, backend
+        Processes that train the replicates, each some of them, to the same bits; see `vnn.training.spread`.
+    together
+        The processes of `torch.distributed` train every replicate together, each on its share of every batch; see
+        `vnn.training.together`. All of them call this with the same arguments and get the same fit; the
+        first alone writes the checkpoint.
 
     Raises
     ------
@@ -516,6 +527,11 @@ def fit(
     ValueError
         If values are missing and `training.impute` is "none", or a part of a split has too few events to learn from.
     """
+    check_workers(workers, backend)
+    if together and workers > 1:
+        raise ValueError(
+            f"`together` divides the samples and `workers` = {workers} the replicates between processes; ask for one of them."
+        )
     recipe, training = recipe or Recipe(), training or Training()
     planned = replicates_of(splits, n_seeds)
     if settings is not None:
@@ -531,7 +547,14 @@ def fit(
     )  # fmt: skip
     problem, wanted, null = posed.problem, posed.target, posed.null
     own = [r.setting for r in chunk]
-    trainer = Trainer(posed.network, problem, training, seed=seed, checkpoint=checkpoint, own=own)
+    how: dict[str, Any] = {"seed": seed, "checkpoint": checkpoint, "own": own}
+    trainer: Trainer | SpreadTrainer
+    if together:
+        trainer = Together(posed.network, problem, training, **how)
+    elif workers > 1:
+        trainer = SpreadTrainer(posed.network, problem, training, workers=workers, backend=backend, **how)
+    else:
+        trainer = Trainer(posed.network, problem, training, **how)
     trained = trainer.run(listener)
     if wanted.task == "regression":
         _calibrate(trained, problem)
@@ -556,6 +579,8 @@ def fit(
         "provenance": list(topology.provenance),
         "null": null.words,
     }
+    if together:
+        about["processes"] = n_processes()
     labels = np.stack([target.truth for target in null.targets]) if kind == "labels" else None
     return Fit(
         topology,

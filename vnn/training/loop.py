@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -116,6 +117,11 @@ class Trainer:
         self._own = problem
 
     @property
+    def prepared(self) -> bool:
+        """Whether steps run as programs of the kernels."""
+        return prepared_here(self.problem)
+
+    @property
     def living(self) -> list[int]:
         """Positions of the replicates that the tiles hold; some may have stopped."""
         return [i for tile in self.tiles for i in tile.positions]
@@ -143,7 +149,7 @@ class Trainer:
     def _shares(self, positions: Sequence[int]) -> list[list[int]]:
         """The positions of each tile, where these are trained."""
         n = len(positions)
-        size = tile_size(self.full, self.settings.batch_size, n) if prepared_here(self.problem) else max(n, 1)
+        size = tile_size(self.full, self.settings.batch_size, n) if self.prepared else max(n, 1)
         return [list(positions[first : first + size]) for first in range(0, n, size)]
 
     def run(self, listener: Listener | None = None) -> VisibleNetwork:
@@ -157,8 +163,8 @@ class Trainer:
 
     def resume(self) -> None:
         """Go on from the checkpoint, where there is one."""
-        if self.checkpoint is not None and self.checkpoint.exists():
-            self._resume()
+        if (held := self._held()) is not None:
+            self._resume(*held)
 
     def train(self, until: int | None = None, listener: Listener | None = None) -> None:
         """Train until every replicate has stopped, but not beyond the epoch `until`."""
@@ -194,7 +200,7 @@ class Trainer:
         self._settled = stopped
         self._compact(idle=0.0)
         if self.tiles:
-            network, optimiser = self._held()
+            network, optimiser = self._present()
             best = joined([tile.best for tile in self.tiles])
             self._settle(self._laid(self._shares(self.living), network, optimiser, best))
 
@@ -225,7 +231,7 @@ class Trainer:
 
     def _step(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """One step of every replicate still trained; the loss of each living one and the weight it is a mean over."""
-        take = self._step_prepared if prepared_here(self.problem) else self._step_by_autograd
+        take = self._step_prepared if self.prepared else self._step_by_autograd
         loss, counted, sound = take(batch)
         self.step += 1
         for i, fine, weight in zip(self.living, sound.tolist(), counted.tolist(), strict=True):
@@ -252,13 +258,13 @@ class Trainer:
         target, weights = self._own.target[..., at], self._own.train_weight[:, at]
         counted = informative(self._own.task, target, weights)
         weights = weights * (counted > 0)[:, None]
-        heads = network.heads(*self._columns(network, at), weights=weights, draw=Draw(self.step, at))
-        logits = torch.stack(list(heads.values()))
+        logits = self._logits(network, at, weights)
         loss = combined(self._own.task, logits, target, weights, network.recipe.head_weight)
         optimiser.zero_grad()
         loss.backward(torch.ones_like(loss))
         if self._own.task == "cox":
             _without_intercept(network)
+        self._complete(optimiser)
         norms = optimiser.norms()
         sound = torch.isfinite(loss) & torch.isfinite(norms)
         if self.settings.clip:
@@ -266,13 +272,21 @@ class Trainer:
         optimiser.step(sound & (counted > 0) & torch.tensor(self.training))
         return loss.detach().double().numpy(), counted.double().numpy(), sound.numpy()
 
+    def _logits(self, network: VisibleNetwork, at: Tensor, weights: Tensor) -> Tensor:
+        """Of every head in training, (n_heads, batch, R, n_targets)."""
+        heads = network.heads(*self._columns(network, at), weights=weights, draw=Draw(self.step, at))
+        return torch.stack(list(heads.values()))
+
+    def _complete(self, optimiser: Optimiser) -> None:
+        """The gradients are whole where one process has all samples."""
+
     def _columns(self, network: VisibleNetwork, at: Tensor) -> tuple[Signal, Tensor | None]:
         covariates = None if self._own.covariates is None else self._own.covariates[:, at].T
         return network.signal(self._own.inputs, at), covariates
 
     def _validate(self) -> np.ndarray:
         """Validation loss of each living replicate; NaN for those without a validation part."""
-        if prepared_here(self.problem):
+        if self.prepared:
             return self._prepare().validate()
         return self._validate_by_modules()
 
@@ -282,13 +296,17 @@ class Trainer:
         columns = torch.nonzero((weights > 0).any(0))[:, 0]
         if not len(columns):
             return np.full(len(self.living), np.nan)
-        network = self.network.eval()
+        logits = self._evaluated(self.network.eval(), columns)
+        found = losses(self._own.task, logits, self._own.target[..., columns], weights[:, columns])
+        return np.where((weights > 0).any(1).numpy(), found.double().numpy(), np.nan)
+
+    def _evaluated(self, network: VisibleNetwork, columns: Tensor) -> Tensor:
+        """The mean of the heads in evaluation, (n_columns, R, n_targets)."""
         logits = []
         for at in columns.split(EVALUATED_AT_ONCE):
             heads = network.heads(*self._columns(network, at))
             logits.append(torch.stack(list(heads.values())).mean(0))
-        found = losses(self._own.task, torch.cat(logits), self._own.target[..., columns], weights[:, columns])
-        return np.where((weights > 0).any(1).numpy(), found.double().numpy(), np.nan)
+        return torch.cat(logits)
 
     def _set_rates(self) -> None:
         base = self._lr * self.lr_factor
@@ -374,7 +392,7 @@ class Trainer:
         assert self.checkpoint is not None
         tensors = {f"best/{k}": v for k, v in self._best().items()}
         if self.tiles:
-            network, optimiser = self._held()
+            network, optimiser = self._present()
             tensors |= {f"network/{k}": v for k, v in network.items()}
             tensors |= {f"optimiser/{k}": v for k, v in optimiser.items()}
         header = {
@@ -388,7 +406,7 @@ class Trainer:
         with replacing(self.checkpoint) as part:
             save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata={"vnn": json.dumps(header)})
 
-    def _held(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _present(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What the networks of all tiles and their optimisers hold, replicate behind replicate."""
         network = joined([tile.network.state_dict() for tile in self.tiles])
         return network, joined([tile.optimiser.state() for tile in self.tiles])
@@ -413,11 +431,15 @@ class Trainer:
             tiles.append(Tile(own, held, positions, {name: values[..., mine] for name, values in best.items()}))
         return tiles
 
-    def _resume(self) -> None:
-        assert self.checkpoint is not None
+    def _held(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """What the checkpoint holds, if there is one."""
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return None
         with safe_open(self.checkpoint, framework="pt") as file:
             header = json.loads(file.metadata()["vnn"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+    def _resume(self, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         if header["identity"] != self._identity():
             raise FitError(
                 f"{self.checkpoint} belongs to another study: data, topology, settings or replicates differ. "
@@ -430,7 +452,7 @@ class Trainer:
         pick = lambda prefix: {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}  # noqa: E731
         best, network, optimiser = pick("best/"), pick("network/"), pick("optimiser/")
         living = [i for positions in header["tiles"] for i in positions]
-        shares = header["tiles"] if prepared_here(self.problem) else [living] * bool(living)
+        shares = header["tiles"] if self.prepared else [living] * bool(living)
         tiles = self._laid(shares, network, optimiser, {name: values[..., living] for name, values in best.items()})
         gone = set(range(len(self.record.names))) - set(living)
         self._done = {i: {name: values[..., i] for name, values in best.items()} for i in gone}
