@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from vnn.models.network import After
 from vnn.ontology.topology import Topology
 from vnn.training.design import Replicate, class_weights, drawn, replicates_of
 from vnn.training.loop import Listener, Trainer
-from vnn.training.null import null_of
+from vnn.training.null import Equalised, Null, equalised, equalised_words, null_of
 from vnn.training.orientation import Reading, orient
 from vnn.training.problem import Problem
 from vnn.training.settings import Training
@@ -449,6 +449,7 @@ def fit(
     kind: str = "real",
     draws: Sequence[int] = (),
     unit: str | None = None,
+    places: pd.DataFrame | None = None,
     only: Sequence[str] | None = None,
     checkpoint: Path | None = None,
     listener: Listener | None = None,
@@ -456,8 +457,10 @@ def fit(
     """Train one network per split and seed, all in one program that reads the data once; or their nulls.
 
     A null has the split, initial weights, dropout and order of its partner, the network of the same split and
-    seed, and differs only in its labels (drawn by `vnn.data.label_null`, given the covariates of `samples`) or its wiring
-    (`vnn.ontology.rewire`, `reassign`). Nulls have no oriented readings.
+    seed, and differs only in its labels (drawn by `vnn.data.label_null`, given the covariates of `samples`), its wiring
+    (`vnn.ontology.rewire`, `reassign`, `circular_shift`) or its inputs (`vnn.data.equally_predictive`). Nulls have no oriented
+    readings. Inputs of "equalised" differ between draws and splits (`vnn.training.null.equalised`), so these are trained one
+    after the other, and `Fit.predict` needs the inputs of the draw.
 
     Parameters
     ----------
@@ -483,10 +486,12 @@ def fit(
     seed
         Seed of the study.
     kind, draws
-        "real"; or "labels", "rewired" or "reassigned" and the numbers of the draws, every one of them for every split
-        and seed.
+        "real"; or one of `vnn.training.design.NULLS` and the numbers of the draws, every one of them for every split and
+        seed.
     unit
         For labels permuted between groups: column of `samples.groups` whose members splits keep together.
+    places
+        For "shifted": columns chromosome and position of every input, indexed by its name.
     only
         Ids of the replicates to train here; the others of the study are left to other calls, and the
         networks are the same. Activities too weak to be oriented by their genes follow the first of these.
@@ -516,19 +521,75 @@ def fit(
     chunk = [r for r in planned if only is None or r.id in set(only)]
     coding = CovariateCoding.fit(ordered.covariates) if len(ordered.covariates.columns) else None
     columns = None if coding is None else coding.encode(ordered.covariates)
-    null = null_of(kind, topology, ordered, wanted, chunk, seed=seed, unit=unit)
-    network = VisibleNetwork(
-        topology, recipe, n_targets=wanted.n_outputs, replicates=[r.id for r in chunk], seed=seed,
-        n_covariates=0 if columns is None else len(columns), partners=[r.partner for r in chunk], wirings=null.sources,
-    ).to(getattr(torch, training.dtype))  # fmt: skip
-    problem, centre, scale = _pose(network, ordered, columns, null.targets, splits, chunk, training)
-    trainer = Trainer(network, problem, training, seed=seed, checkpoint=checkpoint)
+    null = null_of(kind, topology, ordered, wanted, chunk, seed=seed, unit=unit, places=places)
+    study = _Study(topology, wanted, columns, tuple(splits), recipe, training, seed)
+    if kind == "equalised":
+        trained, words = _trained_in_blocks(study, ordered, chunk, checkpoint, listener)
+    else:
+        trained, words = _trained(study, ordered, null, chunk, checkpoint, listener), null.words
+    about = _about(seed) | {
+        "data": trained.data,
+        "sources": list(samples.sources),
+        "log": list(samples.log),
+        "provenance": list(topology.provenance),
+        "null": words,
+    }
+    labels = np.stack([target.truth for target in null.targets]) if kind == "labels" else None
+    return Fit(
+        topology, trained.networks, trained.replicates, tuple(splits), ordered.ids, wanted, coding, trained.readings,
+        trained.history, training, about, labels,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Study:
+    """What the chunks of a study share: wiring, real labels, coded covariates (n_columns, n_samples), splits, settings, seed."""
+
+    topology: Topology
+    target: Target
+    columns: np.ndarray | None
+    splits: tuple[Split, ...]
+    recipe: Recipe
+    training: Training
+    seed: int
+
+    def network(self, chunk: Sequence[Replicate], null: Null) -> VisibleNetwork:
+        """The networks of a chunk with their initial weights."""
+        return VisibleNetwork(
+            self.topology, self.recipe, n_targets=self.target.n_outputs, replicates=[r.id for r in chunk], seed=self.seed,
+            n_covariates=0 if self.columns is None else len(self.columns), partners=[r.partner for r in chunk],
+            wirings=null.sources,
+        ).to(getattr(torch, self.training.dtype))  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """Networks, their tables and readings as in `Fit`, and the fingerprint of what they learnt from."""
+
+    networks: VisibleNetwork
+    replicates: pd.DataFrame
+    readings: dict[str, Reading]
+    history: pd.DataFrame
+    data: str
+
+
+def _trained(
+    study: _Study,
+    samples: Samples,
+    null: Null,
+    chunk: Sequence[Replicate],
+    checkpoint: Path | None,
+    listener: Listener | None,
+) -> _Trained:
+    network = study.network(chunk, null)
+    problem, centre, scale = _pose(network, samples, study.columns, null.targets, study.splits, chunk, study.training)
+    trainer = Trainer(network, problem, study.training, seed=study.seed, checkpoint=checkpoint)
     trained = trainer.run(listener)
-    if wanted.task == "regression":
+    if study.target.task == "regression":
         _calibrate(trained, problem)
-    elif wanted.task == "cox":
+    elif study.target.task == "cox":
         _centre(trained, problem)
-    readings = orient(trained, problem, centre, scale) if kind == "real" else {}
+    readings = orient(trained, problem, centre, scale) if {r.kind for r in chunk} == {"real"} else {}
     record = trainer.record
     table = pd.DataFrame([asdict(r) for r in chunk]).assign(state=record.state, best_epoch=record.best_epoch)
     n_epochs = len(record.history)
@@ -540,17 +601,31 @@ def fit(
             "validation": [x for row in record.history for x in row["validation"]],
         }
     ).dropna(subset=["train"], ignore_index=True)
-    about = _about(seed) | {
-        "data": problem.fingerprint,
-        "sources": list(samples.sources),
-        "log": list(samples.log),
-        "provenance": list(topology.provenance),
-        "null": null.words,
-    }
-    labels = np.stack([target.truth for target in null.targets]) if kind == "labels" else None
-    return Fit(
-        topology, trained, table, tuple(splits), ordered.ids, wanted, coding, readings, history, training, about, labels
-    )
+    return _Trained(trained, table, readings, history, problem.fingerprint)
+
+
+def _trained_in_blocks(
+    study: _Study, samples: Samples, chunk: Sequence[Replicate], checkpoint: Path | None, listener: Listener | None
+) -> tuple[_Trained, str]:
+    """Replicates of the null "equalised", those of each draw and split on inputs of their own; and what was changed."""
+    by_name = {split.name: split for split in study.splits}
+    parts: list[_Trained] = []
+    inputs: list[Equalised] = []
+    for draw, name in dict.fromkeys((r.draw, r.split) for r in chunk if r.draw is not None):
+        mine = [r for r in chunk if (r.draw, r.split) == (draw, name)]
+        made = equalised(samples, study.target, by_name[name], seed=study.seed, draw=draw)
+        own = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.{draw}.{len(parts)}")
+        parts.append(_trained(study, made.samples, Null((study.target,) * len(mine)), mine, own, listener))
+        inputs.append(replace(made, samples=samples))
+        if own is not None:
+            own.unlink(missing_ok=True)
+    networks = study.network(chunk, Null(()))
+    states = [part.networks.state_dict() for part in parts]
+    networks.load_state_dict({name: torch.cat([state[name] for state in states], dim=-1) for name in states[0]})
+    history = pd.concat([part.history for part in parts]).sort_values("epoch", kind="stable", ignore_index=True)
+    table = pd.concat([part.replicates for part in parts], ignore_index=True)
+    data = hashlib.sha256("\n".join(part.data for part in parts).encode()).hexdigest()
+    return _Trained(networks.eval(), table, {}, history, data), equalised_words(inputs)
 
 
 def _wanted(
