@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vnn.data import Samples, Split, half_samples
+from vnn.data import Samples, Split, half_samples, read_table
 from vnn.models import VisibleNetwork
 from vnn.study.material import Material, stratum_of
 from vnn.study.settings import Study
@@ -26,6 +26,7 @@ from vnn.training.paired import rank_p
 
 FOLDER = "nulls"
 HALVES = "half_samples"
+EQUALISED = "equalised"
 STATES = 5
 SHARE_OF_MEMORY = 0.25
 MOST_AT_ONCE = 256
@@ -70,7 +71,7 @@ def missing_chunks(study: Study, material: Material, folder: Path) -> list[Chunk
         there = {draw for chunk in finished(folder) if chunk.kind == kind for draw in chunk.draws}
         draws = [draw for draw in range(study.nulls.n_draws(kind)) if draw not in there]
         per_draw = study.n_seeds * (2 if kind == HALVES else len(material.splits))
-        several = max(room // per_draw, 1)
+        several = 1 if kind == EQUALISED else max(room // per_draw, 1)
         chunks += [Chunk(kind, tuple(draws[i : i + several])) for i in range(0, len(draws), several)]
     return chunks
 
@@ -113,6 +114,7 @@ def _what(study: Study, material: Material, chunk: Chunk) -> dict[str, Any]:
     return {
         "splits": material.splits, "n_seeds": study.n_seeds, "kind": chunk.kind, "draws": chunk.draws,
         "unit": unit if chunk.kind == "labels" else None,
+        "places": read_table(study.nulls.places) if chunk.kind == "shifted" and study.nulls.places else None,
     }  # fmt: skip
 
 
@@ -136,7 +138,7 @@ def null_table(folder: Path, material: Material, trained: Fit) -> pd.DataFrame:
 
     Returns
     -------
-    Columns kind ("real", "labels", "rewired", "reassigned", "half_samples"), draw, split, seed, state, value (the headline
+    Columns kind ("real", one of `NULLS` or "half_samples"), draw, split, seed, state, value (the headline
     metric); `attrs` hold "headline" and "words" (by kind what was changed).
     """
     tables = [replicate_scores(trained, material.samples).assign(kind="real", draw=None)]
@@ -161,7 +163,7 @@ def null_summary(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     Columns kind, n_draws, real, mean, low, high (2.5 % and 97.5 % of the draws), p (one-sided, of at least the real value
-    under the null), smallest_p, n_missing (networks without a value).
+    under the null; missing for "equalised", whose inputs are made to predict), smallest_p, n_missing (networks without a value).
     """
     real = table.loc[table["kind"] == "real", "value"].groupby(table["split"]).mean().mean()
     rows = []
@@ -171,7 +173,8 @@ def null_summary(table: pd.DataFrame) -> pd.DataFrame:
             continue
         draws = own.groupby(["draw", "split"])["value"].mean().groupby("draw").mean().to_numpy(dtype=float)
         low, high = np.nanquantile(draws, [0.025, 0.975])
-        p = rank_p(float(real), draws) if np.isfinite(real) and np.isfinite(draws).all() else np.nan
+        known = kind != EQUALISED and np.isfinite(real) and np.isfinite(draws).all()
+        p = rank_p(float(real), draws) if known else np.nan
         n_missing = int(own["value"].isna().sum())
         rows.append((kind, len(draws), real, np.nanmean(draws), low, high, p, 1 / (len(draws) + 1), n_missing))
     columns = ["kind", "n_draws", "real", "mean", "low", "high", "p", "smallest_p", "n_missing"]
@@ -183,7 +186,9 @@ def in_words(table: pd.DataFrame, summary: pd.DataFrame) -> Sequence[str]:
     headline, found = table.attrs["headline"], []
     for row in summary.to_dict("records"):
         rank = f"p = {row['p']:.3g}"
-        if math.isclose(row["p"], row["smallest_p"]):
+        if row["kind"] == EQUALISED:
+            rank = "which is no test of them: these inputs are made to predict"
+        elif math.isclose(row["p"], row["smallest_p"]):
             rank += " (the smallest these draws can give)"
         found.append(
             f"{NULLS[row['kind']].capitalize()}, {row['n_draws']} draws: held-out {headline} {row['mean']:.3f} on average, 95 % of "

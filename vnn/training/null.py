@@ -97,6 +97,22 @@ def null_of(
 def _wirings(kind: str, topology: Topology, places: pd.DataFrame | None, seed: int, draws: Sequence[int]) -> Wirings:
     if kind != "shifted":
         return (rewire if kind == "rewired" else reassign)(topology, seed=seed, draws=draws)
+    held = placed(topology, places)
+    return circular_shift(
+        topology, list(held[PLACES[0]]), held[PLACES[1]].to_numpy(dtype=float), seed=seed, draws=draws
+    )
+
+
+def placed(topology: Topology, places: pd.DataFrame | None) -> pd.DataFrame:
+    """Chromosome and position of every input, in the order of the topology.
+
+    Raises
+    ------
+    AlignmentError
+        If an input is missing or there twice.
+    ValueError
+        If there is no table, or a column of it is missing or holds no numbers.
+    """
     if places is None:
         raise ValueError(
             "the null 'shifted' moves variants along their chromosomes, and `places` is not given. Give a table with the columns "
@@ -115,10 +131,10 @@ def _wirings(kind: str, topology: Topology, places: pd.DataFrame | None, seed: i
             f"`places` lacks {len(absent):,} of the {len(topology.inputs):,} inputs: {culprits(absent)}. Complete it, or leave "
             "these inputs out."
         )
-    held = held.loc[list(topology.inputs)]
-    return circular_shift(
-        topology, list(held[PLACES[0]]), held[PLACES[1]].to_numpy(dtype=float), seed=seed, draws=draws
-    )
+    held = held.loc[list(topology.inputs), list(PLACES)]
+    if not pd.api.types.is_numeric_dtype(held["position"]):
+        raise ValueError(f"the positions of `places` are {culprits(held['position'])}; they must be numbers.")
+    return held
 
 
 @dataclass(frozen=True, eq=False)
