@@ -69,6 +69,8 @@ def _show(results: Results, most: int) -> None:
     for check in results.checks:
         if check.state == "warning":
             typer.echo(f"Warning, {check.name}: {check.text}\n")
+    for sentence in results.null_words:
+        typer.echo(sentence + "\n")
     typer.echo(ranking_text(results.effects, most=most) + "\n")
     typer.echo(WORDS)
     folder = os.path.relpath(results.folder)
@@ -90,6 +92,7 @@ def _summary(results: Results) -> dict[str, object]:
         "metric": headline,
         "network": network,
         "performance": {row.model: {"mean": _number(row.mean), "sd": _number(row.sd)} for row in own.itertuples()},
+        "nulls": json.loads(results.null_summary.to_json(orient="records")),
         "warnings": [check.name for check in results.checks if check.state == "warning"],
         "pathways": json.loads(results.pathways.head(20).to_json(orient="records")),
     }

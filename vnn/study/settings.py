@@ -369,6 +369,8 @@ class Study(_Section):
         if self.data.identifiers is not None:
             stated["data"]["identifiers"] = sha256(self.data.identifiers)
         stated["ontology"].pop("folder")
+        if self.nulls.unit is not None:
+            stated["nulls"] = {"unit": self.nulls.unit}
         if is_file(self.ontology.name):
             stated["ontology"]["name"] = sha256(self.ontology.name)
         return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
