@@ -188,7 +188,7 @@ def test_a_design_is_its_numbers_unless_others_are_stated(tmp_path: Path) -> Non
 
 def test_a_unit_that_is_no_group_names_those_there_are(tmp_path: Path) -> None:
     path = write_study(tmp_path, STUDY + '\n[nulls]\nlabels = 1\nunit = "sit"\n')
-    with pytest.raises((StudyError, ValueError), match="'sit'.*site"):
+    with pytest.raises((StudyError, ValueError), match=r"'sit'.*site"):
         run_study(path)
 
 
