@@ -199,7 +199,7 @@ class NullSection(_Section):
         Draws of wirings with all degrees kept, and of genes put in other places.
     shifted, places
         Draws of variants shifted along their chromosomes, and the table of their places: a row per input, with the columns
-        chromosome and position.
+        chromosome and position. Another table is another study.
     equalised
         Draws of inputs simulated to be equally predictive. They are trained split by split, which is slower.
     half_samples
@@ -371,6 +371,8 @@ class Study(_Section):
         stated["ontology"].pop("folder")
         if self.nulls.unit is not None:
             stated["nulls"] = {"unit": self.nulls.unit}
+        if self.nulls.places is not None:
+            stated["nulls"] = stated.get("nulls", {}) | {"places": sha256(self.nulls.places)}
         if is_file(self.ontology.name):
             stated["ontology"]["name"] = sha256(self.ontology.name)
         return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
