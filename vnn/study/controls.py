@@ -109,12 +109,13 @@ def _drawn(study: Study, material: Material, kind: str, n: int) -> tuple[pd.Data
     """Scores of the nulls of a kind, trained in chunks of whole draws."""
     several = max(at_once(study, material) // (len(material.splits) * study.n_seeds), 1)
     unit = (study.nulls.unit or study.splits.group) if kind == "labels" else None
-    rows, words = [], ""
+    rows: list[pd.DataFrame] = []
+    words: dict[str, None] = {}
     for first in range(0, n, several):
         made = _fit(study, material, kind=kind, draws=range(first, min(first + several, n)), unit=unit)
         rows.append(replicate_scores(made, material.samples))
-        words = made.about["null"].splitlines()[0]
-    return pd.concat(rows, ignore_index=True), words
+        words[made.about["null"].splitlines()[0]] = None
+    return pd.concat(rows, ignore_index=True), "; ".join(words)
 
 
 def _classical(network: Fit, material: Material, name: str) -> tuple[pd.DataFrame, str]:
