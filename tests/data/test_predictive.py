@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import kstest, norm
 from sklearn.metrics import roc_auc_score
 
 from tests.planted import cohort
 from vnn.data import Samples, Target, encode_survival, encode_target, equally_predictive
+from vnn.data.targets import martingale_residuals
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +111,40 @@ def test_bad_input(samples, target):
         equally_predictive(samples, Target("x", "regression", np.arange(3.0)), seed=0)
     with pytest.raises(ValueError, match="the label 'x' is the same in all 400 samples"):
         equally_predictive(samples, Target("x", "regression", np.ones(400)), seed=0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**16), st.integers(10, 390))
+def test_what_is_learnt_from_depends_on_nobody_else(seed, n_learn):
+    rng = np.random.default_rng(seed)
+    samples = cohort(400)
+    learn = rng.choice(samples.ids, n_learn, replace=False)
+    at, others = samples.index(learn), ~np.isin(samples.ids, learn)
+    wanted = encode_target(samples.targets["quantity"])
+    values, labels = samples.values.copy(), wanted.values.copy()
+    values[:, others] = rng.normal(50, 9, size=(len(values), others.sum()))
+    labels[others] = rng.normal(-100, 30, size=others.sum())
+    strange = Samples(values, samples.features, samples.ids, samples.targets, samples.covariates, samples.groups)
+    mine = equally_predictive(samples, wanted, seed=1, learn=learn)
+    theirs = equally_predictive(strange, Target("quantity", "regression", labels), seed=1, learn=learn)
+    assert np.array_equal(mine[:, at], theirs[:, at])
+    whole = equally_predictive(samples, wanted, seed=1)
+    for one, other in zip(mine, whole, strict=True):
+        line = np.polyfit(other[at], one[at], 1)
+        assert n_learn < 60 or abs(np.corrcoef(other[at], one[at])[0, 1]) > 0.99, line
+
+
+def test_hazards_of_survival_are_those_of_the_samples_learnt_from():
+    times, died = np.array([1.0, 2, 3, 4, 5, 6]), np.array([1.0, 1, 0, 1, 1, 1])
+    some = np.array([0, 1, 3])
+    expected = died - np.array([1 / 3, 1 / 3 + 1 / 2, 5 / 6, 5 / 6 + 1, 11 / 6, 11 / 6])
+    assert np.allclose(martingale_residuals(times, died, some), expected)
+    assert np.array_equal(martingale_residuals(times, died, np.arange(6)), martingale_residuals(times, died))
+
+
+def test_labels_that_do_not_differ_among_those_learnt_from(samples, target):
+    controls = [i for i, code in zip(samples.ids, target.values, strict=True) if not code]
+    with pytest.raises(ValueError, match=f"the same in all {len(controls)} samples"):
+        equally_predictive(samples, target, seed=0, learn=controls)
+    with pytest.raises(ValueError, match="the same in all 0 samples"):
+        equally_predictive(samples, target, seed=0, learn=[])

@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import sparse
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
@@ -25,6 +26,7 @@ from vnn.training.baselines import (
     covariates_only,
     dense_networks,
     linear_model,
+    linear_networks,
     missingness_only,
     pathway_means,
 )
@@ -233,3 +235,31 @@ def test_a_visible_network_smaller_than_one_dense_node_is_told() -> None:
     shrunk = Fit(**(vars(smaller) | {"networks": tiny.networks}))
     shrunk.networks.recipe = Recipe()
     assert dense_networks(shrunk, cohort())[1].endswith("fewer than one fully connected node needs")
+
+
+def test_the_linear_network_is_the_same_wiring_and_a_line() -> None:
+    linear, size = linear_networks(made(), cohort())
+    counts = [sum(p.numel() for p in f.networks.parameters()) for f in (made(), linear)]
+    assert counts[0] == counts[1]
+    assert size == f"{counts[0] // 6:,} parameters, those of the visible network"
+    assert linear.topology is made().topology
+    assert (linear.splits, linear.training) == (made().splits, made().training)
+    assert linear.replicates["id"].tolist() == made().replicates["id"].tolist()
+    x = torch.from_numpy(cohort().select(wiring().inputs).values[:, :2].T.copy())
+    three = torch.stack([x[0], x[1], 3 * x[0] - 2 * x[1]])
+    for fitted, straight in ((linear, True), (made(), False)):
+        with torch.no_grad():
+            one, two, along = fitted.networks(three).double()
+        assert torch.allclose(along, 3 * one - 2 * two, atol=1e-3) == straight
+    again, told = linear_networks(linear, cohort())
+    assert told.endswith("which is linear itself")
+    assert all(torch.equal(v, linear.networks.state_dict()[k]) for k, v in again.networks.state_dict().items())
+
+
+def test_the_linear_network_takes_part_where_it_is_asked_for() -> None:
+    assert "linear network" not in applicable(made().target.task, cohort(), made().topology.inputs)
+    found = baselines.baselines(made(), cohort(), ["linear network", "pathway means"])
+    assert list(dict.fromkeys(found["model"])) == ["linear network", "pathway means"]
+    assert list(found.attrs["notes"]) == ["linear network"]
+    with pytest.raises(ValueError, match="Did you mean 'linear network'"):
+        baselines.baselines(made(), cohort(), ["linear networks"])

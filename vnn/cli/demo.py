@@ -70,12 +70,12 @@ class Planted:
         return int((pathways["name"] == self.causal).argmax()) + 1
 
 
-def planted(folder: Path, seed: int) -> Planted:
-    """Simulate the cohort of the demo and write its tables and study file."""
+def planted(folder: Path, seed: int, *, oracle_auc: float = ORACLE_AUC) -> Planted:
+    """Simulate the cohort of the demo, or a harder one, and write its tables and study file."""
     ontology = load_ontology("human-small")
     sets = ontology.gene_sets()
     causal = ontology.find(CAUSAL)
-    simulated = simulate_expression(sets, causal=causal, n_samples=N_SAMPLES, oracle_auc=ORACLE_AUC, seed=seed)
+    simulated = simulate_expression(sets, causal=causal, n_samples=N_SAMPLES, oracle_auc=oracle_auc, seed=seed)
     folder.mkdir(parents=True, exist_ok=True)
     truth = pd.DataFrame(
         {

@@ -297,6 +297,37 @@ def _measured(records: list[dict[str, object]], json_file: Path | None) -> None:
         write_text(json_file, json.dumps(records, indent=1))
 
 
+@bench_app.command("controls")
+def bench_controls(
+    studies: Annotated[
+        list[Path] | None, typer.Argument(help="Study files; the demo's planted cohort unless given.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the records here.")] = None,
+    rewired: Annotated[int, typer.Option(help="Draws of rewired networks.")] = 39,
+    reassigned: Annotated[int, typer.Option(help="Draws of reassigned genes.")] = 19,
+    labels: Annotated[int, typer.Option(help="Draws of permuted labels.")] = 19,
+    equalised: Annotated[int, typer.Option(help="Draws of inputs made equally predictive.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the planted cohort.")] = 0,
+) -> None:
+    """Held-out performance of the network beside null, dense and linear networks and classical baselines."""
+    from tempfile import TemporaryDirectory
+
+    from vnn._atomic import write_text
+    from vnn.cli.demo import planted
+    from vnn.study import Study
+    from vnn.study.controls import controls, controls_text
+
+    draws = {"rewired": rewired, "reassigned": reassigned, "labels": labels, "equalised": equalised}
+    records = []
+    with TemporaryDirectory() as folder:
+        for path in studies or [planted(Path(folder), seed).study]:
+            found = controls(Study.read(path), draws=draws, tell=lambda line: typer.echo(line, err=True))
+            typer.echo(controls_text(found))
+            records += found
+    if json_file is not None:
+        write_text(json_file, json.dumps(records, indent=1))
+
+
 @bench_app.command("attributions")
 def bench_attributions(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the records here.")] = None,

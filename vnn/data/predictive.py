@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from vnn import chance
 from vnn.data.samples import Samples
 from vnn.data.targets import Target, martingale_residuals
 
+R2 = 0.1
+
 
 def equally_predictive(
-    samples: Samples, target: Target, *, seed: int, draw: int = 0, r2: float = 0.1, down: float = 0.5
+    samples: Samples,
+    target: Target,
+    *,
+    seed: int,
+    draw: int = 0,
+    r2: float = R2,
+    down: float = 0.5,
+    learn: Iterable[str] | None = None,
 ) -> np.ndarray:
     """Simulated values of the same features and samples, in which every feature tells as much of the label.
 
@@ -48,6 +59,9 @@ def equally_predictive(
         Share of the variance of every feature that the label explains, above 0 and at most 1.
     down
         Share of the features that go down as u goes up, drawn feature by feature.
+    learn
+        Ids of the samples of which means, deviations and the scale of the label are taken, so that their values depend on
+        no other sample; all unless given.
 
     Returns
     -------
@@ -76,25 +90,37 @@ def equally_predictive(
         raise ValueError(
             f"the target has {len(target.values):,} labels for {samples.n_samples:,} samples; give one for each."
         )
-    score = target.values.astype(np.float64)
-    if target.events is not None:
-        score = martingale_residuals(target.values, target.events)
-    if not score.std() > 0:
-        raise ValueError(
-            f"the label {target.name!r} is the same in all {len(score):,} samples; no feature can tell it."
-        )
-    score = (score - score.mean()) / score.std()
-
     rows, columns = np.argsort(np.array(samples.features)), np.argsort(np.array(samples.ids))
+    known = columns if learn is None else columns[np.isin(columns, samples.index(learn))]
+    score = label_score(target, known)
     rng = chance.generator(seed, "equally predictive", draw)
     signs = np.empty(samples.n_features)
     signs[rows] = np.where(rng.random(samples.n_features) < down, -1.0, 1.0)
     made = np.empty(samples.values.shape, dtype=samples.values.dtype)
     for row in rows:
-        real = samples.values[row].astype(np.float64)
+        real = samples.values[row, known].astype(np.float64)
         real = real[~np.isnan(real)]
         mean, deviation = (real.mean(), real.std()) if len(real) else (0.0, 0.0)
         noise = np.empty(samples.n_samples)
         noise[columns] = rng.standard_normal(samples.n_samples)
         made[row] = mean + (deviation or 1.0) * (signs[row] * np.sqrt(r2) * score + np.sqrt(1 - r2) * noise)
     return made
+
+
+def label_score(target: Target, learn: np.ndarray) -> np.ndarray:
+    """A label as one number for each sample, with mean 0 and variance 1 over the samples at positions `learn`.
+
+    Raises
+    ------
+    ValueError
+        If all of these have the same label.
+    """
+    score = target.values.astype(np.float64)
+    if target.events is not None:
+        score = martingale_residuals(target.values, target.events, learn)
+    known = score[learn]
+    if not len(known) or not known.std() > 0:
+        raise ValueError(
+            f"the label {target.name!r} is the same in all {len(known):,} samples; no feature can tell it."
+        )
+    return (score - known.mean()) / known.std()

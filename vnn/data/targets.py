@@ -201,17 +201,26 @@ def encode_survival(time: pd.Series, event: pd.Series) -> Target:
     return Target(str(time.name), "cox", numbers.to_numpy(), events=events, event=str(event.name))
 
 
-def martingale_residuals(times: np.ndarray, events: np.ndarray) -> np.ndarray:
+def martingale_residuals(times: np.ndarray, events: np.ndarray, learn: np.ndarray | None = None) -> np.ndarray:
     """Events each sample had beyond those expected in its time, had all the same hazard (Nelson-Aalen).
+
+    Parameters
+    ----------
+    times, events
+        Of every sample, shape (n_samples,).
+    learn
+        Positions of the samples of which the hazard is taken; all unless given.
 
     References
     ----------
     Therneau, Grambsch & Fleming (1990), doi:10.1093/biomet/77.1.147
     """
-    distinct, at = np.unique(times, return_inverse=True)
-    happened = np.bincount(at, events, len(distinct))
+    known = np.arange(len(times)) if learn is None else learn
+    distinct, at = np.unique(times[known], return_inverse=True)
+    happened = np.bincount(at, events[known], len(distinct))
     at_risk = np.bincount(at, minlength=len(distinct))[::-1].cumsum()[::-1]
-    return events - np.cumsum(happened / at_risk)[at]
+    hazard = np.concatenate([[0.0], np.cumsum(happened / at_risk)])
+    return events - hazard[np.searchsorted(distinct, times, side="right")]
 
 
 def _guess(column: pd.Series, classes: Sequence[str] | None) -> str:

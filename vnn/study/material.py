@@ -25,11 +25,13 @@ from vnn.data import (
     log_cpm,
     merge_features,
     read_samples,
+    read_table,
 )
 from vnn.ontology import Identifiers, Ontology, Topology, load_ontology
 from vnn.ontology.log import Entry
 from vnn.study.settings import DataSection, OntologySection, Study, is_file
-from vnn.training.baselines import applicable
+from vnn.training.baselines import ON_REQUEST, applicable
+from vnn.training.null import placed
 
 FEWEST_SHOWN = 5
 
@@ -159,9 +161,11 @@ def prepare(data: DataSection, targets: Sequence[str], *, dtype: str) -> Prepare
 def _keep(study: Study, material: Material) -> None:
     """Refuse before training what could only fail after it."""
     samples, target = material.samples, material.target
-    known = applicable(target.task, samples, material.topology.inputs)
+    known = (*applicable(target.task, samples, material.topology.inputs), *ON_REQUEST)
     for model in study.compare.models or ():
         choose("compare.models", model, known)
+    if study.nulls.shifted and study.nulls.places is not None:
+        placed(material.topology, read_table(study.nulls.places))
     if (group := study.attribution.group) is not None:
         tables = [table for table in (samples.targets, samples.groups, samples.covariates) if group[0] in table.columns]
         if not tables:

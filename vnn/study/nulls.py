@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vnn.data import Samples, Split, half_samples
+from vnn.data import Samples, Split, half_samples, read_table
 from vnn.models import VisibleNetwork
 from vnn.study.folder import chosen_settings, common_setting
 from vnn.study.material import Material, stratum_of
@@ -31,6 +31,7 @@ from vnn.training.spread import spread
 FOLDER = "nulls"
 HALVES = "half_samples"
 CHECKPOINT = ".checkpoint"
+EQUALISED = "equalised"
 STATES = 5
 SHARE_OF_MEMORY = 0.25
 MOST_AT_ONCE = 256
@@ -79,7 +80,7 @@ def missing_chunks(study: Study, material: Material, folder: Path) -> list[Chunk
                 chunks.append(chunk)
                 draws = [draw for draw in draws if draw not in chunk.draws]
         per_draw = study.n_seeds * (2 if kind == HALVES else len(material.splits))
-        several = max(room // per_draw, 1)
+        several = 1 if kind == EQUALISED else max(room // per_draw, 1)
         if kind != HALVES:  # whose weak activities follow the first of their chunk
             several = min(several, max(-(-len(draws) // study.nulls.workers), 1))
         chunks += [Chunk(kind, run[i : i + several]) for run in _runs(draws) for i in range(0, len(run), several)]
@@ -175,6 +176,7 @@ def _which(study: Study, material: Material, folder: Path, chunk: Chunk) -> dict
     unit = study.nulls.unit or study.splits.group
     return {
         "kind": chunk.kind, "draws": chunk.draws, "unit": unit if chunk.kind == "labels" else None,
+        "places": read_table(study.nulls.places) if chunk.kind == "shifted" and study.nulls.places else None,
         "settings": chosen_settings(folder),
     }  # fmt: skip
 
@@ -199,7 +201,7 @@ def null_table(folder: Path, material: Material, trained: Fit) -> pd.DataFrame:
 
     Returns
     -------
-    Columns kind ("real", "labels", "rewired", "reassigned", "half_samples"), draw, split, seed, state, value (the headline
+    Columns kind ("real", one of `NULLS` or "half_samples"), draw, split, seed, state, value (the headline
     metric); `attrs` hold "headline" and "words" (by kind what was changed).
     """
     tables = [replicate_scores(trained, material.samples).assign(kind="real", draw=None)]
@@ -224,7 +226,7 @@ def null_summary(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     Columns kind, n_draws, real, mean, low, high (2.5 % and 97.5 % of the draws), p (one-sided, of at least the real value
-    under the null), smallest_p, n_missing (networks without a value).
+    under the null; missing for "equalised", whose inputs are made to predict), smallest_p, n_missing (networks without a value).
     """
     real = table.loc[table["kind"] == "real", "value"].groupby(table["split"]).mean().mean()
     rows = []
@@ -234,7 +236,8 @@ def null_summary(table: pd.DataFrame) -> pd.DataFrame:
             continue
         draws = own.groupby(["draw", "split"])["value"].mean().groupby("draw").mean().to_numpy(dtype=float)
         low, high = np.nanquantile(draws, [0.025, 0.975])
-        p = rank_p(float(real), draws) if np.isfinite(real) and np.isfinite(draws).all() else np.nan
+        known = kind != EQUALISED and np.isfinite(real) and np.isfinite(draws).all()
+        p = rank_p(float(real), draws) if known else np.nan
         n_missing = int(own["value"].isna().sum())
         rows.append((kind, len(draws), real, np.nanmean(draws), low, high, p, 1 / (len(draws) + 1), n_missing))
     columns = ["kind", "n_draws", "real", "mean", "low", "high", "p", "smallest_p", "n_missing"]
@@ -246,7 +249,9 @@ def in_words(table: pd.DataFrame, summary: pd.DataFrame) -> Sequence[str]:
     headline, found = table.attrs["headline"], []
     for row in summary.to_dict("records"):
         rank = f"p = {row['p']:.3g}"
-        if math.isclose(row["p"], row["smallest_p"]):
+        if row["kind"] == EQUALISED:
+            rank = "which is no test of them: these inputs are made to predict"
+        elif math.isclose(row["p"], row["smallest_p"]):
             rank += " (the smallest these draws can give)"
         found.append(
             f"{NULLS[row['kind']].capitalize()}, {row['n_draws']} draws: held-out {headline} {row['mean']:.3f} on average, 95 % of "

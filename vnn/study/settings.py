@@ -203,7 +203,7 @@ class CompareSection(_Section):
     ----------
     models
         Baselines on the same splits, such as "logistic regression", "boosted trees", "pathway means", "dense network";
-        all that apply unless given, none for an empty list.
+        all that apply unless given, none for an empty list. "linear network" takes part only where it is named.
     """
 
     models: tuple[str, ...] | None = None
@@ -223,6 +223,11 @@ class NullSection(_Section):
         Draws of permuted labels: by covariates and groups where these are declared.
     rewired, reassigned
         Draws of wirings with all degrees kept, and of genes put in other places.
+    shifted, places
+        Draws of variants shifted along their chromosomes, and the table of their places: a row per input, with the columns
+        chromosome and position. Another table is another study.
+    equalised
+        Draws of inputs simulated to be equally predictive. They are trained split by split, which is slower.
     half_samples
         Pairs of complementary halves of the people, with the real labels and wiring.
     unit
@@ -238,14 +243,23 @@ class NullSection(_Section):
     labels: Annotated[int, Field(ge=0)] | None = None
     rewired: Annotated[int, Field(ge=0)] | None = None
     reassigned: Annotated[int, Field(ge=0)] | None = None
+    shifted: Annotated[int, Field(ge=0)] | None = None
+    places: Path | None = None
+    equalised: Annotated[int, Field(ge=0)] | None = None
     half_samples: Annotated[int, Field(ge=0)] | None = None
     unit: str | None = None
     at_once: Annotated[int, Field(ge=1)] | None = None
     workers: Annotated[int, Field(ge=1)] = 1
     backend: Literal["loky", "dask", "ray"] = "loky"
 
+    @model_validator(mode="after")
+    def _placed(self) -> NullSection:
+        if self.shifted and self.places is None:
+            raise ValueError("shifted needs places: the table with the chromosome and position of every input")
+        return self
+
     def n_draws(self, kind: str) -> int:
-        """Draws of "labels", "rewired" or "reassigned", or pairs of "half_samples"."""
+        """Draws of a kind of null, or pairs of "half_samples"."""
         stated: int | None = getattr(self, kind)
         if stated is not None or self.design is None:
             return stated or 0
@@ -381,7 +395,10 @@ class Study(_Section):
             }
         )
         ontology = self.ontology.model_copy(update={"name": name, "folder": absolute(self.ontology.folder)})
-        return self.model_copy(update={"data": data, "ontology": ontology, "output": folder / self.output})
+        nulls = self.nulls.model_copy(update={"places": absolute(self.nulls.places)})
+        return self.model_copy(
+            update={"data": data, "ontology": ontology, "nulls": nulls, "output": folder / self.output}
+        )
 
     @property
     def identity(self) -> str:
@@ -396,6 +413,8 @@ class Study(_Section):
         stated["ontology"].pop("folder")
         if self.nulls.unit is not None:
             stated["nulls"] = {"unit": self.nulls.unit}
+        if self.nulls.places is not None:
+            stated["nulls"] = stated.get("nulls", {}) | {"places": sha256(self.nulls.places)}
         if is_file(self.ontology.name):
             stated["ontology"]["name"] = sha256(self.ontology.name)
         return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()

@@ -15,15 +15,16 @@ from vnn.chance import generator
 from vnn.data.samples import Samples
 from vnn.data.scaling import fit_scaling
 from vnn.data.targets import martingale_residuals
-from vnn.models import VisibleNetwork
+from vnn.models import Recipe, VisibleNetwork
 from vnn.ontology.topology import Level, Mask, Topology
 from vnn.training.fitting import Fit, fit
 from vnn.training.metrics import metrics
 from vnn.training.ridge import ridge
 
-COVARIATES, MISSINGNESS, TREES, MEANS, DENSE = (
-    "covariates only", "missingness only", "boosted trees", "pathway means", "dense network",
+COVARIATES, MISSINGNESS, TREES, MEANS, DENSE, LINEAR_NETWORK = (
+    "covariates only", "missingness only", "boosted trees", "pathway means", "dense network", "linear network",
 )  # fmt: skip
+ON_REQUEST = (LINEAR_NETWORK,)
 LINEAR = {
     "binary": "logistic regression",
     "multiclass": "logistic regression",
@@ -80,8 +81,9 @@ def baselines(fit: Fit, samples: Samples, models: Sequence[str] | None = None) -
     - "dense network": the networks' own recipe, settings, seeds and splits with one fully connected hidden level, as wide as
       makes the number of parameters most like that of the visible network.
     - "missingness only": a linear model of which values are missing, when some are.
+    - "linear network": on request only: the visible network with identity activations, see `linear_networks`.
 
-    All but the dense network, which is stopped as the visible one, learn from training and validation part
+    All but the networks, which are stopped as the visible one, learn from training and validation part
     together. Missing values are filled with the mean of these samples; trees keep them as they are.
 
     Parameters
@@ -91,7 +93,7 @@ def baselines(fit: Fit, samples: Samples, models: Sequence[str] | None = None) -
     samples
         The samples of the fit.
     models
-        Names of some of these; all that apply unless given.
+        Names of some of these; all that apply and need no request unless given.
 
     Returns
     -------
@@ -103,22 +105,23 @@ def baselines(fit: Fit, samples: Samples, models: Sequence[str] | None = None) -
         If a model is not known or does not apply to this study.
     """
     known = applicable(fit.target.task, samples, fit.topology.inputs)
-    wanted = known if models is None else tuple(choose("the baseline", name, known) for name in models)
+    wanted = known if models is None else tuple(choose("the baseline", m, (*known, *ON_REQUEST)) for m in models)
     truth = dict(zip(fit.ids, fit.target.truth, strict=True))
     rows = []
     for part, ids in _parts(fit, samples):
         given = np.array([truth[i] for i in ids])
         for name in wanted:
-            if name != DENSE:
+            if name not in NETWORKS:
                 values = _predicted(MODELS.get(name, linear_model), part)
                 rows += metric_rows(part.split, len(ids), name, metrics(part.task, given, values))
     notes = {}
-    if DENSE in wanted:
-        dense, notes[DENSE] = dense_networks(fit, samples)
-        if (dense.replicates["state"] == "diverged").all():
-            notes[DENSE] += "; all of them diverged"
-        else:
-            rows += network_rows(dense, samples, DENSE)
+    for name in NETWORKS:
+        if name in wanted:
+            made, notes[name] = control_networks(name, fit, samples)
+            if (made.replicates["state"] == "diverged").all():
+                notes[name] += "; all of them diverged"
+            else:
+                rows += network_rows(made, samples, name)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     order = {name: i for i, name in enumerate(wanted)}
     table = table.sort_values("model", key=lambda column: column.map(order), kind="stable", ignore_index=True)
@@ -282,6 +285,14 @@ MODELS: dict[str, Callable[[Part], np.ndarray]] = {
 }
 
 
+NETWORKS = (DENSE, LINEAR_NETWORK)
+
+
+def control_networks(name: str, fitted: Fit, samples: Samples) -> tuple[Fit, str]:
+    """The networks of a name in `NETWORKS`, and their size in words."""
+    return (dense_networks if name == DENSE else linear_networks)(fitted, samples)
+
+
 def dense_networks(fitted: Fit, samples: Samples) -> tuple[Fit, str]:
     """Fully connected networks of as many parameters, trained as the visible ones were, and their size in words."""
     recipe = fitted.networks.recipe.model_copy(update={"units": 1})
@@ -298,13 +309,31 @@ def dense_networks(fitted: Fit, samples: Samples) -> tuple[Fit, str]:
     size = f"{n_hidden:,} hidden nodes, {one + (n_hidden - 1) * (two - one):,} parameters; the visible network has {visible:,}"
     if one > visible:
         size += ", fewer than one fully connected node needs"
-    made = fit(
-        complete_wiring(inputs, n_hidden), samples, target=fitted.target.name, event=fitted.target.event,
-        splits=fitted.splits, n_seeds=int(fitted.replicates["seed"].max()) + 1, recipe=recipe, training=fitted.training,
-        task=fitted.target.task, classes=fitted.target.classes or None, seed=fitted.networks.seed,
+    return _trained_alike(fitted, samples, complete_wiring(inputs, n_hidden), recipe), size
+
+
+def linear_networks(fitted: Fit, samples: Samples) -> tuple[Fit, str]:
+    """The same wiring with identity activations, trained as the visible networks were, and their size in words.
+
+    Every weight of the visible network has its counterpart, drawn from the same numbers, yet what is computed is a linear
+    function of the inputs: what the visible network does better it does by being curved. Batch normalisation stays, which is linear
+    once trained.
+    """
+    recipe = fitted.networks.recipe.model_copy(update={"activation": "linear"})
+    size = f"{_n_parameters(fitted.networks):,} parameters, those of the visible network"
+    if recipe == fitted.networks.recipe:
+        size += ", which is linear itself"
+    return _trained_alike(fitted, samples, fitted.topology, recipe), size
+
+
+def _trained_alike(fitted: Fit, samples: Samples, topology: Topology, recipe: Recipe) -> Fit:
+    """Other networks with the splits, seeds and settings of the fit."""
+    return fit(
+        topology, samples, target=fitted.target.name, event=fitted.target.event, splits=fitted.splits,
+        n_seeds=int(fitted.replicates["seed"].max()) + 1, recipe=recipe, training=fitted.training, task=fitted.target.task,
+        classes=fitted.target.classes or None, seed=fitted.networks.seed,
         only=list(fitted.replicates["id"][fitted.replicates["kind"] == "real"]),
     )  # fmt: skip
-    return made, size
 
 
 def complete_wiring(inputs: tuple[str, ...], n_hidden: int) -> Topology:

@@ -16,6 +16,8 @@ NULLS = {
     "labels": "labels permuted",
     "rewired": "wiring rewired, all degrees kept",
     "reassigned": "genes assigned to other places of the wiring",
+    "shifted": "variants shifted along their chromosomes",
+    "equalised": "inputs simulated to be equally predictive",
 }
 
 

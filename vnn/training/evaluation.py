@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,9 +10,10 @@ import pandas as pd
 from vnn.data.samples import Samples
 from vnn.training.baselines import COLUMNS, network_rows
 from vnn.training.baselines import baselines as measured
-from vnn.training.fitting import Fit
+from vnn.training.fitting import Fit, Prediction
 from vnn.training.interval import interval, ratio_of
 from vnn.training.metrics import CHANCE, METRIC, score
+from vnn.training.null import equalised
 
 __all__ = ["METRIC", "NETWORK", "comparison", "performance", "score"]
 
@@ -67,7 +68,7 @@ def replicate_scores(fit: Fit, samples: Samples) -> pd.DataFrame:
     fit
         Real networks or nulls.
     samples
-        The samples of the fit.
+        The samples of the fit, real inputs also where networks learnt from other ones: those of a draw are made anew.
 
     Returns
     -------
@@ -75,18 +76,34 @@ def replicate_scores(fit: Fit, samples: Samples) -> pd.DataFrame:
     or where the metric is not defined.
     """
     table = fit.replicates[["id", "draw", "split", "seed", "state"]].reset_index(drop=True)
-    prediction, place = fit.predict(samples), {name: i for i, name in enumerate(fit.ids)}
-    column = {name: r for r, name in enumerate(prediction.replicates)}
-    values, found = prediction.values, []
+    place = {name: i for i, name in enumerate(fit.ids)}
     tests = {split.name: split.test for split in fit.splits}
-    for r, (name, split) in enumerate(zip(table["id"], table["split"], strict=True)):
-        test = tests[split]
-        if name not in column or not test:
-            found.append(float("nan"))
-            continue
-        truth = (fit.target.truth if fit.labels is None else fit.labels[r])[[place[i] for i in test]]
-        found.append(score(fit.target.task, truth, values[samples.index(test), column[name]]))
+    found = np.full(len(table), np.nan)
+    for rows, prediction in _predictions(fit, samples, table):
+        at = {name: i for i, name in enumerate(prediction.ids)}
+        column = {name: j for j, name in enumerate(prediction.replicates)}
+        values = prediction.values
+        for r in rows:
+            test = tests[table["split"][r]]
+            if table["id"][r] in column and test:
+                truth = (fit.target.truth if fit.labels is None else fit.labels[r])[[place[i] for i in test]]
+                found[r] = score(fit.target.task, truth, values[[at[i] for i in test], column[table["id"][r]]])
     return table.assign(value=found)
+
+
+def _predictions(fit: Fit, samples: Samples, table: pd.DataFrame) -> Iterator[tuple[list[int], Prediction]]:
+    """Rows of the table of replicates with what all predict from the inputs these were trained for."""
+    if set(fit.replicates["kind"]) != {"equalised"}:
+        yield list(range(len(table))), fit.predict(samples)
+        return
+    ordered = samples.select(fit.topology.inputs, fit.ids)
+    splits = {split.name: split for split in fit.splits}
+    blocks: dict[tuple[int, str], list[int]] = {}
+    for row, (draw, name) in enumerate(zip(table["draw"], table["split"], strict=True)):
+        blocks.setdefault((int(draw), name), []).append(row)
+    for (draw, name), rows in blocks.items():
+        made = equalised(ordered, fit.target, splits[name], seed=fit.networks.seed, draw=draw)
+        yield rows, fit.predict(made.samples)
 
 
 def comparison(table: pd.DataFrame, ratio: float | None = None) -> pd.DataFrame:

@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from vnn.models.network import After
 from vnn.ontology.topology import Topology
 from vnn.training.design import Replicate, class_weights, drawn, having, replicates_of, resample
 from vnn.training.loop import Listener, Trainer
-from vnn.training.null import Null, null_of
+from vnn.training.null import Equalised, Null, equalised, equalised_words, null_of
 from vnn.training.orientation import Reading, orient
 from vnn.training.problem import Problem
 from vnn.training.settings import Setting, Training
@@ -461,6 +462,7 @@ def fit(
     draws: Sequence[int] = (),
     unit: str | None = None,
     settings: Setting | Mapping[str, Setting] | None = None,
+    places: pd.DataFrame | None = None,
     only: Sequence[str] | None = None,
     checkpoint: Path | None = None,
     listener: Listener | None = None,
@@ -471,8 +473,10 @@ def fit(
     """Train one network per split and seed, all in one program that reads the data once; or their nulls.
 
     A null has the split, initial weights, dropout and order of its partner, the network of the same split and
-    seed, and differs only in its labels (drawn by `vnn.data.label_null`, given the covariates of `samples`) or its wiring
-    (`vnn.ontology.rewire`, `reassign`). Nulls have no oriented readings.
+    seed, and differs only in its labels (drawn by `vnn.data.label_null`, given the covariates of `samples`), its wiring
+    (`vnn.ontology.rewire`, `reassign`, `circular_shift`) or its inputs (`vnn.data.equally_predictive`). Nulls have no oriented
+    readings. Inputs of "equalised" differ between draws and splits (`vnn.training.null.equalised`), so these are trained one
+    after the other, and `Fit.predict` needs the inputs of the draw.
 
     Parameters
     ----------
@@ -498,14 +502,16 @@ def fit(
     seed
         Seed of the study.
     kind, draws
-        "real"; or "labels", "rewired" or "reassigned" and the numbers of the draws, every one of them for every split
-        and seed.
+        "real"; or one of `vnn.training.design.NULLS` and the numbers of the draws, every one of them for every split and
+        seed.
     unit
         For labels permuted between groups: column of `samples.groups` whose members splits keep together.
     settings
         What replicates have of their own: one setting for all, or by the id of a replicate or the name of a split. A null has
         that of its partner. The bits of a replicate do not depend on the settings of others, but for one rounding: where any
         replicate of the design states an `input_dropout`, all of them drop inputs, if at a rate of 0.
+    places
+        For "shifted": columns chromosome and position of every input, indexed by its name.
     only
         Ids of the replicates to train here; the others of the study are left to other calls, and the
         networks are the same. Activities too weak to be oriented by their genes follow the first of these.
@@ -541,61 +547,106 @@ def fit(
     if only is not None and (unknown := set(only) - {r.id for r in planned}):
         raise ValueError(f"`only` names replicates the design does not have: {culprits(sorted(unknown))}.")
     chunk = [r for r in planned if only is None or r.id in set(only)]
-    posed = pose(
-        topology, samples, target=target, event=event, splits=splits, planned=planned, chunk=chunk, recipe=recipe,
-        training=training, task=task, classes=classes, seed=seed, unit=unit,
+    posing = partial(
+        pose, topology, target=target, event=event, splits=splits, planned=planned, recipe=recipe, training=training, task=task,
+        classes=classes, seed=seed, unit=unit, places=places,
     )  # fmt: skip
-    problem, wanted, null = posed.problem, posed.target, posed.null
-    own = [r.setting for r in chunk]
-    how: dict[str, Any] = {"seed": seed, "checkpoint": checkpoint, "own": own}
-    trainer: Trainer | SpreadTrainer
-    if together:
-        trainer = Together(posed.network, problem, training, **how)
-    elif workers > 1:
-        trainer = SpreadTrainer(posed.network, problem, training, workers=workers, backend=backend, **how)
+    posed = posing(samples, chunk=chunk)
+
+    def train(posed: Posed, chunk: Sequence[Replicate], checkpoint: Path | None) -> _Trained:
+        how: dict[str, Any] = {"seed": seed, "checkpoint": checkpoint, "own": [r.setting for r in chunk]}
+        trainer: Trainer | SpreadTrainer
+        if together:
+            trainer = Together(posed.network, posed.problem, training, **how)
+        elif workers > 1:
+            trainer = SpreadTrainer(posed.network, posed.problem, training, workers=workers, backend=backend, **how)
+        else:
+            trainer = Trainer(posed.network, posed.problem, training, **how)
+        rows = _rows(chunk, planned, training, recipe)
+        return _trained(posed, trainer, rows, listener)
+
+    if kind == "equalised":
+        trained, words = _trained_in_blocks(posed, posing, train, samples, splits, chunk, seed, checkpoint)
     else:
-        trainer = Trainer(posed.network, problem, training, **how)
-    trained = trainer.run(listener)
-    if wanted.task == "regression":
-        _calibrate(trained, problem)
-    elif wanted.task == "cox":
-        _centre(trained, problem)
-    readings = orient(trained, problem, posed.centre, posed.scale) if kind == "real" else {}
+        trained, words = train(posed, chunk, checkpoint), posed.null.words
+    about = _about(seed) | {
+        "data": trained.data,
+        "sources": list(samples.sources),
+        "log": list(samples.log),
+        "provenance": list(topology.provenance),
+        "null": words,
+    }
+    if together:
+        about["processes"] = n_processes()
+    labels = np.stack([target.truth for target in posed.null.targets]) if kind == "labels" else None
+    return Fit(
+        topology, trained.networks, trained.replicates, tuple(splits), posed.ids, posed.target, posed.coding, trained.readings,
+        trained.history, training, about, labels,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """Networks, their tables and readings as in `Fit`, and the fingerprint of what they learnt from."""
+
+    networks: VisibleNetwork
+    replicates: pd.DataFrame
+    readings: dict[str, Reading]
+    history: pd.DataFrame
+    data: str
+
+
+def _trained(posed: Posed, trainer: Trainer | SpreadTrainer, rows: pd.DataFrame, listener: Listener | None) -> _Trained:
+    networks, problem = trainer.run(listener), posed.problem
+    if posed.target.task == "regression":
+        _calibrate(networks, problem)
+    elif posed.target.task == "cox":
+        _centre(networks, problem)
+    real = set(rows["kind"]) == {"real"}
+    readings = orient(networks, problem, posed.centre, posed.scale) if real else {}
     record = trainer.record
-    table = _rows(chunk, planned, training, recipe).assign(state=record.state, best_epoch=record.best_epoch)
+    table = rows.assign(state=record.state, best_epoch=record.best_epoch)
     n_epochs = len(record.history)
     history = pd.DataFrame(
         {
-            "epoch": np.repeat(np.arange(1, n_epochs + 1), len(chunk)),
-            "replicate": [r.id for r in chunk] * n_epochs,
+            "epoch": np.repeat(np.arange(1, n_epochs + 1), len(rows)),
+            "replicate": rows["id"].tolist() * n_epochs,
             "train": [x for row in record.history for x in row["train"]],
             "validation": [x for row in record.history for x in row["validation"]],
         }
     ).dropna(subset=["train"], ignore_index=True)
-    about = _about(seed) | {
-        "data": problem.fingerprint,
-        "sources": list(samples.sources),
-        "log": list(samples.log),
-        "provenance": list(topology.provenance),
-        "null": null.words,
-    }
-    if together:
-        about["processes"] = n_processes()
-    labels = np.stack([target.truth for target in null.targets]) if kind == "labels" else None
-    return Fit(
-        topology,
-        trained,
-        table,
-        tuple(splits),
-        posed.ids,
-        wanted,
-        posed.coding,
-        readings,
-        history,
-        training,
-        about,
-        labels,
-    )
+    return _Trained(networks, table, readings, history, problem.fingerprint)
+
+
+def _trained_in_blocks(
+    posed: Posed,
+    posing: Callable[..., Posed],
+    train: Callable[[Posed, Sequence[Replicate], Path | None], _Trained],
+    samples: Samples,
+    splits: Sequence[Split],
+    chunk: Sequence[Replicate],
+    seed: int,
+    checkpoint: Path | None,
+) -> tuple[_Trained, str]:
+    """Replicates of the null "equalised", those of each draw and split on inputs of their own; and what was changed."""
+    ordered = samples.select(posed.network.topology.inputs, posed.ids)
+    by_name = {split.name: split for split in splits}
+    parts: list[_Trained] = []
+    inputs: list[Equalised] = []
+    for draw, name in dict.fromkeys((r.draw, r.split) for r in chunk if r.draw is not None):
+        mine = [r for r in chunk if (r.draw, r.split) == (draw, name)]
+        made = equalised(ordered, posed.target, by_name[name], seed=seed, draw=draw)
+        own = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.{draw}.{len(parts)}")
+        parts.append(train(posing(made.samples, chunk=mine), mine, own))
+        inputs.append(replace(made, samples=ordered))
+        if own is not None:
+            own.unlink(missing_ok=True)
+    states = [part.networks.state_dict() for part in parts]
+    posed.network.load_state_dict({name: torch.cat([state[name] for state in states], dim=-1) for name in states[0]})
+    history = pd.concat([part.history for part in parts]).sort_values("epoch", kind="stable", ignore_index=True)
+    table = pd.concat([part.replicates for part in parts], ignore_index=True)
+    data = hashlib.sha256("\n".join(part.data for part in parts).encode()).hexdigest()
+    return _Trained(posed.network.eval(), table, {}, history, data), equalised_words(inputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -643,12 +694,13 @@ def pose(
     classes: Sequence[str] | None,
     seed: int,
     unit: str | None = None,
+    places: pd.DataFrame | None = None,
 ) -> Posed:
     """The networks and the problem of a chunk of replicates of one kind.
 
     Parameters
     ----------
-    topology, samples, target, event, splits, recipe, training, task, classes, seed, unit
+    topology, samples, target, event, splits, recipe, training, task, classes, seed, unit, places
         As for `fit`.
     planned, chunk
         All replicates of the design, and those that are made here.
@@ -660,7 +712,7 @@ def pose(
     wanted = _wanted(ordered, target, event, task, classes)
     coding = CovariateCoding.fit(ordered.covariates) if len(ordered.covariates.columns) else None
     columns = None if coding is None else coding.encode(ordered.covariates)
-    null = null_of(planned[0].kind, topology, ordered, wanted, chunk, seed=seed, unit=unit)
+    null = null_of(planned[0].kind, topology, ordered, wanted, chunk, seed=seed, unit=unit, places=places)
     rates = {
         name: [getattr(r.setting.beside(training, recipe), name) for r in chunk]
         for name in DROPOUTS
