@@ -28,7 +28,7 @@ from vnn.study.material import Material, read_material
 from vnn.study.nulls import in_words, null_summary, null_table, train_nulls
 from vnn.study.settings import Study
 from vnn.training import Fit, fit
-from vnn.training.evaluation import comparison, performance
+from vnn.training.evaluation import Calibration, calibration, comparison, performance
 from vnn.training.loop import Listener
 
 PAGE = "page.html"
@@ -53,7 +53,9 @@ class Results:
     performance
         Held-out performance per split, model and metric.
     comparison
-        Its means, and the gain of the network over each model.
+        Its means, and the gain of the network over each model, with interval and p.
+    calibration
+        How far held-out probabilities can be taken at their word; None for quantities.
     checks
         Data checks.
     agreement
@@ -76,6 +78,7 @@ class Results:
     pathways: pd.DataFrame
     performance: pd.DataFrame
     comparison: pd.DataFrame
+    calibration: Calibration | None
     checks: tuple[Check, ...]
     agreement: pd.DataFrame
     nulls: pd.DataFrame
@@ -95,8 +98,8 @@ def run_study(
 
     Written to its folder: `page.html` (and `figures/`), `study.json`, `topology.npz`, `ontology-log.csv`, `fit/`,
     `activities.csv.gz`, `predictions.csv`, `pathways.csv`, `inputs.csv`, `flows.csv.gz`, `performance.csv`, `comparison.csv`,
-    `checks.csv`, `crosscheck.csv`, `nulls.csv`, `null_summary.csv`, `nulls/` (the null networks). Each file is replaced whole
-    or not at all.
+    `checks.csv`, `crosscheck.csv`, `nulls.csv`, `null_summary.csv`, `nulls/` (the null networks), and for classes
+    `calibration.csv`, `calibration_curve.csv` and `temperatures.csv`. Each file is replaced whole or not at all.
 
     Parameters
     ----------
@@ -150,6 +153,11 @@ def run_study(
         compared = comparison(measured)
         write_csv(folder / "performance.csv", measured, index=False)
         write_csv(folder / "comparison.csv", compared, index=False)
+        certainty = calibration(trained, samples)
+        if certainty is not None:
+            write_csv(folder / "calibration.csv", certainty.table, index=False)
+            write_csv(folder / "calibration_curve.csv", certainty.curve, index=False)
+            write_csv(folder / "temperatures.csv", certainty.temperature_table(trained.replicates["id"].tolist()), index=False)
         nulls = null_table(folder, material, trained)
         summary = null_summary(nulls)
         write_csv(folder / "nulls.csv", nulls, index=False)
@@ -165,6 +173,7 @@ def run_study(
             pathways,
             measured,
             compared,
+            certainty,
             checks,
             agreement,
             nulls,
@@ -198,7 +207,7 @@ def _trained(study: Study, material: Material, folder: Path, listener: Listener 
 def _performance(study: Study, identity: str, trained: Fit, samples: Samples, folder: Path) -> pd.DataFrame:
     """Measured once and kept: baselines take as long as the networks."""
     kept = folder / "performance.json"
-    asked = {"identity": identity, "models": study.compare.models}
+    asked = {"identity": identity, "models": study.compare.models, "calibrated": True}
     if kept.exists():
         held = json.loads(kept.read_text())
         if held["asked"] == json.loads(json.dumps(asked)):
