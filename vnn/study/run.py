@@ -157,7 +157,9 @@ def run_study(
         if certainty is not None:
             write_csv(folder / "calibration.csv", certainty.table, index=False)
             write_csv(folder / "calibration_curve.csv", certainty.curve, index=False)
-            write_csv(folder / "temperatures.csv", certainty.temperature_table(trained.replicates["id"].tolist()), index=False)
+            write_csv(
+                folder / "temperatures.csv", certainty.temperature_table(trained.replicates["id"].tolist()), index=False
+            )
         nulls = null_table(folder, material, trained)
         summary = null_summary(nulls)
         write_csv(folder / "nulls.csv", nulls, index=False)
