@@ -177,6 +177,8 @@ def test_people_without_a_label_are_predicted(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
     assert len(pd.read_csv(StringIO(found.stdout))) == 140
     assert "AUC on the 45 samples whose phenotype is known" in found.stderr
+    assert "Probabilities are means over networks, calibrated. All networks have temperature 1 (" in found.stderr
+    assert set(pd.read_csv(StringIO(found.stdout))["n_replicates"]) == {3}
     (tmp_path / "old.csv").write_text("kept")
     again = command("predict", tmp_path / "results", tmp_path / "new.csv", "--output", tmp_path / "old.csv")
     assert "exists already" in again.stderr

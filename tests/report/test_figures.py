@@ -241,7 +241,7 @@ def test_splits_that_test_few_people_are_not_shown_without_individuals() -> None
 def test_every_figure_is_written_twice(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     paths = write_figures(tmp_path / "figures", content(small_topology(hostile=True)))
-    names = ["performance", "pathways", "icicle", "paths", "heat-map", "training"]
+    names = ["performance", "calibration", "pathways", "icicle", "paths", "heat-map", "training"]
     assert [path.name for path in paths] == [f"{name}.{kind}" for name in names for kind in ("png", "svg")]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths if path.suffix == ".png")
     text = (tmp_path / "figures" / "pathways.svg").read_text()
@@ -254,10 +254,11 @@ def test_every_figure_is_written_twice(tmp_path: Path) -> None:
 def test_what_is_missing_is_not_drawn() -> None:
     study = content()
     nothing = {
-        name: getattr(study, name).iloc[:0] for name in ("performance", "history", "flows", "activities", "nodes")
+        name: getattr(study, name).iloc[:0]
+        for name in ("performance", "history", "flows", "activities", "nodes", "calibration_curve")
     }
     bare = replace(study, **nothing)
-    for draw in (static.performance, static.heat_map, static.training):
+    for draw in (static.performance, static.calibration, static.heat_map, static.training):
         assert draw(study) is not None
         assert draw(bare) is None
     for draw in (static.paths, static.pathways):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.report.contents import CAUSAL, FORMULA, HOSTILE, SCRIPT, content, large, small_topology
@@ -24,12 +25,15 @@ from vnn.report.content import Content
 from vnn.report.page import write_page
 
 
-def study_with_gain(gain: float, low: float, high: float) -> Content:
-    """The small study, with this gain over each of its baselines."""
+def study_with_gain(gain: float, low: float, high: float, p: float) -> Content:
+    """The small study, with this gain and adjusted p over each of its baselines."""
     study = content()
     table = study.comparison.copy()
     rivals = (table["metric"] == "AUC") & (table["model"] != "visible network")
     table.loc[rivals, ["gain", "low", "high"]] = gain, low, high
+    table.loc[rivals, "p_holm"] = p_holm = np.nan if np.isnan(low) else p
+    table.loc[rivals, "verdict"] = "not shown" if not p_holm <= 0.05 else "better" if gain > 0 else "worse"
+    table.loc[rivals, "note"] = "one split gives neither an interval nor a test" if np.isnan(low) else ""
     table.attrs |= study.comparison.attrs
     return replace(study, comparison=table)
 
@@ -60,19 +64,66 @@ def test_the_required_words_are_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gain", "low", "high", "words"),
+    ("gain", "low", "high", "p", "words"),
     [
-        (0.05, 0.01, 0.09, "It beats the best baseline"),
-        (0.05, -0.01, 0.11, "It does not beat the best baseline"),
-        (-0.05, -0.09, -0.01, "it is worse"),
-        (0.05, np.nan, np.nan, "not known whether it beats it"),
+        (0.05, 0.01, 0.09, 0.02, "It beats the best baseline"),
+        (0.05, 0.01, 0.09, 0.08, "It is not shown to beat the best baseline"),
+        (0.05, -0.01, 0.11, 0.3, "It does not beat the best baseline"),
+        (-0.05, -0.09, -0.01, 0.02, "it is worse"),
+        (-0.05, -0.09, -0.01, 0.08, "that it is worse is not shown"),
+        (
+            0.05,
+            np.nan,
+            np.nan,
+            np.nan,
+            "one split gives neither an interval nor a test, so it is not known whether it beats it",
+        ),
     ],
-    ids=["beats", "includes 0", "worse", "one split"],
+    ids=["beats", "Holm", "includes 0", "worse", "worse, Holm", "one split"],
 )
-def test_findings_say_no_more_than_the_interval(gain: float, low: float, high: float, words: str) -> None:
-    said = " ".join(pages.findings(study_with_gain(gain, low, high)))
+def test_findings_say_no_more_than_interval_and_p(gain: float, low: float, high: float, p: float, words: str) -> None:
+    said = " ".join(pages.findings(study_with_gain(gain, low, high, p)))
     assert words in said
-    assert ("It beats" in said) == (low > 0)
+    assert ("It beats" in said) == (p <= 0.05 and gain > 0)
+    assert (f"p = {p:.2g} adjusted for 5 comparisons" in said) != np.isnan(p)
+
+
+def test_the_table_of_models_has_p() -> None:
+    study = study_with_gain(0.05, 0.01, 0.09, 0.0417)
+    rows = pages.models(study)
+    assert [row["p"] for row in rows if not row["network"]] == [0.0417] * 5
+    assert visible(pages.page(study)).count("0.042") == 5 + 1
+
+
+def test_calibration_is_shown_before_and_after_and_says_who_decided() -> None:
+    study = content()
+    page = pages.page(study)
+    text = visible(page)
+    for words in (
+        "as trained 120 0.231 0.143 0.058 2.71",
+        "calibrated 120 0.187 0.061 0.055 1.08",
+        "61 to 64 validation samples",
+    ):
+        assert words in text
+    curve = study.calibration_curve
+    drawn = data_of(page)["calibration"]["case"]["calibrated"]
+    assert drawn["observed"] == pytest.approx(curve.loc[curve["stage"] == "calibrated", "observed"].tolist(), rel=1e-4)
+    quantity = replace(study, calibration=pd.DataFrame(), calibration_curve=pd.DataFrame())
+    assert 'href="#calibration-section"' in page
+    assert "alibration" not in visible(pages.page(quantity))
+    three = pages.page(content(classes=("healthy", "mild", "severe")))
+    assert list(data_of(three)["calibration"]) == ["healthy", "mild", "severe"]
+    assert 'id="calibration-class"' in three
+
+
+def test_small_bins_of_people_are_not_shown() -> None:
+    study = content(individuals="none")
+    assert data_of(pages.page(study))["calibration"]
+    few = replace(study, calibration_curve=study.calibration_curve.assign(n=4))
+    page = pages.page(few)
+    assert data_of(page)["calibration"] == {}
+    assert 'id="calibration"' not in page
+    assert data_of(pages.page(replace(few, individuals="pseudonym")))["calibration"]
 
 
 def test_findings_compare_with_the_best_baseline_and_name_the_top_nodes() -> None:

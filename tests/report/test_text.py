@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from vnn.report import performance_text, ranking_text
 
@@ -27,10 +29,11 @@ def test_performance_is_mean_and_spread_of_all_and_the_gain_over_the_best() -> N
     assert text.splitlines() == [
         "Held-out AUC, mean over 4 splits (standard deviation):",
         "  visible network        0.853 (0.041)",
-        "  logistic regression    0.700 (0.000)",
-        "  boosted trees          0.752 (0.034)",
+        "  logistic regression    0.700 (0.000), p = 0.014",
+        "  boosted trees          0.752 (0.034), p = 0.0065",
         "  gain over the best baseline, boosted trees: +0.100, 95 % interval +0.063 to +0.137",
         "  The visible network beats it.",
+        "  p: of the visible network against the model, adjusted for 2 comparisons after Holm.",
     ]
 
 
@@ -38,11 +41,26 @@ def test_performance_is_mean_and_spread_of_all_and_the_gain_over_the_best() -> N
     ("network", "words"),
     [
         ([0.7, 0.8, 0.9], "The visible network does not beat it: the interval reaches 0."),
-        ([0.5, 0.51, 0.52], "The visible network does not beat it: it is worse."),
+        ([0.5, 0.52, 0.52], "The visible network does not beat it: it is worse."),
     ],
 )
 def test_a_network_that_gains_nothing_is_told(network: list[float], words: str) -> None:
-    assert performance_text(table(network, [0.75, 0.76, 0.77])).endswith(words)
+    assert words in performance_text(table(network, [0.75, 0.76, 0.77])).splitlines()[-2]
+
+
+def test_a_gain_that_holm_does_not_leave_is_told() -> None:
+    network = [0.8, 0.83, 0.81, 0.84, 0.8]
+    text = performance_text(table(network, [0.75, 0.8, 0.79, 0.79, 0.78], [0.7, 0.8, 0.74, 0.75, 0.78]))
+    rivals = [np.subtract(network, other) for other in ([0.75, 0.8, 0.79, 0.79, 0.78], [0.7, 0.8, 0.74, 0.75, 0.78])]
+    p = [2 * stats.t.sf(d.mean() / np.sqrt((1 / 5 + 0.25) * d.var(ddof=1)), 4) for d in rivals]
+    assert p[0] < 0.05 < 2 * p[0], "or this tests nothing"
+    assert f"is not shown to beat it: p, adjusted for all comparisons, is {2 * p[0]:.2g}." in text
+    assert "The visible network beats it" not in text
+
+
+def test_a_difference_without_spread_is_told() -> None:
+    text = performance_text(table([0.5, 0.51, 0.52], [0.75, 0.76, 0.77]))
+    assert text.endswith("-0.250; the difference is the same in all 3 splits, so its spread is unknown.")
 
 
 def test_one_split_has_no_spread() -> None:

@@ -83,8 +83,16 @@ def test_files_in_named_activities_out(tmp_path: Path) -> None:
     assert set(content(tmp_path / "results")) >= {
         "study.json", "topology.npz", "ontology-log.csv", "activities.csv.gz", "predictions.csv", "pathways.csv",
         "inputs.csv", "flows.csv.gz", "performance.csv", "comparison.csv", "checks.csv", "crosscheck.csv", "page.html",
-        "fit/fit.json",
+        "fit/fit.json", "calibration.csv", "calibration_curve.csv", "temperatures.csv",
     }  # fmt: skip
+    predictions = pd.read_csv(tmp_path / "results" / "predictions.csv", index_col=0)
+    assert list(predictions.columns) == ["control", "control sd", "case", "case sd", "n_replicates"]
+    pd.testing.assert_frame_equal(predictions, results.fit.predict(results.samples).table(held_out=True), rtol=1e-9)
+    assert set(predictions["n_replicates"]) == {1}
+    temperatures = pd.read_csv(tmp_path / "results" / "temperatures.csv")
+    assert temperatures["replicate"].tolist() == results.fit.replicates["id"].tolist()
+    assert (temperatures["value"] == 1).all(), "16 validation samples are too few"
+    assert "All networks have temperature 1 (16 validation samples" in (tmp_path / "results" / "page.html").read_text()
     table = pd.read_csv(tmp_path / "results" / "activities.csv.gz", index_col=0)
     assert set(table.index) == set(cohort().ids)
     assert "level 1/set 3" in table

@@ -198,7 +198,7 @@ BINARY = made("binary")
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: ensemble("cox", *BINARY), "task is 'cox'; known are 'binary'"),
+        (lambda: ensemble("survival", *BINARY), "task is 'survival'; known are 'binary'"),
         (lambda: ensemble("binary", BINARY[0][:, :, 0], BINARY[1]), "needed are"),
         (lambda: ensemble("binary", BINARY[0], BINARY[1][:, :3]), "needed are"),
         (lambda: ensemble("binary", *BINARY, sound=np.ones(3, dtype=bool)), "`sound` has shape"),
@@ -207,6 +207,8 @@ BINARY = made("binary")
         (lambda: ensemble("binary", *BINARY, temperatures=np.ones(2)), "`temperatures` has shape"),
         (lambda: ensemble("binary", *BINARY, temperatures=np.zeros(6)), "above 0"),
         (lambda: ensemble("regression", *BINARY, temperatures=np.ones(6)), "no temperature"),
+        (lambda: ensemble("cox", *BINARY, temperatures=np.ones(6)), "no temperature"),
+        (lambda: ensemble("cox", *BINARY).interval(1.0), "only a quantity"),
         (lambda: ensemble("binary", *BINARY, splits=["a"]), "`splits` has 1 names"),
         (lambda: ensemble("binary", *BINARY).interval(1.0), "only a quantity"),
         (lambda: ensemble("regression", *BINARY).interval(1.0, level=95), "`level` is 95"),

@@ -82,6 +82,16 @@ def test_a_classifier_is_a_call_of_fit(target: str, n_networks: int) -> None:
     assert np.allclose(made.decision_function(X), decision, rtol=1e-6, atol=1e-9)
 
 
+def test_probabilities_of_a_classifier_are_calibrated() -> None:
+    samples = cohort(300)
+    y = samples.targets["phenotype"].to_numpy()
+    made = classifier(epochs=12, n_networks=2, lr=0.01).fit(samples.to_frame(), y)
+    assert all(t.value != 1 and t.n_samples >= 50 for t in made.fit_.temperatures)
+    z = made.fit_.predict(made._samples(samples.to_frame())).logits[:, :, 0]
+    wanted = (1 / (1 + np.exp(-z / [t.value for t in made.fit_.temperatures]))).mean(1)
+    assert np.allclose(made.predict_proba(samples.to_frame())[:, 1], wanted)
+
+
 def test_a_regressor_is_a_call_of_fit() -> None:
     made = regressor(n_networks=2).fit(X, QUANTITY)
     frame = X.set_axis(list(made.fit_.ids))

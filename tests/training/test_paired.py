@@ -232,6 +232,40 @@ def test_one_split_and_differences_that_do_not_vary_give_no_test() -> None:
     assert "the same in all 4 splits" in found.note
 
 
+def test_a_model_without_some_splits_is_compared_on_those_it_shares() -> None:
+    d = np.random.default_rng(3).standard_normal((6, 1))
+    table = pd.concat([rows("real", d), rows("dense", 0 * d), rows("trees", 0 * d - 1), rows("gone", d * np.nan)])
+    table = table[~((table["model"] == "trees") & table["split"].isin(["fold 1", "fold 4"]))]
+    dense, trees, gone = paired_comparison(table, reference="real", ratio=0.25, shared=True).differences
+    lone = paired_comparison(table[table["model"] != "gone"].query("model != 'trees'"), reference="real", ratio=0.25)
+    assert (dense.p, dense.lower, dense.note) == (lone.differences[0].p, lone.differences[0].lower, "")
+    kept = d[[0, 2, 3, 5], 0] + 1
+    scale = np.sqrt((1 / 4 + 0.25) * kept.var(ddof=1))
+    assert np.isclose(trees.p, 2 * stats.t.sf(abs(kept.mean()) / scale, 3))
+    assert np.isclose(trees.difference, kept.mean())
+    assert (trees.n_splits, trees.df, trees.note) == (4, 3, "compared on 4 of 6 splits")
+    assert np.isnan([gone.p, gone.difference, gone.lower]).all()
+    assert gone.note.startswith("no split has a score of both")
+    assert (gone.n_splits, gone.verdict) == (0, "not resolvable")
+    with pytest.raises(ValueError, match="`shared` is True"):
+        paired_comparison(study(), reference="real", ratio=0.25, rewired=["rewired"], shared=True)
+
+
+def test_a_split_without_any_score_leaves_repeats_as_they_are() -> None:
+    d = np.random.default_rng(3).standard_normal((6, 1))
+    d[2] = np.nan
+    table = pd.concat([rows("real", d), rows("dense", 0 * d)])
+    found = paired_comparison(table, reference="real", ratio=0.25, repeats=3).differences[0]
+    known = d[~np.isnan(d)]
+    scale = np.sqrt((3 / 5 + 0.25) * known.var(ddof=1))
+    assert np.isclose(found.p, 2 * stats.t.sf(abs(known.mean()) / scale, 5 / 3 - 1))
+    d[3:5] = np.nan
+    few = pd.concat([rows("real", d), rows("dense", 0 * d)])
+    found = paired_comparison(few, reference="real", ratio=0.25, repeats=3).differences[0]
+    assert np.isnan([found.p, found.lower]).all()
+    assert "3 splits of 3 repeats" in found.note
+
+
 def test_models_that_score_the_same_are_not_told_apart() -> None:
     scores = np.array([[0.8], [0.1 + 0.2], [0.6]])
     table = pd.concat([rows("real", scores), rows("twin", np.array([[0.8], [0.3], [0.6]]))])

@@ -18,6 +18,7 @@ from vnn.interpret import activities
 from vnn.ontology import Identifiers, Topology
 from vnn.study import RECORD, DataSection, prepare
 from vnn.training import Fit
+from vnn.training.calibration import in_words
 from vnn.training.evaluation import METRIC, score
 
 
@@ -73,6 +74,7 @@ def predicted(
         error.add_note("The networks need these columns of every new sample; --labels TABLE gives them.")
         raise
     prediction = fit.predict(samples)
+    together = prediction.ensemble(held_out=True)
     known = set(samples.features)
     absent = [name for name in topology.inputs if name not in known]
     lines = [
@@ -85,14 +87,15 @@ def predicted(
             f"Some networks learnt from {len(familiar):,} of these samples, which are predicted by the other networks: "
             f"{culprits(familiar)}."
         )
+    if fit.temperatures:
+        lines.append(f"Probabilities are means over networks, calibrated. {in_words(fit.temperatures)}")
     table = samples.targets if labels is None else read_table(labels, sample_column=stated.sample_column)
     table = table.reindex(list(samples.ids))
     if set(_outcomes(fit)) <= set(table.columns):
-        right = table[_outcomes(fit)].notna().all(axis=1).to_numpy() & prediction.held_out.any(1)
+        right = table[_outcomes(fit)].notna().all(axis=1).to_numpy() & (together.n_replicates > 0)
         if right.sum() > 1:
             truth = _truth(fit, table[right])
-            weight = np.where(prediction.held_out, 1.0, np.nan)[right, :, None]
-            found = score(fit.target.task, truth, np.nanmean(prediction.values[right] * weight, axis=1))
+            found = score(fit.target.task, truth, together.mean[right])
             lines.append(
                 f"{METRIC[fit.target.task]} on the {right.sum():,} samples whose {fit.target.name} is known: {found:.3f}"
             )

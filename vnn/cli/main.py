@@ -91,7 +91,10 @@ def _summary(results: Results) -> dict[str, object]:
         "topology": results.topology.fingerprint,
         "metric": headline,
         "network": network,
-        "performance": {row.model: {"mean": _number(row.mean), "sd": _number(row.sd)} for row in own.itertuples()},
+        "performance": {
+            str(row["model"]): {name: _number(row[name]) for name in ("mean", "sd", "gain", "low", "high", "p_holm")}
+            for row in own.to_dict("records")
+        },
         "nulls": json.loads(results.null_summary.to_json(orient="records")),
         "warnings": [check.name for check in results.checks if check.state == "warning"],
         "pathways": json.loads(results.pathways.head(20).to_json(orient="records")),

@@ -38,8 +38,8 @@ class Content:
     performance
         Held-out performance: columns split, n_test, model, metric, value.
     comparison
-        Columns model, metric, mean, sd, n_splits, gain, low, high: the mean over splits, and, for the headline
-        metric, by how much the visible network beats the model, with its 95 % interval.
+        Columns model, metric, mean, sd, n_splits, gain, low, high, p, p_holm, verdict, note: the mean over splits, and, for
+        the headline metric, by how much the visible network beats the model, with its 95 % interval and p.
         `attrs` hold "headline" (a metric) and "network" (the name of the visible network among the models).
     topology
         Levels, names and edges.
@@ -68,6 +68,8 @@ class Content:
         What null networks say of the prediction, a sentence each.
     populations
         Which people the data hold, in words.
+    calibration, calibration_curve
+        `table` and `curve` of `vnn.training.evaluation.Calibration`; empty for quantities.
     individuals
         "none": no ids, no rows of single people, no group under 5 people; "pseudonym": people numbered;
         "full": ids as they are.
@@ -95,4 +97,6 @@ class Content:
     weaknesses: Sequence[str] = field(default=())
     nulls: Sequence[str] = field(default=())
     populations: str = "not stated"
+    calibration: pd.DataFrame = field(default_factory=pd.DataFrame)
+    calibration_curve: pd.DataFrame = field(default_factory=pd.DataFrame)
     individuals: Individuals = "pseudonym"

@@ -489,6 +489,20 @@ def curves(history: pd.DataFrame) -> dict[str, Curve]:
     return found
 
 
+def calibration(content: Content) -> dict[str, dict[str, pd.DataFrame]]:
+    """The calibration curve of each class before and after the temperatures, by class and stage.
+
+    None where a bin of fewer people than a group may have would be shown.
+    """
+    table = content.calibration_curve
+    if table.empty or (content.individuals == "none" and (table["n"] < SMALLEST_GROUP).any()):
+        return {}
+    return {
+        str(name): {str(stage): curve for stage, curve in part.groupby("stage", sort=False)}
+        for name, part in table.groupby("class", sort=False)
+    }
+
+
 def contrasts(content: Content) -> tuple[str, ...]:
     """The contrasts of the study, in the order of the nodes."""
     return tuple(str(name) for name in dict.fromkeys(content.nodes["contrast"].dropna()))

@@ -20,6 +20,7 @@ from plotly.offline import get_plotlyjs
 from vnn._atomic import write_text
 from vnn.report import figures
 from vnn.report.content import Content
+from vnn.training.paired import BETTER, WORSE
 
 ASSETS = Path(__file__).with_name("assets")
 MOST_INPUTS = 2000
@@ -60,6 +61,9 @@ def page(content: Content) -> str:
         glance=glance(content),
         metrics=_metrics(content),
         models=models(content),
+        calibration=_records(content.calibration),
+        calibration_words=content.calibration.attrs.get("words", ""),
+        curves=figures.calibration(content),
         scores=figures.scores(content),
         heat=figures.heat_map(content),
         contrasts=figures.contrasts(content),
@@ -96,6 +100,10 @@ def data(content: Content) -> dict[str, Any]:
             "splits": scores.splits,
             "network": content.comparison.attrs.get("network", ""),
             "values": scores.values,
+        },
+        "calibration": {
+            name: {stage: curve.drop(columns=["stage", "class"]).to_dict("list") for stage, curve in stages.items()}
+            for name, stages in figures.calibration(content).items()
         },
         "heat": heat and {
             "labels": heat.labels,
@@ -179,14 +187,19 @@ def _performance_finding(content: Content) -> Iterator[str]:
     than = f"the best baseline, {best.name} ({plain(best['mean'])})"
     by = f"{signed(best['gain'], 3)}"
     interval = f"95 % interval {signed(best['low'], 3)} to {signed(best['high'], 3)}"
+    p = f"p = {short(best['p_holm'])} adjusted for {len(rivals)} comparisons"
     if np.isnan(best["low"]) or np.isnan(best["high"]):
-        yield f"Its gain over {than} is {by}; one split gives no interval, so it is not known whether it beats it."
+        yield f"Its gain over {than} is {by}; {best['note']}, so it is not known whether it beats it."
+    elif best["verdict"] == BETTER:
+        yield f"It beats {than}, by {by} ({interval}, {p})."
     elif best["low"] > 0:
-        yield f"It beats {than}, by {by} ({interval})."
+        yield f"It is not shown to beat {than}: the gain is {by} ({interval}), but {p}."
+    elif best["verdict"] == WORSE:
+        yield f"It does not beat {than}: it is worse, by {by} ({interval}, {p})."
     elif best["high"] < 0:
-        yield f"It does not beat {than}: it is worse, by {by} ({interval})."
+        yield f"It does not beat {than}: the gain is {by} ({interval}); that it is worse is not shown, {p}."
     else:
-        yield f"It does not beat {than}: the gain is {by}, and its {interval} includes 0."
+        yield f"It does not beat {than}: the gain is {by}, and its {interval} includes 0 ({p})."
 
 
 def _node_finding(content: Content, most: int = 3) -> Iterator[str]:
@@ -264,6 +277,7 @@ def models(content: Content) -> list[dict[str, Any]]:
                     for metric in _metrics(content)
                 ],
                 "gain": None if np.isnan(gain[0]) else gain,
+                "p": _numbers(mine.loc[headline], "p_holm")[0] if compared else np.nan,
             }
         )
     return rows
@@ -307,6 +321,8 @@ def alternatives(content: Content) -> dict[str, str]:
     found = {
         "performance": f"Dot plot of the held-out {scores.metrics[0] if scores.metrics else 'performance'} of "
         f"{len(scores.models)} models in {len(scores.splits)} splits; the table above has the numbers.",
+        "calibration": "Calibration curve: how often a class was the true one among held-out samples of similar probability, "
+        "before and after the temperatures; the table above sums it up.",
         "sunburst": f"Sunburst of the ontology with {content.topology.n_nodes:,} nodes coloured by attribution; {largest}.",
         "curves": "Loss by epoch on training and validation samples: "
         + ("; ".join(_fell(name, curve) for name, curve in figures.curves(content.history).items()) or "none recorded")

@@ -33,6 +33,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "grid.color": RULE,
 }  # fmt: skip
 MOST_PATHWAYS = 20
+MOST_CLASSES = 6
 
 
 def write_figures(folder: Path, content: Content) -> tuple[Path, ...]:
@@ -45,7 +46,7 @@ def write_figures(folder: Path, content: Content) -> tuple[Path, ...]:
     -------
     The files, in the order of the page.
     """
-    drawn = {"performance": partial(performance, content)}
+    drawn = {"performance": partial(performance, content), "calibration": partial(calibration, content)}
     for number, contrast in enumerate(figures.contrasts(content), 1):
         suffix = f"-{number}" if number > 1 else ""
         drawn[f"pathways{suffix}"] = partial(pathways, content, contrast)
@@ -89,6 +90,37 @@ def performance(content: Content) -> Figure | None:
     axes.set_yticks(range(len(models)), [_cut(model, 34) for model in reversed(models)])
     axes.set_xlabel(f"held-out {metric}; signs are splits, bars are means")
     axes.grid(axis="x")
+    return figure
+
+
+def calibration(content: Content) -> Figure | None:
+    """How often each class was the true one among samples of similar probability, before and after the temperatures."""
+    found = list(figures.calibration(content).items())[:MOST_CLASSES]
+    if not found:
+        return None
+    n_rows = -(-len(found) // 3)
+    figure = Figure(figsize=(3.2 * min(len(found), 3) + 0.4, 3.2 * n_rows + 0.3), layout="constrained")
+    panels = figure.subplots(n_rows, min(len(found), 3), squeeze=False).ravel()
+    for axes, (name, stages) in zip(panels, found, strict=False):
+        axes.plot([0, 1], [0, 1], color=RULE, linewidth=1.2, zorder=0)
+        for (stage, curve), (colour, marker) in zip(stages.items(), ((MUTED, "o"), (ACCENT, "D")), strict=False):
+            axes.vlines(curve["predicted"], curve["low"], curve["high"], colors=colour, linewidth=0.9, alpha=0.6)
+            axes.plot(
+                curve["predicted"],
+                curve["observed"],
+                marker,
+                color=colour,
+                markersize=4.5,
+                fillstyle="none",
+                label=stage,
+            )
+        axes.set(
+            xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal", xlabel=f"probability of {_cut(name, 24)}, held out"
+        )
+    for axes in panels[len(found) :]:
+        axes.axis("off")
+    panels[0].set_ylabel("how often it was")
+    panels[0].legend(frameon=False, loc="upper left", fontsize=8)
     return figure
 
 

@@ -7,6 +7,7 @@ import textwrap
 import pandas as pd
 
 from vnn.training.evaluation import comparison
+from vnn.training.paired import BETTER, WORSE
 
 WORDS = (
     "Association, not causation; not validated for clinical use. An effect says how held-out activity goes with the "
@@ -33,27 +34,39 @@ def performance_text(table: pd.DataFrame) -> str:
         value = "missing" if pd.isna(row["mean"]) else f"{row['mean']:.3f}"
         spread = "" if pd.isna(row["sd"]) else f" ({row['sd']:.3f})"
         fewer = f", {row['n_splits']} of {n_splits} splits" if row["n_splits"] not in (n_splits, 0) else ""
-        lines.append(f"  {model:<{width}} {value}{spread}{fewer}")
+        p = "" if pd.isna(row["p_holm"]) else f", p = {row['p_holm']:.2g}"
+        lines.append(f"  {model:<{width}} {value}{spread}{fewer}{p}")
     if not every.attrs["above_chance"]:
         chance = f"{every.attrs['chance']:g}"
         lines.append(f"  The {network} is not shown to predict better than chance ({chance}): read no finding into it.")
     rivals = compared.drop(index=network)
     if rivals["mean"].notna().any() and pd.notna(rivals.loc[best := rivals["mean"].idxmax(), "gain"]):
-        lines += _gain(str(best), *(float(rivals.loc[best, name]) for name in ("gain", "low", "high")), network=network)
+        lines += _gain(rivals.loc[best], network)
+    if rivals["p_holm"].notna().any():
+        lines.append(f"  p: of the {network} against the model, adjusted for {len(rivals)} comparisons after Holm.")
     notes = table.attrs["notes"]
     return "\n".join([*lines, *(f"  {model}: {note}." for model, note in notes.items())])
 
 
-def _gain(best: str, gain: float, low: float, high: float, *, network: str) -> list[str]:
-    if pd.isna(low):
+def _gain(best: pd.Series, network: str) -> list[str]:
+    gain, low, high = (float(best[name]) for name in ("gain", "low", "high"))
+    said = f"  gain over the best baseline, {best.name}: {gain:+.3f}"
+    if pd.isna(low) and best["n_splits"] == 1:
         beaten = "beats it on this one split" if gain > 0 else "does not beat it"
-        return [f"  gain over the best baseline, {best}: {gain:+.3f}; the {network} {beaten}."]
-    interval = f"  gain over the best baseline, {best}: {gain:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}"
+        return [f"{said}; the {network} {beaten}."]
+    if pd.isna(low):
+        return [f"{said}; {best['note']}."]
+    said += f", 95 % interval {low:+.3f} to {high:+.3f}"
+    if best["verdict"] == BETTER:
+        return [said, f"  The {network} beats it."]
     if low > 0:
-        return [interval, f"  The {network} beats it."]
-    if high < 0:
-        return [interval, f"  The {network} does not beat it: it is worse."]
-    return [interval, f"  The {network} does not beat it: the interval reaches 0."]
+        return [
+            said,
+            f"  The {network} is not shown to beat it: p, adjusted for all comparisons, is {best['p_holm']:.2g}.",
+        ]
+    if best["verdict"] == WORSE:
+        return [said, f"  The {network} does not beat it: it is worse."]
+    return [said, f"  The {network} does not beat it{': the interval reaches 0' if high >= 0 else ''}."]
 
 
 def ranking_text(effects: pd.DataFrame, *, most: int = 10) -> str:

@@ -67,6 +67,11 @@ def content_of(results: Results) -> Content:
         nulls=results.null_words,
         populations=study.report.populations,
         individuals=study.report.individuals,
+        **(
+            {}
+            if (found := results.calibration) is None
+            else {"calibration": found.table, "calibration_curve": found.curve}
+        ),
     )
 
 

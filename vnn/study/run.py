@@ -30,7 +30,7 @@ from vnn.study.search import fix_settings
 from vnn.study.settings import Study
 from vnn.study.train import dismiss, train
 from vnn.training import Fit
-from vnn.training.evaluation import comparison, performance
+from vnn.training.evaluation import Calibration, calibration, comparison, performance
 from vnn.training.loop import Listener
 from vnn.training.spread import check_workers
 
@@ -56,7 +56,9 @@ class Results:
     performance
         Held-out performance per split, model and metric.
     comparison
-        Its means, and the gain of the network over each model.
+        Its means, and the gain of the network over each model, with interval and p.
+    calibration
+        How far held-out probabilities can be taken at their word; None for quantities.
     checks
         Data checks.
     agreement
@@ -79,6 +81,7 @@ class Results:
     pathways: pd.DataFrame
     performance: pd.DataFrame
     comparison: pd.DataFrame
+    calibration: Calibration | None
     checks: tuple[Check, ...]
     agreement: pd.DataFrame
     nulls: pd.DataFrame
@@ -102,8 +105,9 @@ def run_study(
 
     Written to its folder: `page.html` (and `figures/`), `study.json`, `topology.npz`, `ontology-log.csv`, `fit/`,
     `activities.csv.gz`, `predictions.csv`, `pathways.csv`, `inputs.csv`, `flows.csv.gz`, `performance.csv`, `comparison.csv`,
-    `checks.csv`, `crosscheck.csv`, `nulls.csv`, `null_summary.csv`, `nulls/` (the null networks); `search.csv` and `search.json`
-    (settings tried, settings chosen) where the study asks for a search. Each file is replaced whole or not at all.
+    `checks.csv`, `crosscheck.csv`, `nulls.csv`, `null_summary.csv`, `nulls/` (the null networks); for classes `calibration.csv`,
+    `calibration_curve.csv` and `temperatures.csv`; `search.csv` and `search.json` (settings tried, settings chosen) where the
+    study asks for a search. Each file is replaced whole or not at all.
 
     Parameters
     ----------
@@ -163,6 +167,13 @@ def run_study(
         compared = comparison(measured)
         write_csv(folder / "performance.csv", measured, index=False)
         write_csv(folder / "comparison.csv", compared, index=False)
+        certainty = calibration(trained, samples)
+        if certainty is not None:
+            write_csv(folder / "calibration.csv", certainty.table, index=False)
+            write_csv(folder / "calibration_curve.csv", certainty.curve, index=False)
+            write_csv(
+                folder / "temperatures.csv", certainty.temperature_table(trained.replicates["id"].tolist()), index=False
+            )
         nulls = null_table(folder, material, trained)
         summary = null_summary(nulls)
         write_csv(folder / "nulls.csv", nulls, index=False)
@@ -178,6 +189,7 @@ def run_study(
             pathways,
             measured,
             compared,
+            certainty,
             checks,
             agreement,
             nulls,
@@ -213,7 +225,7 @@ def _trained(study: Study, material: Material, folder: Path, listener: Listener 
 def _performance(study: Study, identity: str, trained: Fit, samples: Samples, folder: Path) -> pd.DataFrame:
     """Measured once and kept: baselines take as long as the networks."""
     kept = folder / "performance.json"
-    asked = {"identity": identity, "models": study.compare.models}
+    asked = {"identity": identity, "models": study.compare.models, "calibrated": True}
     if kept.exists():
         held = json.loads(kept.read_text())
         if held["asked"] == json.loads(json.dumps(asked)):

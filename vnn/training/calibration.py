@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -14,12 +15,14 @@ from sklearn.isotonic import IsotonicRegression
 
 from vnn._errors import AlignmentError, choose
 from vnn.data.splits import Split
-from vnn.training.ensemble import TASKS, counting, log_probabilities, mean_log_probability
+from vnn.training.ensemble import counting, log_probabilities, mean_log_probability
 from vnn.training.metrics import FLOOR, MISSING, class_slope
 
+TASKS = ("binary", "multiclass", "regression")
 LEAST, LEAST_RESIDUALS = 50, 20
 COOLEST, HOTTEST = 0.05, 20.0
 STEPS = 200
+MOST_REASONS = 3
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,9 @@ class Temperature:
     before: float
     after: float
     reason: str = ""
+
+
+DIVERGED = Temperature(1.0, 0, MISSING, MISSING, "the network diverged")
 
 
 @dataclass(frozen=True)
@@ -204,16 +210,64 @@ def calibrate(
         )
         mean = logits[anyone, :, 0].sum(1) / counts[anyone].sum(1)
         return Calibrated(task, residuals, residual_sd(mean, truth[anyone], least=least))
-    log_p = log_probabilities(task, logits)
-    found = tuple(
-        temperature(log_p[counts[:, r], r], truth[counts[:, r]], least=least)
-        if kept[r]
-        else Temperature(1.0, 0, MISSING, MISSING, "the network diverged")
-        for r in range(logits.shape[1])
-    )
+    found = temperatures(task, logits, truth, counts, sound=kept, least=least)
     cooled = log_probabilities(task, logits, np.array([t.value for t in found]))
     mean = mean_log_probability(cooled[anyone], counts[anyone])
     return Calibrated(task, found, temperature(mean, truth[anyone], least=least))
+
+
+def temperatures(
+    task: str,
+    logits: np.ndarray,
+    truth: np.ndarray,
+    validation: np.ndarray,
+    *,
+    sound: np.ndarray | None = None,
+    least: int = LEAST,
+) -> tuple[Temperature, ...]:
+    """The temperature of every replicate, from the validation part of its own split.
+
+    Parameters
+    ----------
+    task
+        "binary" or "multiclass".
+    truth
+        Class codes, shape (n_samples,), or (R, n_samples) where replicates learnt labels of their own.
+    logits, validation, sound, least
+        As for `calibrate`.
+    """
+    counts = counting(logits, validation, sound)
+    codes = np.broadcast_to(truth, logits.shape[1::-1])
+    kept = np.ones(logits.shape[1], dtype=bool) if sound is None else np.asarray(sound, dtype=bool)
+    log_p = log_probabilities(task, np.where(counts[:, :, None], logits, 0.0))
+    return tuple(
+        temperature(log_p[counts[:, r], r], codes[r, counts[:, r]], least=least) if kept[r] else DIVERGED
+        for r in range(logits.shape[1])
+    )
+
+
+def in_words(found: Sequence[Temperature]) -> str:
+    """Which temperatures the networks have, how many samples decided them, and why others are 1.
+
+    Parameters
+    ----------
+    found
+        Temperatures of the replicates.
+    """
+    fitted = [t for t in found if t.value != 1 or not t.reason]
+    reasons = Counter(t.reason for t in found if t.value == 1 and t.reason).most_common(MOST_REASONS)
+    said = []
+    if fitted:
+        values, counts = [t.value for t in fitted], [t.n_samples for t in fitted]
+        which = "" if len(fitted) == len(found) else f" of {len(fitted):,} of {len(found):,} networks"
+        said.append(
+            f"temperatures{which} are {_range(values, '.2f')}, each decided by {_range(counts, ',')} validation samples"
+        )
+    if len(fitted) < len(found):
+        who = f"{len(found) - len(fitted):,} of {len(found):,} networks have" if fitted else "all networks have"
+        said.append(f"{who} temperature 1 ({'; '.join(reason for reason, _ in reasons)})")
+    text = "; ".join(said)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def temperature(logits: np.ndarray, truth: np.ndarray, *, least: int = LEAST) -> Temperature:
@@ -532,6 +586,11 @@ def coverage(
     observed = (np.abs(truth - mean)[:, None] <= wide).mean(0)
     low, high = wilson(observed, np.full(len(wide), len(truth)))
     return pd.DataFrame({"level": levels, "n": len(truth), "observed": observed, "low": low, "high": high})
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    low, high = format(min(values), form), format(max(values), form)
+    return low if low == high else f"{low} to {high}"
 
 
 def _log_loss(z: np.ndarray, codes: np.ndarray) -> float:

@@ -12,7 +12,8 @@ from scipy.special import log_softmax, logsumexp, xlogy
 
 from vnn._errors import AlignmentError, choose, culprits
 
-TASKS = ("binary", "multiclass", "regression")
+TASKS = ("binary", "multiclass", "regression", "cox")
+QUANTITIES = ("regression", "cox")
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +25,10 @@ class Ensemble:
     Parameters
     ----------
     task
-        "binary", "multiclass" or "regression".
+        "binary", "multiclass", "regression" or "cox".
     mean
-        Mean probability per class, shape (n_samples, n_classes), or mean of the predicted quantity, (n_samples, 1).
+        Mean probability per class, shape (n_samples, n_classes), or mean of the predicted quantity or log hazard ratio,
+        (n_samples, 1).
     log_mean
         Its logarithm for classes, exact also where the probability is too small for a float; None for a quantity.
     spread
@@ -149,12 +151,13 @@ def ensemble(
     this mean splits its entropy into uncertainty and disagreement. Its log loss is never above the mean log loss of its members.
     A mean of calibrated networks is in general less certain than calibrated, the more so the more they disagree.
 
-    Quantities: the mean. Log hazard ratios of Cox models are relative to their training samples and have no probability.
+    Quantities: the mean. So are log hazard ratios of Cox models, each relative to the mean of its training samples; they
+    have no probability and no interval.
 
     Parameters
     ----------
     task
-        "binary", "multiclass" or "regression".
+        "binary", "multiclass", "regression" or "cox".
     logits
         `Prediction.logits`, shape (n_samples, R, n_targets).
     counts
@@ -182,7 +185,7 @@ def ensemble(
     choose("task", task, TASKS)
     counts = counting(logits, counts, sound)
     logits = np.where(counts[:, :, None], logits, 0.0)
-    if task == "regression":
+    if task in QUANTITIES:
         if temperatures is not None:
             raise ValueError("a predicted quantity has no temperature; leave `temperatures` out.")
         values, log_p = logits, None

@@ -279,10 +279,7 @@ class VNNClassifier(ClassifierMixin, _VisibleEstimator):
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
         """Logarithm of the probability of each class, shape (n_samples, n_classes)."""
         check_is_fitted(self)
-        logits = self.fit_.predict(self._samples(X)).logits
-        if len(self.classes_) == 2:
-            logits = np.concatenate([np.zeros_like(logits), logits], axis=2)
-        log = log_softmax(logits + self._log_weight, axis=2)
+        log = log_softmax(self.fit_.predict(self._samples(X)).log_values + self._log_weight, axis=2)
         return logsumexp(log, axis=1) - np.log(log.shape[1])
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:

@@ -29,7 +29,9 @@ from vnn.kernels import active_name
 from vnn.models import Recipe, VisibleNetwork
 from vnn.models.network import After
 from vnn.ontology.topology import Topology
+from vnn.training.calibration import DIVERGED, Temperature, temperatures, validated
 from vnn.training.design import Replicate, class_weights, drawn, having, replicates_of, resample
+from vnn.training.ensemble import Ensemble, ensemble, log_probabilities
 from vnn.training.loop import Listener, Trainer
 from vnn.training.null import Equalised, Null, equalised, equalised_words, null_of
 from vnn.training.orientation import Reading, orient
@@ -43,6 +45,7 @@ MANIFEST = "fit.json"
 READING = ("loading", "centre", "mean", "sd")
 DROPOUTS = ("dropout", "input_dropout")
 PREDICTED_AT_ONCE, READ_AT_ONCE = 512, 256
+UNCALIBRATED = "the fit was saved before temperatures were kept; train again to have them"
 LARGEST = {"float32": 1e9, "float64": 1e100}
 
 
@@ -58,12 +61,17 @@ class Prediction:
         Replicate ids.
     logits
         Shape (n_samples, R, n_targets): log-odds of the second class, class logits, the quantity itself, or the log
-        hazard ratio against the mean of the training samples.
+        hazard ratio against the mean of the training samples. As the networks give them, not yet at their temperatures.
     target
         Name, task and classes of what is predicted.
     held_out
         Shape (n_samples, R): whether the replicate had the sample in the test part of its split. Samples
         no split knows are held out from all.
+    splits
+        Name of the split of each replicate.
+    temperatures
+        By what the logits of each replicate are divided before they become probabilities, shape (R,). None for
+        quantities, and where all are 1.
     """
 
     ids: tuple[str, ...]
@@ -71,17 +79,31 @@ class Prediction:
     logits: np.ndarray
     target: Target
     held_out: np.ndarray
+    splits: tuple[str, ...]
+    temperatures: np.ndarray | None = None
 
     @property
     def values(self) -> np.ndarray:
-        """Probabilities per class, shape (n_samples, R, n_classes), or the quantity or log hazard ratio, (n_samples, R, 1)."""
-        if not self.target.classes:
-            return self.logits
-        if self.target.task == "binary":
-            positive = 0.5 * (1 + np.tanh(0.5 * self.logits))
-            return np.concatenate([1 - positive, positive], axis=2)
-        shifted = np.exp(self.logits - self.logits.max(axis=2, keepdims=True))
-        return shifted / shifted.sum(axis=2, keepdims=True)
+        """Calibrated probabilities, shape (n_samples, R, n_classes), or the quantity or log hazard ratio, (n_samples, R, 1)."""
+        return np.exp(self.log_values) if self.target.classes else self.logits
+
+    @property
+    def log_values(self) -> np.ndarray:
+        """Logarithm of the calibrated probabilities per class, shape (n_samples, R, n_classes)."""
+        return log_probabilities(self.target.task, self.logits, self.temperatures)
+
+    def ensemble(self, *, held_out: bool = False) -> Ensemble:
+        """The mean of the calibrated networks, with their spread, for every sample.
+
+        A network whose prediction of a sample is not finite does not count for it.
+
+        Parameters
+        ----------
+        held_out
+            Count only replicates that held the sample out; a sample nobody held out gets missing values.
+        """
+        counts = np.isfinite(self.logits).all(axis=2) & (self.held_out | (not held_out))
+        return ensemble(self.target.task, self.logits, counts, temperatures=self.temperatures, splits=self.splits)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -89,23 +111,17 @@ class Prediction:
         return self.target.classes or (self.target.name,)
 
     def table(self, *, held_out: bool = False) -> pd.DataFrame:
-        """Mean and spread over replicates, a row per sample.
+        """Mean and spread over replicates, and how many of them count, a row per sample; see `ensemble`.
 
         Parameters
         ----------
         held_out
-            Count only replicates that held the sample out; a sample nobody held out gets missing values.
+            As for `ensemble`.
         """
-        values = np.where(self.held_out[:, :, None], self.values, np.nan) if held_out else self.values
-        counted = np.sum(~np.isnan(values[:, :, 0]), axis=1)
-        mean = np.nansum(values, axis=1) / np.where(counted, counted, np.nan)[:, None]
-        spread = np.sqrt(
-            np.nansum((values - mean[:, None]) ** 2, axis=1) / np.where(counted > 1, counted - 1, np.nan)[:, None]
-        )
-        columns = {}
+        found, columns = self.ensemble(held_out=held_out), {}
         for i, name in enumerate(self.columns):
-            columns[name], columns[f"{name} sd"] = mean[:, i], spread[:, i]
-        return pd.DataFrame(columns | {"n_replicates": counted}, index=pd.Index(self.ids, name="sample"))
+            columns[name], columns[f"{name} sd"] = found.mean[:, i], found.spread[:, i]
+        return pd.DataFrame(columns | {"n_replicates": found.n_replicates}, index=pd.Index(self.ids, name="sample"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +156,9 @@ class Fit:
     labels
         For a null of the labels what each replicate learnt instead of the target, shape (R, n_samples), or for
         survival times and events, (R, n_samples, 2); samples in the order of `ids`. None for others.
+    temperatures
+        What the validation samples of each replicate say of its certainty, for classes; empty for quantities. A null
+        of the labels has its own, from the labels it learnt: it is treated in all as the real network is.
     """
 
     topology: Topology
@@ -154,6 +173,7 @@ class Fit:
     training: Training
     about: dict[str, Any]
     labels: np.ndarray | None = None
+    temperatures: tuple[Temperature, ...] = ()
 
     def network(self, kind: str = "real") -> VisibleNetwork:
         """The networks of one kind; "real" are those trained on the data as they are."""
@@ -180,7 +200,8 @@ class Fit:
         That is the test part of its split, and every sample the split does not know.
         """
         seen = {split.name: {*split.train, *split.validation} for split in self.splits}
-        return np.array([[i not in seen[name] for name in self.replicates["split"]] for i in ids]).reshape(len(ids), -1)
+        found = [[i not in seen[name] for name in self.replicates["split"]] for i in ids]
+        return np.array(found, dtype=bool).reshape(len(ids), len(self.replicates))
 
     def align(self, samples: Samples, *, least: float = 0.8) -> Samples:
         """The samples with exactly the inputs of the networks, absent ones as missing values.
@@ -243,6 +264,7 @@ class Fit:
 
         Features the samples lack are filled as missing values are: with the mean of the training part unless
         the fit imputes otherwise. Fewer than 80 % of them is an error. Replicates that diverged are left out.
+        Logits are as the networks give them; `Prediction.values` and all that is made of it are calibrated.
 
         Raises
         ------
@@ -256,8 +278,10 @@ class Fit:
             heads = networks.heads(signal, None if covariates is None else covariates[at])
             parts.append(networks.deployed(heads).double().numpy())
         logits = np.concatenate(parts) if parts else np.zeros((0, networks.n_replicates, networks.n_targets))
-        ids = tuple(self.replicates["id"][self.sound])
-        return Prediction(samples.ids, ids, logits, self.target, self.held_out(samples.ids)[:, self.sound])
+        sound = self.sound
+        ids, splits = (tuple(self.replicates[name].iloc[sound]) for name in ("id", "split"))
+        at = np.array([t.value for t in self.temperatures])[sound] if self.temperatures else None
+        return Prediction(samples.ids, ids, logits, self.target, self.held_out(samples.ids)[:, sound], splits, at)
 
     @torch.no_grad()
     def read(self, samples: Samples, *, after: After = "activation") -> dict[str, np.ndarray]:
@@ -344,6 +368,7 @@ class Fit:
             "covariates": None if self.coding is None else self.coding.to_json(),
             "splits": [asdict(split) for split in self.splits],
             "replicates": self.replicates.to_dict(orient="records"),
+            "temperatures": [asdict(t) for t in self.temperatures],
             "files": files,
             "history": {name: column.tolist() for name, column in self.history.items()},
             "about": self.about,
@@ -435,6 +460,7 @@ class Fit:
             )
             for level in levels
         }
+        old = [asdict(replace(DIVERGED, reason=UNCALIBRATED))] * len(stored) if target.classes else []
         splits = tuple(
             Split(s["name"], tuple(s["train"]), tuple(s["validation"]), tuple(s["test"])) for s in manifest["splits"]
         )
@@ -442,6 +468,7 @@ class Fit:
             topology, networks.eval(), pd.DataFrame(manifest["replicates"]), splits, tuple(manifest["samples"]), target, coding,
             readings, pd.DataFrame(manifest["history"]), training, manifest["about"],
             np.stack([arrays["labels"].numpy() for arrays in stored]) if "labels" in stored[0] else None,
+            tuple(Temperature(**t) for t in manifest.get("temperatures", old)),
         )  # fmt: skip
 
 
@@ -579,10 +606,13 @@ def fit(
     if together:
         about["processes"] = n_processes()
     labels = np.stack([target.truth for target in posed.null.targets]) if kind == "labels" else None
-    return Fit(
+    made = Fit(
         topology, trained.networks, trained.replicates, tuple(splits), posed.ids, posed.target, posed.coding, trained.readings,
         trained.history, training, about, labels,
     )  # fmt: skip
+    if not posed.target.classes or kind == "equalised":
+        return made
+    return replace(made, temperatures=_temperatures(made, samples.select(topology.inputs, posed.ids)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -733,6 +763,22 @@ def _rows(chunk: Sequence[Replicate], planned: Sequence[Replicate], training: Tr
     if all(r.setting == Setting() for r in planned):
         return table
     return table.join(pd.DataFrame([r.setting.beside(training, recipe).model_dump() for r in chunk]))
+
+
+def _temperatures(made: Fit, samples: Samples) -> tuple[Temperature, ...]:
+    """Of every replicate, from its validation samples and the labels it learnt; `samples` in the order of `made.ids`."""
+    sound = np.flatnonzero(made.replicates["state"] != "diverged")
+    found = [DIVERGED] * len(made.replicates)
+    if len(sound):
+        names = made.replicates["split"].iloc[sound]
+        used = {i for split in made.splits if split.name in set(names) for i in split.validation}
+        at = np.flatnonzero([i in used for i in made.ids])
+        logits = made.predict(samples.select(ids=[made.ids[i] for i in at])).logits
+        truth = made.target.truth[at] if made.labels is None else made.labels[np.ix_(sound, at)]
+        validation = validated([made.ids[i] for i in at], made.splits, names.tolist())
+        for r, one in zip(sound, temperatures(made.target.task, logits, truth, validation), strict=True):
+            found[r] = one
+    return tuple(found)
 
 
 def _wanted(

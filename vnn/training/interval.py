@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,6 +57,17 @@ def standard_error(
     counted = counted / repeats
     error = np.sqrt(variance * (1 / np.where(counted > 0, counted, 1) + ratio))
     return mean, np.where(counted > 1, error, np.nan), np.maximum(counted - 1, 0)
+
+
+def repeats_of(splits: Sequence[Split]) -> int:
+    """How often the same samples were dealt out anew: 10 for 10 repeats of 5 folds.
+
+    That is in how many test parts a sample is, where it is the same for all that are in any; 1 for other designs, such as
+    random hold-outs, and where there are fewer than 2 splits to each repeat.
+    """
+    times = set(Counter(i for split in splits for i in split.test).values())
+    repeats = times.pop() if len(times) == 1 else 1
+    return repeats if len(splits) >= 2 * repeats else 1
 
 
 def ratio_of(splits: Sequence[Split]) -> float:

@@ -124,6 +124,7 @@ def paired_comparison(
     metric: str = "AUC",
     higher_is_better: bool | None = None,
     rewired: Sequence[str] = (),
+    shared: bool = False,
 ) -> PairedComparison:
     """One model against all others of a table, on the same splits.
 
@@ -151,11 +152,14 @@ def paired_comparison(
         Direction of a metric that is not one of `vnn.training.metrics`.
     rewired
         Models whose draws are random graphs. Draws of other models are averaged within splits, as seeds are.
+    shared
+        Whether a model without a score on some splits is compared on those on which both have one, with a note.
+        Otherwise it is an error. Without rewired graphs only.
 
     Raises
     ------
     AlignmentError
-        If a model misses a split, or a rewired draw was not trained with the seeds of the reference.
+        If a model misses a split (unless `shared`), or a rewired draw was not trained with the seeds of the reference.
     ValueError
         If columns, models or the direction are not known, or numbers make no sense.
 
@@ -171,12 +175,16 @@ def paired_comparison(
             "(0.25 with 5 folds). Take it from the splits: `ratio_of(fit.splits)`."
         )
     table, left_out = _table(scores)
-    n_splits = table["split"].nunique()
+    n_splits = table["split"].nunique() + len(left_out)
     if repeats < 1 or (repeats > 1 and n_splits < 2 * repeats):
         raise ValueError(
             f"`repeats` is {repeats} for {n_splits:,} splits; it must be at least 1 and leave 2 splits to each repeat."
         )
     rewired = (rewired,) if isinstance(rewired, str) else rewired
+    if shared and rewired:
+        raise ValueError(
+            "`shared` is True and `rewired` names models; ranks need every graph on every split. Give one of the two."
+        )
     models = list(dict.fromkeys(table["model"]))
     choose("`reference`", reference, models)
     for name in rewired:
@@ -186,7 +194,7 @@ def paired_comparison(
             f"the table holds {reference!r} alone; give the rows of at least one other model on the same splits."
         )
     splits = list(dict.fromkeys(table["split"]))
-    by_draw = {name: _by_draw(table, name, splits, each=name in rewired) for name in models}
+    by_draw = {name: _by_draw(table, name, splits, each=name in rewired, shared=shared) for name in models}
     n_missing = table["score"].isna().groupby(table["model"], sort=False).sum()
     ours = sign * by_draw[reference].mean(0)
     found = []
@@ -306,8 +314,8 @@ def _table(scores: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return table[table["split"].isin(known.index[known])], left_out
 
 
-def _by_draw(table: pd.DataFrame, model: str, splits: list[str], *, each: bool) -> np.ndarray:
-    """Means over seeds, shape (n_draws, n_splits); every split must be there, for each draw if each is a graph."""
+def _by_draw(table: pd.DataFrame, model: str, splits: list[str], *, each: bool, shared: bool) -> np.ndarray:
+    """Means over seeds, shape (n_draws, n_splits); every split must be there unless `shared`, for each draw if each is a graph."""
     rows = table[table["model"] == model]
     if each and rows["draw"].isna().any():
         raise ValueError(
@@ -316,13 +324,15 @@ def _by_draw(table: pd.DataFrame, model: str, splits: list[str], *, each: bool) 
         )
     means = rows.groupby(["draw", "split"], sort=False, dropna=False)["score"].mean().unstack("split")
     means = means.reindex(columns=splits)
-    if len(gaps := np.argwhere(means.isna().to_numpy() if each else means.isna().to_numpy().all(0, keepdims=True))):
+    if not shared and len(
+        gaps := np.argwhere(means.isna().to_numpy() if each else means.isna().to_numpy().all(0, keepdims=True))
+    ):
         named = [f"{splits[j]}, draw {means.index[i]}" if each else splits[j] for i, j in gaps]
         raise AlignmentError(
             f"model {model!r} has no score in {len(gaps):,} of the splits others were tested on: {culprits(named)}. A paired "
             "comparison needs the same splits for all models: test it there too, or drop these splits for every model."
         )
-    return means.to_numpy() if each else np.nanmean(means.to_numpy(), axis=0, keepdims=True)
+    return means.to_numpy() if each else means.mean(axis=0).to_numpy()[None]
 
 
 def _same_seeds(table: pd.DataFrame, reference: str, model: str) -> None:
@@ -350,17 +360,24 @@ def _blank(method: str, reference_mean: float, mean: float, n_splits: int, ratio
 
 
 def _tested(ours: np.ndarray, theirs: np.ndarray, ratio: float, repeats: int) -> Difference:
+    n_splits, both = len(ours), ~np.isnan(ours + theirs)
+    ours, theirs = ours[both], theirs[both]
+    if not len(ours):
+        nan = float("nan")
+        return replace(_blank(T, nan, nan, 0, ratio, repeats), note="no split has a score of both")
     differences = np.where(np.isclose(ours, theirs, rtol=ROUNDING, atol=0), 0.0, ours - theirs)
     blank = _blank(T, float(ours.mean()), float(theirs.mean()), len(ours), ratio, repeats)
     _, lower, upper = (float(end[0]) for end in interval(differences[:, None], ratio, 1 - ALPHA, repeats=repeats))
     p = corrected_t(differences, ratio, repeats=repeats)
-    note = ""
+    note = "" if both.all() else f"compared on {len(ours)} of {n_splits} splits"
     if len(ours) == 1:
         note = "one split gives neither an interval nor a test"
+    elif len(ours) <= repeats:
+        note = f"{len(ours)} splits of {repeats} repeats give neither an interval nor a test"
     elif np.isnan(p):
         lower = upper = float("nan")
         note = f"the difference is the same in all {len(ours)} splits, so its spread is unknown"
-    return replace(blank, lower=lower, upper=upper, p=p, df=len(ours) / repeats - 1, note=note)
+    return replace(blank, lower=lower, upper=upper, p=p, df=max(len(ours) / repeats - 1, 0), note=note)
 
 
 def _ranked(ours: np.ndarray, drawn: np.ndarray, ratio: float, repeats: int) -> Difference:

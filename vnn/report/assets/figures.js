@@ -74,6 +74,28 @@
     }), config);
   };
 
+  const calibration = () => {
+    if (!at("calibration")) return;
+    const names = Object.keys(data.calibration), name = at("calibration-class") ? at("calibration-class").value : names[0];
+    const looks = [["muted", "circle-open"], ["accent", "diamond-open"]];
+    const traces = Object.entries(data.calibration[name]).map(([stage, { n, predicted, observed, low, high }], i) => {
+      const [tone, symbol] = looks[i];
+      return {
+        type: "scatter", mode: "markers", x: predicted, y: observed, hoverinfo: "text",
+        text: predicted.map((value, k) => `${label(stage)}: predicted ${value.toFixed(2)}, observed ${observed[k].toFixed(2)}<br>${n[k]} people`),
+        marker: { symbol, size: 9, color: colour(tone), line: { width: 1.7 } },
+        error_y: { type: "data", symmetric: false, array: high.map((end, k) => end - observed[k]), arrayminus: low.map((end, k) => observed[k] - end), color: colour(tone), thickness: 1, width: 0 },
+      };
+    });
+    const side = Math.min(width("calibration"), Number(at("calibration").dataset.height));
+    const shapes = [{ type: "line", x0: 0, x1: 1, y0: 0, y1: 1, layer: "below", line: { color: colour("muted"), width: 1, dash: "dot" } }];
+    Plotly.react("calibration", traces, layout("calibration", {
+      width: side, height: side, margin: { l: 52, r: 12, t: 12, b: 48 }, shapes,
+      xaxis: axis({ title: { text: `probability of ${label(name, 30)}`, standoff: 8 }, range: [-0.04, 1.04], nticks: 6 }),
+      yaxis: axis({ title: { text: "how often it was", standoff: 8 }, range: [-0.04, 1.04], nticks: 6 }),
+    }), config);
+  };
+
   const heat = () => {
     if (!data.heat) return;
     const { labels, levels, columns, groups, values } = data.heat;
@@ -193,9 +215,10 @@
     }), config);
   };
 
-  vnnPage.draw = () => [performance, heat, sunburst, paths, curves].forEach((figure) => figure());
+  vnnPage.draw = () => [performance, calibration, heat, sunburst, paths, curves].forEach((figure) => figure());
   const on = (id, figure) => { if (at(id)) at(id).addEventListener("change", figure); };
   on("metric", performance);
+  on("calibration-class", calibration);
   on("sunburst-contrast", sunburst);
   on("paths-contrast", paths);
 }
