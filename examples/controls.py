@@ -3,7 +3,7 @@
 Run it with:  python examples/controls.py [OUTPUT]
 
 Two cohorts are planted as `vnn demo` does, one easy and one harder, and two are real: leukaemia, which is a ceiling, and
-survival with glioblastoma, which is hard. It takes a quarter of an hour on one core; docs/controls.md shows what it found.
+survival with glioblastoma, which is hard. It takes about 20 minutes of one core; docs/controls.md shows what it found.
 """
 
 from __future__ import annotations
