@@ -18,7 +18,7 @@ import pytest
 from tests.study.test_run import STUDY, command, content, write_study
 from vnn._errors import StudyError
 from vnn.study import Results, Study, plan, read_material, run_study
-from vnn.study.nulls import halves_of, null_fits, null_summary
+from vnn.study.nulls import halves_of, in_words, null_fits, null_summary
 
 NULLS = "\n[nulls]\nlabels = 3\nrewired = 2\nhalf_samples = 2\nat_once = 6\n"
 
@@ -105,6 +105,18 @@ def test_a_network_that_lost_its_value_is_counted_not_hidden() -> None:
     assert row["n_missing"] == 1
     assert row["n_draws"] == 2
     assert np.isnan(row["p"])
+    table.attrs = {"headline": "AUC", "words": {"labels": "permuted"}}
+    assert "without a p: 1 networks of these draws have no value" in in_words(table, null_summary(table))[0]
+
+
+def test_memory_that_does_not_hold_one_network_says_so_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_study(tmp_path, STUDY + "\n[nulls]\nlabels = 1\n")
+    pages = os.sysconf
+    monkeypatch.setattr(os, "sysconf", lambda name: 1 if name == "SC_AVPHYS_PAGES" else pages(name))
+    with pytest.raises(StudyError, match=r"weights takes .* MB to train.*memory are free"):
+        plan(Study.read(path))
 
 
 def test_added_draws_keep_those_that_are_there(tmp_path: Path) -> None:

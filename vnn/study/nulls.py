@@ -59,13 +59,25 @@ class Chunk:
 
 
 def at_once(study: Study, material: Material) -> int:
-    """How many networks a process trains side by side: those asked for, or what its part of a quarter of the free memory holds."""
+    """How many networks a process trains side by side: those asked for, or what its part of a quarter of the free memory holds.
+
+    Raises
+    ------
+    StudyError
+        If the free memory does not hold one.
+    """
     if study.nulls.at_once is not None:
         return study.nulls.at_once
     one = VisibleNetwork(material.topology, study.network, n_targets=material.target.n_outputs)
     weights = sum(parameter.numel() for parameter in one.parameters())
     each = STATES * weights * np.dtype(study.training.dtype).itemsize
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if each * study.nulls.workers > free:
+        raise StudyError(
+            f"a network of {weights:,} weights takes {each / 2**20:,.0f} MB to train, in each of {study.nulls.workers} processes, "
+            f"and {free / 2**20:,.0f} MB of memory are free. Ask for fewer workers, larger ontology.min_genes or fewer inputs, "
+            "or free memory; nulls.at_once = 1 tries in any case."
+        )
     return int(np.clip(SHARE_OF_MEMORY * free // max(each * study.nulls.workers, 1), 1, MOST_AT_ONCE))
 
 
@@ -251,6 +263,8 @@ def in_words(table: pd.DataFrame, summary: pd.DataFrame) -> Sequence[str]:
         rank = f"p = {row['p']:.3g}"
         if row["kind"] == EQUALISED:
             rank = "which is no test of them: these inputs are made to predict"
+        elif math.isnan(row["p"]):
+            rank = f"without a p: {row['n_missing']} networks of these draws have no value"
         elif math.isclose(row["p"], row["smallest_p"]):
             rank += " (the smallest these draws can give)"
         found.append(
