@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vnn._errors import StudyError
 from vnn.data import Samples, Split, half_samples, read_table
 from vnn.models import VisibleNetwork
 from vnn.study.folder import chosen_settings, common_setting
