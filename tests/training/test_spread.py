@@ -17,7 +17,7 @@ from vnn._errors import FitError
 from vnn.kernels import backend
 from vnn.training import Progress, loop
 from vnn.training.loop import Record
-from vnn.training.spread import _joined, check_workers, spread, threads_each
+from vnn.training.spread import _joined, check_workers, forget, spread, threads_each
 
 
 def test_tasks_run_in_other_processes_that_share_large_arrays() -> None:
@@ -95,6 +95,45 @@ def test_an_interrupted_process_goes_on_from_its_own_checkpoint(
             assert caught.value.__notes__ == ["It happened in networks 1 to 2, in a process of its own."]
             (tmp_path / "fit-0000-0001").unlink()
     assert_same_bits(trained(workers=2, checkpoint=tmp_path / "fit"), alone)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 4, 6])
+def test_chunks_that_follow_each_other_have_the_bits_of_one(at_once: int) -> None:
+    told: list[Progress] = []
+    arguments = {"n_seeds": 2, "recipe": DROPPING}
+    alone = trained(**arguments)
+    made = trained(at_once=at_once, listener=told.append, **arguments)
+    assert_same_bits(made, alone)
+    assert made.study == alone.study
+    assert {state.replicates for state in told} == {6}
+    assert told[-1].living <= at_once
+    assert np.all(np.diff([state.living for state in told]) <= 0)
+
+
+def test_chunks_that_are_done_are_not_trained_again(tmp_path: Path) -> None:
+    told: list[Progress] = []
+
+    def stop(progress: Progress) -> None:
+        told.append(progress)
+        if progress.living < 4:
+            raise InterruptedError
+
+    arguments = {"n_seeds": 2, "at_once": 2, "checkpoint": tmp_path / "fit"}
+    with pytest.raises(InterruptedError):
+        trained(listener=stop, **arguments)
+    first = [state.epoch for state in told if state.living >= 4]
+    again: list[Progress] = []
+    assert_same_bits(trained(listener=again.append, **arguments), trained(n_seeds=2))
+    assert first
+    assert all(state.living < 4 for state in again)
+    (tmp_path / "fit-other").touch()
+    forget(tmp_path / "fit")
+    assert [path.name for path in tmp_path.iterdir()] == ["fit-other"]
+
+
+def test_chunks_of_no_replicate_are_refused() -> None:
+    with pytest.raises(ValueError, match="`at_once` is 0; at least one network is needed"):
+        trained(at_once=0)
 
 
 @st.composite

@@ -25,14 +25,14 @@ from vnn.report import write_figures, write_page
 from vnn.study.contents import content_of, node_table
 from vnn.study.folder import CHECKPOINT, bind, chosen_settings, claimed, same_wiring
 from vnn.study.material import Material, read_material
-from vnn.study.nulls import in_words, null_summary, null_table, train_nulls
+from vnn.study.nulls import at_once, in_words, null_summary, null_table, train_nulls
 from vnn.study.search import fix_settings
 from vnn.study.settings import Study
 from vnn.study.train import dismiss, train
 from vnn.training import Fit
 from vnn.training.evaluation import Calibration, calibration, comparison, performance
 from vnn.training.loop import Listener
-from vnn.training.spread import check_workers
+from vnn.training.spread import check_workers, forget
 
 PAGE = "page.html"
 
@@ -213,12 +213,13 @@ def _trained(study: Study, material: Material, folder: Path, listener: Listener 
         study,
         material,
         checkpoint=folder / CHECKPOINT,
+        at_once=None if together else at_once(study, material),
         listener=listener,
         together=together,
         settings=chosen_settings(folder),
     )
     trained.save(folder / "fit")
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    forget(folder / CHECKPOINT)
     return trained
 
 

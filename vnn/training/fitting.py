@@ -37,7 +37,7 @@ from vnn.training.null import Equalised, Null, equalised, equalised_words, null_
 from vnn.training.orientation import Reading, orient
 from vnn.training.problem import Problem
 from vnn.training.settings import Setting, Training
-from vnn.training.spread import SpreadTrainer, check_workers
+from vnn.training.spread import ChunkTrainer, check_workers, forget
 from vnn.training.together import Together, n_processes
 
 FORMAT = "vnn fit 1"
@@ -493,6 +493,7 @@ def fit(
     only: Sequence[str] | None = None,
     checkpoint: Path | None = None,
     listener: Listener | None = None,
+    at_once: int | None = None,
     workers: int = 1,
     backend: str = "loky",
     together: bool = False,
@@ -543,9 +544,11 @@ def fit(
         Ids of the replicates to train here; the others of the study are left to other calls, and the
         networks are the same. Activities too weak to be oriented by their genes follow the first of these.
     checkpoint
-        File from which an interrupted run goes on; with `workers` there is one beside it for each.
+        File from which an interrupted run goes on; with `at_once` or `workers` there is one beside it for each chunk.
     listener
         Told after every epoch; with `workers`, whenever one of them is done.
+    at_once
+        Networks trained side by side at most, where memory has no room for all; the others follow in chunks.
     workers, backend
         Processes that train the replicates, each some of them, to the same bits; see `vnn.training.spread`.
     together
@@ -561,6 +564,8 @@ def fit(
         If values are missing and `training.impute` is "none", or a part of a split has too few events to learn from.
     """
     check_workers(workers, backend)
+    if at_once is not None and at_once < 1:
+        raise ValueError(f"`at_once` is {at_once}; at least one network is needed.")
     if together and workers > 1:
         raise ValueError(
             f"`together` divides the samples and `workers` = {workers} the replicates between processes; ask for one of them."
@@ -582,11 +587,12 @@ def fit(
 
     def train(posed: Posed, chunk: Sequence[Replicate], checkpoint: Path | None) -> _Trained:
         how: dict[str, Any] = {"seed": seed, "checkpoint": checkpoint, "own": [r.setting for r in chunk]}
-        trainer: Trainer | SpreadTrainer
+        trainer: Trainer | ChunkTrainer
         if together:
             trainer = Together(posed.network, posed.problem, training, **how)
-        elif workers > 1:
-            trainer = SpreadTrainer(posed.network, posed.problem, training, workers=workers, backend=backend, **how)
+        elif workers > 1 or (at_once is not None and at_once < len(chunk)):
+            how |= {"at_once": at_once, "workers": workers, "backend": backend}
+            trainer = ChunkTrainer(posed.network, posed.problem, training, **how)
         else:
             trainer = Trainer(posed.network, posed.problem, training, **how)
         rows = _rows(chunk, planned, training, recipe)
@@ -626,7 +632,7 @@ class _Trained:
     data: str
 
 
-def _trained(posed: Posed, trainer: Trainer | SpreadTrainer, rows: pd.DataFrame, listener: Listener | None) -> _Trained:
+def _trained(posed: Posed, trainer: Trainer | ChunkTrainer, rows: pd.DataFrame, listener: Listener | None) -> _Trained:
     networks, problem = trainer.run(listener), posed.problem
     if posed.target.task == "regression":
         _calibrate(networks, problem)
@@ -670,7 +676,7 @@ def _trained_in_blocks(
         parts.append(train(posing(made.samples, chunk=mine), mine, own))
         inputs.append(replace(made, samples=ordered))
         if own is not None:
-            own.unlink(missing_ok=True)
+            forget(own)
     states = [part.networks.state_dict() for part in parts]
     posed.network.load_state_dict({name: torch.cat([state[name] for state in states], dim=-1) for name in states[0]})
     history = pd.concat([part.history for part in parts]).sort_values("epoch", kind="stable", ignore_index=True)

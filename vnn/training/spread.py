@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ from vnn.training.settings import Setting, Training
 BACKENDS = {"loky": "joblib", "dask": "distributed", "ray": "ray"}
 INSTALL = {"dask": 'pip install "dask[distributed]"', "ray": 'pip install "ray[default]"'}
 WATCHED_SECONDS = 1.0
+
+_Task = tuple[VisibleNetwork, list[int], Path | None, list[Setting] | None]
+_Done = tuple[dict[str, Tensor], Record]
 
 
 def spread(
@@ -138,19 +142,19 @@ def _watch(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-class SpreadTrainer:
-    """Trains the replicates of one network in several processes, each some of them; it stands in for a `Trainer`.
+class ChunkTrainer:
+    """Trains the replicates of one network in chunks, one after the other or in several processes; it stands in for a `Trainer`.
 
     Parameters
     ----------
-    network, problem, settings, seed
+    network, problem, settings, seed, own
         As for a `Trainer`.
     checkpoint
-        Each process has one beside it, named after its replicates.
+        Each chunk has one beside it, named after its replicates; `forget` removes them.
+    at_once
+        Replicates of a chunk at most; an equal share for each process unless given.
     workers, backend
-        As for `spread`.
-    own
-        As for a `Trainer`.
+        As for `spread`; one stays in this process.
     """
 
     def __init__(
@@ -161,40 +165,47 @@ class SpreadTrainer:
         *,
         seed: int,
         checkpoint: Path | None = None,
-        workers: int,
+        at_once: int | None = None,
+        workers: int = 1,
         backend: str = "loky",
         own: Sequence[Setting] | None = None,
     ) -> None:
-        self.own = own
-        self.full, self.problem, self.settings, self.seed = network, problem, settings, seed
+        self.full, self.problem, self.settings, self.seed, self.own = network, problem, settings, seed, own
         self.checkpoint, self.workers, self.backend = checkpoint, workers, backend
+        n = network.n_replicates
+        size = min(-(-n // workers), at_once or n)
+        self.chunks = [at.tolist() for at in np.array_split(np.arange(n), -(-n // size))]
         self.record = _joined(network.replicate_names, [])
 
     def run(self, listener: Listener | None = None) -> VisibleNetwork:
         """Train to the end and return the network with the best weights of every replicate."""
-        n, began = self.full.n_replicates, time.monotonic()
-        parts = [at.tolist() for at in np.array_split(np.arange(n), min(self.workers, n))]
-        names = [f"networks {at[0] + 1} to {at[-1] + 1}" for at in parts]
-        tasks = {
-            name: (
-                self.full.replicates(at),
-                at,
-                self._checkpoint(at),
-                None if self.own is None else [self.own[i] for i in at],
-            )
-            for name, at in zip(names, parts, strict=True)
-        }
-        shared = (_arrays(self.problem), self.settings, self.seed)
-        found: dict[str, tuple[dict[str, Tensor], Record]] = {}
-        for name, done in spread(_train, tasks, shared=shared, workers=self.workers, backend=self.backend):
-            found[name] = done
-            if listener is not None:
-                listener(self._progress([record for _, record in found.values()], time.monotonic() - began))
-        trained = self.full.replicates(list(range(n)))
+        names = [f"networks {at[0] + 1} to {at[-1] + 1}" for at in self.chunks]
+        found = dict(self._here(names, listener) if self.workers == 1 else self._elsewhere(names, listener))
+        trained = self.full.replicates(list(range(self.full.n_replicates)))
         states = [found[name][0] for name in names]
         trained.load_state_dict({key: torch.cat([state[key] for state in states], -1) for key in states[0]})
         self.record = _joined(self.full.replicate_names, [found[name][1] for name in names])
         return trained.eval()
+
+    def _task(self, at: list[int]) -> _Task:
+        own = None if self.own is None else [self.own[i] for i in at]
+        return self.full.replicates(at), at, self._checkpoint(at), own
+
+    def _here(self, names: Sequence[str], listener: Listener | None) -> Iterator[tuple[str, _Done]]:
+        shared, waiting = (_arrays(self.problem), self.settings, self.seed), self.full.n_replicates
+        for name, at in zip(names, self.chunks, strict=True):
+            waiting -= len(at)
+            yield name, _train(*shared, self._task(at), listener and _among(listener, waiting, self.full.n_replicates))
+
+    def _elsewhere(self, names: Sequence[str], listener: Listener | None) -> Iterator[tuple[str, _Done]]:
+        began, records = time.monotonic(), []
+        tasks = {name: self._task(at) for name, at in zip(names, self.chunks, strict=True)}
+        shared = (_arrays(self.problem), self.settings, self.seed)
+        for name, done in spread(_train, tasks, shared=shared, workers=self.workers, backend=self.backend):
+            records.append(done[1])
+            if listener is not None:
+                listener(self._progress(records, time.monotonic() - began))
+            yield name, done
 
     def _checkpoint(self, at: Sequence[int]) -> Path | None:
         beside = self.checkpoint
@@ -219,20 +230,30 @@ def _arrays(problem: Problem) -> dict[str, Any]:
     return {name: held.numpy() if isinstance(held, Tensor) else held for name, held in vars(problem).items()}
 
 
+def _among(listener: Listener, waiting: int, n: int) -> Listener:
+    """A listener to a chunk that speaks of all replicates."""
+    return lambda told: listener(replace(told, living=told.living + waiting, replicates=n))
+
+
 def _train(
-    arrays: dict[str, Any],
-    settings: Training,
-    seed: int,
-    part: tuple[VisibleNetwork, list[int], Path | None, list[Setting] | None],
-) -> tuple[dict[str, Tensor], Record]:
-    network, at, checkpoint, own = part
+    arrays: dict[str, Any], settings: Training, seed: int, task: _Task, listener: Listener | None = None
+) -> _Done:
+    network, at, checkpoint, own = task
     held: dict[str, Any] = {
         name: torch.from_numpy(values) if isinstance(values, np.ndarray) and name != "universe" else values
         for name, values in arrays.items()
     }
     trainer = Trainer(network, Problem(**held).keep(at), settings, seed=seed, checkpoint=checkpoint, own=own)
-    trained = trainer.run()
+    trained = trainer.run(listener)
+    if checkpoint is not None:
+        trainer.save()
     return dict(trained.state_dict()), trainer.record
+
+
+def forget(checkpoint: Path) -> None:
+    """Remove a checkpoint, and those of the chunks beside it."""
+    for path in (checkpoint, *checkpoint.parent.glob(f"{checkpoint.name}-[0-9]*")):
+        path.unlink(missing_ok=True)
 
 
 def _joined(names: Sequence[str], parts: Sequence[Record]) -> Record:
