@@ -114,7 +114,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for a program.")] = False,
 ) -> None:
     """Run a whole study; one that was interrupted goes on where it was."""
-    from vnn.study import Study, plan, run_study
+    from vnn.study import Study, plan, run_traits, studies_of
     from vnn.study.train import company, follow
 
     asked = Study.read(study)
@@ -122,18 +122,22 @@ def run(
         asked = asked.model_copy(update={"nulls": asked.nulls.model_copy(update={"workers": workers})})
     with company(asked) as number:
         if number:
-            if not check:
-                follow(asked)
+            for own in () if check else studies_of(asked).values():
+                follow(own)
             return
         if check:
-            typer.echo(plan(asked))
+            typer.echo("\n\n".join(plan(own) for own in studies_of(asked).values()))
             return
         with _progress(as_json) as (listener, tell):
-            results = run_study(asked, listener=listener, tell=tell, together=number is not None)
+            results = run_traits(asked, listener=listener, tell=tell, together=number is not None)
     if as_json:
-        typer.echo(json.dumps(_summary(results)))
-    else:
-        _show(results, most)
+        found = {trait: _summary(held) for trait, held in results.items()}
+        typer.echo(json.dumps(found if asked.data.traits else found[asked.data.target]))
+        return
+    for trait, held in results.items():
+        if asked.data.traits:
+            typer.echo(f"== {trait} ==\n")
+        _show(held, most)
 
 
 @app.command()

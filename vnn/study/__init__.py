@@ -14,6 +14,7 @@ from vnn.study.settings import (
     Study,
 )
 from vnn.study.start import study_file
+from vnn.study.traits import run_traits, studies_of
 
 __all__ = [
     "RECORD",
@@ -32,6 +33,8 @@ __all__ = [
     "prepare",
     "read_material",
     "run_study",
+    "run_traits",
     "splits_of",
+    "studies_of",
     "study_file",
 ]

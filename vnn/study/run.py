@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from vnn._atomic import write_csv, write_text
+from vnn._errors import StudyError
 from vnn.data import Check, Samples, data_checks
 from vnn.interpret import (
     Activities,
@@ -127,6 +128,11 @@ def run_study(
     """
     if not isinstance(study, Study):
         study = Study.read(study)
+    if study.data.traits:
+        raise StudyError(
+            f"data.target names {len(study.data.traits)} columns, a study each; use `vnn.study.run_traits` or the command "
+            "`vnn run`."
+        )
     identity = study.identity
     check_workers(study.nulls.workers, study.nulls.backend)
     with claimed(study, identity) as folder:

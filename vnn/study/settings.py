@@ -39,7 +39,8 @@ class DataSection(_Section):
     labels
         Table or CLS of what is known of each sample, or a list of them; not needed where the values file holds it.
     target
-        Column to predict; for survival the time until the event or the end of follow-up.
+        Column to predict; for survival the time until the event or the end of follow-up. A list of columns makes a study of
+        each, by the same settings.
     event
         For survival the column that says whether the event happened (1) or not (0).
     task
@@ -63,6 +64,8 @@ class DataSection(_Section):
         "max-variance".
     least_per_class, rare
         Classes with fewer samples are an "error", or their samples are dropped ("drop") or become one class "other" ("merge").
+    traits
+        All columns where `target` is a list; stated there.
     log_cpm
         Whether counts become log(1 + counts per million); of several omics the names of those that are counts.
     """
@@ -85,6 +88,30 @@ class DataSection(_Section):
     least_per_class: Annotated[int, Field(ge=1)] | None = None
     rare: Literal["error", "drop", "merge"] = "error"
     log_cpm: bool | tuple[str, ...] = False
+    traits: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _several_targets(cls, stated: Any) -> Any:
+        if not isinstance(stated, Mapping) or not isinstance(stated.get("target"), list | tuple):
+            return stated
+        if not stated["target"]:
+            raise ValueError("target is an empty list; name at least one column")
+        return {**stated, "target": stated["target"][0], "traits": tuple(stated["target"])}
+
+    @model_validator(mode="after")
+    def _traits(self) -> DataSection:
+        if len(set(self.traits)) < len(self.traits):
+            raise ValueError(f"target names a column twice: {culprits(self.traits)}")
+        if self.traits and (self.event is not None or self.classes is not None):
+            raise ValueError(
+                "event and classes belong to one target, and target is a list; write a study file for each"
+            )
+        if odd := [name for name in self.traits if name != Path(name).name or name.startswith(".")]:
+            raise ValueError(
+                f"each target gets a folder of its name, and {culprits(odd)} cannot be one; rename the column"
+            )
+        return self
 
     @model_validator(mode="after")
     def _survival(self) -> DataSection:
@@ -406,6 +433,7 @@ class Study(_Section):
         stated = self.model_dump(mode="json", exclude=DOWNSTREAM)
         if not self.search.n:
             stated.pop("search")
+        stated["data"].pop("traits")
         stated["data"]["values"] = {omics: sha256(path) for omics, path in self.data.files.items()}
         stated["data"]["labels"] = [sha256(path) for path in self.data.label_files]
         if self.data.identifiers is not None:
