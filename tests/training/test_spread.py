@@ -38,7 +38,7 @@ def test_replicates_in_two_processes_have_the_bits_of_one(tmp_path: Path) -> Non
         {"samples": survivors(), "target": "days", "event": "died", "training": SHORT.model_copy(update={"epochs": 3})},
         {"kind": "labels", "draws": (0, 1), "target": "quantity"},
     ):
-        made = trained(workers=2, listener=told.append, checkpoint=tmp_path / "fit", **arguments)
+        made = trained(workers=2, listener=told.append, checkpoint=tmp_path / f"fit {len(told)}", **arguments)
         alone = trained(**arguments)
         assert_same_bits(made, alone)
         for level, reading in alone.readings.items():

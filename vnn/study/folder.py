@@ -24,6 +24,8 @@ CHOSEN = "search.json"
 def claimed(study: Study, identity: str) -> Iterator[Path]:
     """The output folder, held by this process alone and free for, or already bound to, this study.
 
+    Files that a kill left half written are removed.
+
     Raises
     ------
     StudyError
@@ -51,6 +53,8 @@ def claimed(study: Study, identity: str) -> Iterator[Path]:
                 f"{study.name!r}, {identity[:12]}: data or settings differ, namely {', '.join(differ[:5])}. "
                 "Choose another `output`, or remove the folder."
             )
+        for torn in (*folder.rglob(".*.part"), *folder.rglob(".tmp*")):
+            torn.unlink()
         yield folder
 
 
