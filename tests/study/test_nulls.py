@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 from tests.study.test_run import STUDY, command, content, write_study
 from vnn._errors import StudyError
 from vnn.study import Results, Study, plan, read_material, run_study
+from vnn.study.contents import content_of
 from vnn.study.nulls import halves_of, in_words, null_fits, null_summary
 from vnn.training import loop
 
@@ -256,3 +258,11 @@ def test_killed_at_twenty_random_moments_the_study_ends_with_the_same_files(tmp_
     whole, killed = (content(tmp_path / name / "results") for name in ("whole", "killed"))
     assert whole.keys() == killed.keys()
     assert {name for name in whole if whole[name] != killed[name]} <= {"study.json"}
+
+
+def test_networks_that_diverged_are_named(results: Results) -> None:
+    table = results.fit.replicates.copy()
+    table.loc[1, "state"] = "diverged"
+    facts = content_of(replace(results, fit=replace(results.fit, replicates=table))).facts
+    assert "1 diverged and were left out" in facts["networks"]
+    assert repr(table.loc[1, "id"]) in facts["networks"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from vnn._errors import culprits
 from vnn.data import Samples, Target
 from vnn.interpret import NodeScores
 from vnn.models.network import COVARIATES
@@ -126,12 +127,12 @@ def _summary(target: Target, samples: Samples, topology: Topology) -> str:
 def _facts(results: Results) -> dict[str, str]:
     fit = results.fit
     about = fit.about
-    left_out = int((fit.replicates["state"] == "diverged").sum())
+    left_out = fit.replicates["id"][fit.replicates["state"] == "diverged"].tolist()
     known = len(results.topology.inputs)
     return {
         "seed": str(results.study.seed),
         "networks": f"{len(fit.replicates)} ({len(fit.splits)} splits x {results.study.n_seeds} seeds)"
-        + (f", {left_out} diverged and were left out" if left_out else ""),
+        + (f"; {len(left_out)} diverged and were left out: {culprits(left_out)}" if left_out else ""),
         "measured features": f"{results.samples.n_features:,}",
         "of these used as inputs": f"{known:,} ({known / results.samples.n_features:.0%})",
         "topology": results.topology.fingerprint,
