@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import time
 from dataclasses import replace
@@ -19,7 +20,7 @@ from tests.study.test_run import STUDY, command, content, write_study
 from vnn._errors import StudyError
 from vnn.study import Results, Study, plan, read_material, run_study
 from vnn.study.contents import content_of
-from vnn.study.nulls import halves_of, in_words, null_fits, null_summary
+from vnn.study.nulls import duration, halves_of, in_words, null_fits, null_summary
 from vnn.training import loop
 
 NULLS = "\n[nulls]\nlabels = 3\nrewired = 2\nhalf_samples = 2\nat_once = 6\n"
@@ -158,6 +159,22 @@ def test_run_again_it_trains_nothing(results: Results, study: Path) -> None:
     before = content(results.folder)
     run_study(study, listener=lambda progress: pytest.fail("it trained again"))
     assert content(results.folder) == before
+
+
+def test_progress_tells_the_chunk_and_the_time_left(tmp_path: Path) -> None:
+    told: list[str] = []
+    run_study(write_study(tmp_path, STUDY + NULLS), tell=told.append)
+    steps = [step.removeprefix("training null networks: ") for step in told if step.startswith("training null")]
+    assert steps[0] == "labels-0000-0001, chunk 1 of 4"
+    assert [step.split(",")[1] for step in steps] == [f" chunk {i} of 4" for i in range(1, 5)]
+    assert all(re.search(r", about \d+ (seconds|minutes) left$", step) for step in steps[1:])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.1, "1 seconds"), (89, "89 seconds"), (91, "2 minutes"), (5500, "1.5 hours")]
+)
+def test_times_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
 
 
 def test_the_plan_counts_networks_chunks_and_time(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -147,12 +148,36 @@ def train_nulls(
             _train_chunk, {_words(chunk): chunk for chunk in chunks}, shared=(study, material, folder), workers=asked.workers,
             backend=asked.backend,
         )  # fmt: skip
+        began, sizes = time.monotonic(), [_size(study, material, chunk) for chunk in chunks]
         for number, (name, _) in enumerate(done, 1):
-            tell(f"{begin}: {number} of {len(chunks)} chunks done, last {name}")
+            left = _left(began, sizes, number) if number < len(chunks) else ""
+            tell(f"{begin}: {number} of {len(chunks)} chunks done, last {name}{left}")
         return
+    began, sizes = time.monotonic(), [_size(study, material, chunk) for chunk in chunks]
     for number, chunk in enumerate(chunks, 1):
-        tell(f"training null networks: {_words(chunk)}, chunk {number} of {len(chunks)}")
+        tell(
+            f"training null networks: {_words(chunk)}, chunk {number} of {len(chunks)}{_left(began, sizes, number - 1)}"
+        )
         _train_chunk(study, material, folder, chunk, listener, together)
+
+
+def _size(study: Study, material: Material, chunk: Chunk) -> int:
+    """Networks of a chunk."""
+    return len(chunk.draws) * study.n_seeds * (2 if chunk.kind == HALVES else len(material.splits))
+
+
+def _left(began: float, sizes: Sequence[int], n_done: int) -> str:
+    """The time left for chunks of these sizes, once some are done."""
+    if not (done := sum(sizes[:n_done])):
+        return ""
+    return f", about {duration((time.monotonic() - began) / done * sum(sizes[n_done:]))} left"
+
+
+def duration(seconds: float) -> str:
+    """A time in words."""
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} seconds"
+    return f"{round(seconds / 60)} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _words(chunk: Chunk) -> str:

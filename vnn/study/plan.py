@@ -11,7 +11,7 @@ from vnn.data import CovariateCoding, data_checks
 from vnn.models import VisibleNetwork
 from vnn.study.folder import CHECKPOINT, CHOSEN, RECORD, differences
 from vnn.study.material import Material, read_material
-from vnn.study.nulls import HALVES, missing_chunks
+from vnn.study.nulls import HALVES, duration, missing_chunks
 from vnn.study.settings import Study
 from vnn.training import fit
 from vnn.training.baselines import applicable
@@ -112,7 +112,7 @@ def _nulls(study: Study, material: Material) -> list[str]:
     everything = f"all {total:,} networks" + (" and the search" if searched else "")
     return [
         *lines,
-        f"  {everything} take at most about {_duration(seconds)} on this machine, less where they stop early",
+        f"  {everything} take at most about {duration(seconds)} on this machine, less where they stop early",
     ]
 
 
@@ -127,12 +127,6 @@ def _pace(study: Study, material: Material) -> float:
         listener=lambda told: ends.append(told.seconds),
     )  # fmt: skip
     return (ends[-1] - ends[0]) / max(len(ends) - 1, 1) / len(names)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(round(seconds), 1)} seconds"
-    return f"{round(seconds / 60)} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _rivals(study: Study, material: Material) -> tuple[str, ...]:
