@@ -37,9 +37,9 @@ EXPORTED = {
     },
     "vnn.report": {"WORDS", "Content", "performance_text", "ranking_text", "write_figures", "write_page"},
     "vnn.study": {
-        "RECORD", "AttributionSection", "CompareSection", "DataSection", "Material", "OntologySection", "Prepared",
-        "ReportSection", "Results", "SplitSection", "Study", "ontology_of", "plan", "prepare",
-        "read_material", "run_study", "splits_of", "study_file",
+        "RECORD", "AttributionSection", "CompareSection", "DataSection", "Material", "NullSection", "OntologySection", "Prepared",
+        "ReportSection", "Results", "SearchSection", "SplitSection", "Study", "ontology_of", "plan", "prepare",
+        "read_material", "run_study", "run_traits", "splits_of", "studies_of", "study_file",
     },
 }  # fmt: skip
 
