@@ -46,6 +46,10 @@ def run(library: Path) -> None:
 
     cpu.library_path = lambda: library
     assert cpu.library()
+    if failed := pytest.main(
+        ["-q", "--assert=plain", "-p", "no:cacheprovider", *(str(HERE / name) for name in PREPARED)]
+    ):
+        sys.exit(failed)
     from tests.kernels import fuzz, test_packed, test_variants
     from tests.kernels.dense import instruction_sets, threads
 
@@ -64,8 +68,6 @@ def run(library: Path) -> None:
                     for n in (3,) if name.startswith("rewired") else (1, 2, 4):
                         for batch, layout in ((0, "plain"), (65, "by variant"), (300, "sliced")):
                             test_packed.compare(test_packed.wiring(name), simd, dtype, n, batch, layout)
-    if failed := pytest.main(["-q", "-p", "no:cacheprovider", *(str(HERE / name) for name in PREPARED)]):
-        sys.exit(failed)
     fuzz.main(150)
     print("clean")
 

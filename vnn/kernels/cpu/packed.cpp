@@ -36,9 +36,13 @@ const uint8_t NOBODY[16] = {};
 struct Panel {
   const uint8_t* at;
   int64_t stride;
-  Panel(const Codes& codes, int64_t panel)
-      : at(panel < codes.n_panels ? codes.at + codes.panels[panel] * codes.panel_stride : NOBODY),
-        stride(panel < codes.n_panels ? codes.variant_stride : 0) {}
+  Panel(const Codes& codes, int64_t panel) : at(NOBODY), stride(0) {
+    if (panel >= codes.n_panels) return;
+    int64_t number;  // numbers may lie at any address
+    std::memcpy(&number, codes.panels + panel, sizeof(number));
+    at = codes.at + number * codes.panel_stride;
+    stride = codes.variant_stride;
+  }
   inline const uint8_t* operator[](int64_t v) const { return at + v * stride; }
 };
 
