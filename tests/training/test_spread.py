@@ -17,7 +17,7 @@ from vnn._errors import FitError
 from vnn.kernels import backend
 from vnn.training import Progress, loop
 from vnn.training.loop import Record
-from vnn.training.spread import _joined, check_workers, forget, spread, threads_each
+from vnn.training.spread import _joined, _tensor, check_workers, forget, spread, threads_each
 
 
 def test_tasks_run_in_other_processes_that_share_large_arrays() -> None:
@@ -129,6 +129,12 @@ def test_chunks_that_are_done_are_not_trained_again(tmp_path: Path) -> None:
     (tmp_path / "fit-other").touch()
     forget(tmp_path / "fit")
     assert [path.name for path in tmp_path.iterdir()] == ["fit-other"]
+
+
+def test_arrays_that_may_only_be_read_become_tensors_without_a_warning() -> None:
+    values = np.arange(3.0)
+    values.setflags(write=False)
+    assert _tensor(values).data_ptr() == values.ctypes.data
 
 
 def test_chunks_of_no_replicate_are_refused() -> None:

@@ -6,6 +6,7 @@ import importlib
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -240,7 +241,7 @@ def _train(
 ) -> _Done:
     network, at, checkpoint, own = task
     held: dict[str, Any] = {
-        name: torch.from_numpy(values) if isinstance(values, np.ndarray) and name != "universe" else values
+        name: _tensor(values) if isinstance(values, np.ndarray) and name != "universe" else values
         for name, values in arrays.items()
     }
     trainer = Trainer(network, Problem(**held).keep(at), settings, seed=seed, checkpoint=checkpoint, own=own)
@@ -248,6 +249,13 @@ def _train(
     if checkpoint is not None:
         trainer.save()
     return dict(trained.state_dict()), trainer.record
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    """A tensor over an array that other processes may read too (Ray gives it read-only); nothing writes to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(values)
 
 
 def forget(checkpoint: Path) -> None:
