@@ -85,7 +85,8 @@ def at_once(study: Study, material: Material) -> int:
 
 def missing_chunks(study: Study, material: Material, folder: Path) -> list[Chunk]:
     """What is still to be trained: draws that no chunk in the folder holds, whole draws together, those begun as they were."""
-    room, chunks = at_once(study, material), []
+    chunks: list[Chunk] = []
+    room = 0
     for kind in (*NULLS, HALVES):
         there = {draw for chunk in finished(folder) if chunk.kind == kind for draw in chunk.draws}
         draws = [draw for draw in range(study.nulls.n_draws(kind)) if draw not in there]
@@ -93,8 +94,10 @@ def missing_chunks(study: Study, material: Material, folder: Path) -> list[Chunk
             if chunk.kind == kind and set(chunk.draws) <= set(draws):
                 chunks.append(chunk)
                 draws = [draw for draw in draws if draw not in chunk.draws]
-        per_draw = study.n_seeds * (2 if kind == HALVES else len(material.splits))
-        several = 1 if kind == EQUALISED else max(room // per_draw, 1)
+        if not draws:
+            continue
+        room = room or at_once(study, material)
+        several = 1 if kind == EQUALISED else max(room // per_draw(study, material, kind), 1)
         if kind != HALVES:  # whose weak activities follow the first of their chunk
             several = min(several, max(-(-len(draws) // study.nulls.workers), 1))
         chunks += [Chunk(kind, run[i : i + several]) for run in _runs(draws) for i in range(0, len(run), several)]
@@ -148,12 +151,12 @@ def train_nulls(
             _train_chunk, {_words(chunk): chunk for chunk in chunks}, shared=(study, material, folder), workers=asked.workers,
             backend=asked.backend,
         )  # fmt: skip
-        began, sizes = time.monotonic(), [_size(study, material, chunk) for chunk in chunks]
+        began, sizes = time.monotonic(), _sizes(study, material, chunks)
         for number, (name, _) in enumerate(done, 1):
             left = _left(began, sizes, number) if number < len(chunks) else ""
             tell(f"{begin}: {number} of {len(chunks)} chunks done, last {name}{left}")
         return
-    began, sizes = time.monotonic(), [_size(study, material, chunk) for chunk in chunks]
+    began, sizes = time.monotonic(), _sizes(study, material, chunks)
     for number, chunk in enumerate(chunks, 1):
         tell(
             f"training null networks: {_words(chunk)}, chunk {number} of {len(chunks)}{_left(began, sizes, number - 1)}"
@@ -161,9 +164,13 @@ def train_nulls(
         _train_chunk(study, material, folder, chunk, listener, together)
 
 
-def _size(study: Study, material: Material, chunk: Chunk) -> int:
-    """Networks of a chunk."""
-    return len(chunk.draws) * study.n_seeds * (2 if chunk.kind == HALVES else len(material.splits))
+def per_draw(study: Study, material: Material, kind: str) -> int:
+    """Networks of a draw: one per seed and split, and of a pair of half-samples one per seed and half."""
+    return study.n_seeds * (2 if kind == HALVES else len(material.splits))
+
+
+def _sizes(study: Study, material: Material, chunks: Sequence[Chunk]) -> list[int]:
+    return [len(chunk.draws) * per_draw(study, material, chunk.kind) for chunk in chunks]
 
 
 def _left(began: float, sizes: Sequence[int], n_done: int) -> str:
@@ -208,7 +215,7 @@ def _train_chunk(
 def _which(study: Study, material: Material, folder: Path, chunk: Chunk) -> dict[str, Any]:
     if chunk.kind == HALVES:
         splits = halves_of(study, material.samples)
-        names = {split.name for split in splits for draw in chunk.draws if split.name[5:-1] == str(draw)}
+        names = {split.name for split in splits if _pair(split.name) in chunk.draws}
         only = [r.id for r in replicates_of(splits, study.n_seeds) if r.split in names]
         return {"splits": splits, "only": only, "settings": common_setting(folder)}
     unit = study.nulls.unit or study.splits.group
@@ -226,6 +233,11 @@ def halves_of(study: Study, samples: Samples) -> tuple[Split, ...]:
         samples.ids, pairs=study.nulls.n_draws(HALVES), validation=study.splits.validation, seed=study.seed,
         stratify=stratum_of(study, samples), groups=None if group is None else samples.groups[group],
     )  # fmt: skip
+
+
+def _pair(split: str) -> int:
+    """The number of the pair in the name of a half-sample."""
+    return int(split[5:-1])
 
 
 def null_fits(folder: Path, material: Material) -> Iterator[tuple[Chunk, Fit]]:
@@ -247,7 +259,7 @@ def null_table(folder: Path, material: Material, trained: Fit) -> pd.DataFrame:
     for chunk, held in null_fits(folder, material):
         rows = replicate_scores(held, material.samples)
         if chunk.kind == HALVES:
-            rows["draw"] = rows["split"].str[5:-1].astype(int)
+            rows["draw"] = rows["split"].map(_pair)
         tables.append(rows.assign(kind=chunk.kind))
         words[chunk.kind] = held.about["null"] or "complementary halves of the samples"
     table = pd.concat(tables, ignore_index=True)[["kind", "draw", "split", "seed", "state", "value"]]

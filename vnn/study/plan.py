@@ -11,7 +11,7 @@ from vnn.data import CovariateCoding, data_checks
 from vnn.models import VisibleNetwork
 from vnn.study.folder import CHECKPOINT, CHOSEN, RECORD, differences
 from vnn.study.material import Material, read_material
-from vnn.study.nulls import HALVES, duration, missing_chunks
+from vnn.study.nulls import duration, missing_chunks, per_draw
 from vnn.study.settings import Study
 from vnn.training import fit
 from vnn.training.baselines import applicable
@@ -101,7 +101,7 @@ def _nulls(study: Study, material: Material) -> list[str]:
     for kind in dict.fromkeys(chunk.kind for chunk in chunks):
         own = [chunk for chunk in chunks if chunk.kind == kind]
         n_draws = sum(len(chunk.draws) for chunk in own)
-        each = study.n_seeds * (2 if kind == HALVES else len(material.splits))
+        each = per_draw(study, material, kind)
         total += n_draws * each
         what = NULLS.get(kind, "pairs of complementary halves of the samples")
         lines.append(f"  {n_draws * each:,} networks of {n_draws} draws, {what}; in {len(own)} chunks")

@@ -13,6 +13,7 @@ from vnn.study.nulls import at_once
 from vnn.study.settings import Study
 from vnn.training.loop import Listener
 from vnn.training.search import search
+from vnn.training.spread import forget
 
 TABLE, CHECKPOINT = "search.csv", "search.checkpoint"
 
@@ -34,5 +35,4 @@ def fix_settings(
         chosen = {name: setting.model_dump() for name, setting in found.settings.items()}
         common = found.common.setting.model_dump()
         write_text(folder / CHOSEN, json.dumps({"splits": chosen, "common": common}, indent=1))
-    for left in folder.glob(f"{CHECKPOINT}*"):
-        left.unlink()
+    forget(folder / CHECKPOINT)
