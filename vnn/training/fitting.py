@@ -35,6 +35,7 @@ from vnn.training.ensemble import Ensemble, ensemble, log_probabilities
 from vnn.training.loop import Listener, Trainer
 from vnn.training.null import Equalised, Null, equalised, equalised_words, null_of
 from vnn.training.orientation import Reading, orient
+from vnn.training.priming import prime
 from vnn.training.problem import Problem
 from vnn.training.settings import Setting, Training
 from vnn.training.spread import ChunkTrainer, check_workers, forget
@@ -760,6 +761,8 @@ def pose(
         **rates,
     ).to(getattr(torch, training.dtype))  # fmt: skip
     problem, centre, scale = _problem(network, ordered, columns, null.targets, splits, chunk, training)
+    if training.start == "associations":
+        prime(network, problem)
     return Posed(network, problem, ordered.ids, wanted, coding, null, centre, scale)
 
 

@@ -171,6 +171,8 @@ class Trainer:
         last = self.settings.epochs if until is None else min(until, self.settings.epochs)
         began = saved = time.monotonic()
         cost = 0.0
+        if self.epoch == 0 and self.settings.start == "associations":
+            self._begin()
         while any(self.training) and self.epoch < last:
             learnt = self._epoch()
             validation = self._validate()
@@ -188,6 +190,12 @@ class Trainer:
                 self.save()
                 saved = time.monotonic()
                 cost = saved - asked
+
+    def _begin(self) -> None:
+        """Weights that already know something must be beaten."""
+        for i, loss in zip(self.living, self._validate(), strict=True):
+            if np.isfinite(loss):
+                self.record.best_loss[i] = float(loss)
 
     def drop(self, positions: Sequence[int]) -> None:
         """Stop replicates for good; they and all that have stopped are let go of, and the others move together."""

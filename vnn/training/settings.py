@@ -14,6 +14,8 @@ class Training(BaseModel):
 
     Parameters
     ----------
+    start
+        Initial weights: "random", or "associations" of the inputs with the target, see `vnn.training.priming.prime`.
     epochs
         Most passes over the training samples.
     batch_size
@@ -43,6 +45,7 @@ class Training(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    start: Literal["random", "associations"] = "random"
     epochs: Annotated[int, Field(ge=1)] = 200
     batch_size: Annotated[int, Field(ge=1)] = 64
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"

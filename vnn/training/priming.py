@@ -1,0 +1,284 @@
+"""Primed networks: initial weights from how each input is associated with the target in the training part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+
+from vnn.data.targets import martingale_residuals
+from vnn.kernels import Graph
+from vnn.kernels.graph import weight_rows
+from vnn.layers import BatchNorm, Signal, SparseLinear
+from vnn.models import VisibleNetwork
+from vnn.training.problem import Problem
+
+AT_ONCE = 16
+POWER = 4
+LOGIT_SD = 1.0
+FLAT = 1e-12
+
+
+def prime(network: VisibleNetwork, problem: Problem) -> None:
+    """Replace the initial weights by those the training samples suggest, for every replicate by itself.
+
+    An input enters a node with the t statistic of its association with the target: a node begins as the sum of its inputs
+    that separates best if each input is taken alone. What a node says to the prediction is weighted by how much
+    association is concentrated in it,
+
+        z = sum over its inputs of (t^2 - mean) / sqrt(n var),    gate = 1 + max(z, 0)^4,
+
+    n the number of inputs it reads, directly or through others, mean and var those of t^2 over all inputs. This is the mean
+    squared t of gene-set testing, standardised; an input that goes down counts as much as one that goes up. To the nodes
+    above it a node says length * (1 - 1 / gate), length being that of its vector of t. Only training samples of the replicate,
+    with its own labels and wiring, are looked at; covariates are regressed out of the target first. With several
+    outputs a node follows the one that is strongest in it, each further unit the next; units beyond the outputs keep random
+    weights and begin unheard.
+
+    Training goes on from there, and keeps these weights where it finds none with a smaller validation loss.
+
+    Parameters
+    ----------
+    network
+        With fitted scalings. Weights, running statistics and heads are set.
+    problem
+        What it learns.
+    """
+    for first in range(0, network.n_replicates, AT_ONCE):
+        at = list(range(first, min(first + AT_ONCE, network.n_replicates)))
+        part = network.replicates(at)
+        _Primer(part, problem.keep(at)).run()
+        whole = network.state_dict()
+        for name, values in part.state_dict().items():
+            whole[name][..., at] = values
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What the nodes of a level of one replicate read.
+
+    Parameters
+    ----------
+    gate
+        (n_nodes,).
+    length
+        Of the vector of t of each output, (n_nodes, n_outputs).
+    order
+        Outputs of each node, the strongest first, (n_nodes, n_outputs).
+    cosine
+        Between the vectors of t of two outputs, (n_nodes, n_outputs, n_outputs).
+    """
+
+    gate: np.ndarray
+    length: np.ndarray
+    order: np.ndarray
+    cosine: np.ndarray
+
+
+class _Primer:
+    """The replicates that are primed at once."""
+
+    def __init__(self, network: VisibleNetwork, problem: Problem) -> None:
+        self.network, self.inputs = network, network.topology.levels[0].name
+        self.t = associations(problem, network.n_targets)
+        self.readings = self._readings()
+        self.signal = network.signal(problem.inputs, torch.from_numpy(problem.universe))
+        share = problem.train_weight[:, problem.universe].to(network.output_scale)
+        share = share / share.sum(1, keepdim=True)
+        self.share = nn.functional.pad(share, (0, self.signal.numbers.shape[2] - share.shape[1]))
+
+    def _readings(self) -> list[dict[str, Reading]]:
+        wirings, known, found = self.network.wirings, dict[bytes, dict[str, sparse.csr_array]](), []
+        for r in range(self.network.n_replicates):
+            own = {pair: np.ascontiguousarray(sources[:, r]) for pair, sources in wirings.items()}
+            key = b"".join(sources.tobytes() for sources in own.values())
+            if key not in known:
+                known[key] = reaches(self.network, own)
+            found.append(readings(known[key], self.t[:, r]))
+        return found
+
+    @torch.no_grad()
+    def run(self) -> None:
+        """Set all weights from the inputs upwards."""
+        network = self.network
+        values: dict[str, Tensor | Signal] = {self.inputs: self.signal}
+        for i, (stage, linear) in enumerate(network.layers):
+            for source, graph, weight in linear.parts():
+                self._set(weight, graph, stage.level, source)
+            h = linear(values, {self.inputs: network.scaling})
+            mean, variance = self._moments(h)
+            if len(network.norms):
+                norm = network.norms[i]
+                assert isinstance(norm, BatchNorm)
+                norm.mean.copy_(mean)
+                norm.variance.copy_(variance)
+                h = norm.eval()(h, None)
+                norm.train(network.training)
+            else:
+                factor = torch.rsqrt(variance.clamp_min(FLAT))
+                for _, graph, weight in linear.parts():
+                    weight.mul_(torch.stack([factor[_rows(graph, r)[0], r] for r in range(weight.shape[1])], dim=1))
+                assert linear.bias is not None
+                linear.bias.copy_(-mean * factor)
+                h = (h - mean[:, :, None]) * factor[:, :, None]
+            values[stage.level] = network.activations[i](h)
+        self._prime_heads(values)
+
+    def _prime_heads(self, values: Mapping[str, Tensor | Signal]) -> None:
+        heads, total = self.network.head_layers, self.network.output_scale.new_zeros(())
+        for linear in heads:
+            for source, graph, weight in linear.parts():
+                self._set(weight, graph, None, source)
+            total = total + linear(values, {}) - self._bias(linear)[:, :, None]
+        mean, variance = self._moments(total)
+        factor = LOGIT_SD * len(heads) * torch.rsqrt(variance.amax(0).clamp_min(FLAT))
+        for linear in heads:
+            for _, _, weight in linear.parts():
+                weight.mul_(factor)
+            self._bias(linear).copy_(-mean * factor / len(heads))
+
+    def _set(self, weight: Tensor, graph: Graph, target: str | None, source: str) -> None:
+        """The weights of a part of a level, or, without a target level, of a head."""
+        for r, reading in enumerate(self.readings):
+            into, out_of = (rows.numpy() for rows in _rows(graph, r))
+            node, unit = (np.zeros_like(into), into) if target is None else self._units(target, into)
+            if source == self.inputs:
+                assert target is not None
+                follows, primed = self._follows(reading[target], node, unit)
+                value = self.t[out_of, r, follows]
+            else:
+                below, below_unit = self._units(source, out_of)
+                held = reading[source]
+                followed, primed_below = self._follows(held, below, below_unit)
+                if target is None:
+                    follows, primed = into, primed_below
+                    value = held.gate[below] * held.cosine[below, followed, follows]
+                else:
+                    follows, primed = self._follows(reading[target], node, unit)
+                    said = held.length[below, followed] * (1 - 1 / held.gate[below])
+                    value = np.where(primed_below, said * held.cosine[below, followed, follows], 0.0)
+            value = np.where(primed, value, 0.0 if target is None else weight[:, r].double().numpy())
+            weight[:, r] = torch.from_numpy(value).to(weight)
+
+    def _units(self, level: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Node and number among its units, of rows of a level."""
+        units = self.network.own_units(level)
+        node = np.repeat(np.arange(len(units)), units)
+        first = np.cumsum(units) - units
+        return node[rows], rows - first[node[rows]]
+
+    def _follows(self, reading: Reading, node: np.ndarray, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The output a unit follows, and whether it follows any."""
+        n_outputs = self.network.n_targets
+        return reading.order[node, np.minimum(unit, n_outputs - 1)], unit < n_outputs
+
+    def _moments(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        mean = (h * self.share).sum(-1)
+        return mean, ((h - mean[:, :, None]).square() * self.share).sum(-1)
+
+    @staticmethod
+    def _bias(linear: SparseLinear) -> Tensor:
+        assert linear.bias is not None
+        return linear.bias
+
+
+def associations(problem: Problem, n_outputs: int) -> np.ndarray:
+    """Score-test t of every input with what covariates leave of the target, (n_in, R, n_outputs), over training samples.
+
+    Missing values say nothing. For survival the target is the martingale residual.
+    """
+    inputs = problem.inputs.numpy()
+    n_replicates = len(problem.train_weight)
+    found = np.zeros((len(inputs), n_replicates, n_outputs))
+    before, x = b"", np.zeros(0)
+    for r in range(n_replicates):
+        weight = problem.train_weight[r].double().numpy()
+        at = np.flatnonzero(weight > 0)
+        if at.tobytes() != before:
+            before, x = at.tobytes(), _standardised(inputs[:, at].astype(np.float64))
+        residual = residuals(problem, r, at, n_outputs)
+        for c in range(n_outputs):
+            u = weight[at] * residual[:, c]
+            u = u - u.mean()
+            found[:, r, c] = x @ (u / max(float(np.sqrt(u @ u)), FLAT))
+    return found
+
+
+def residuals(problem: Problem, replicate: int, at: np.ndarray, n_outputs: int) -> np.ndarray:
+    """The target of the training samples `at` of a replicate, less what a constant and covariates explain, (n_at, n_outputs)."""
+    target = np.asarray(problem.target_of(slice(replicate, replicate + 1)))
+    if problem.task == "cox":
+        ranks, events = target.reshape(-1, 2, target.shape[-1])[0][:, at]
+        y = martingale_residuals(ranks, events)[:, None]
+    elif problem.task == "regression":
+        y = target[0, at][:, None].astype(np.float64)
+    else:
+        y = np.eye(max(n_outputs, 2))[target.reshape(-1, target.shape[-1])[0, at]][:, -n_outputs:]
+    columns = np.ones((len(at), 1))
+    if problem.covariates is not None:
+        columns = np.concatenate([columns, problem.covariates[:, at].double().numpy().T], axis=1)
+    root = np.sqrt(problem.train_weight[replicate, at].double().numpy())[:, None]
+    slopes = np.linalg.lstsq(columns * root, y * root, rcond=None)[0]
+    left: np.ndarray = y - columns @ slopes
+    return left
+
+
+def reaches(network: VisibleNetwork, sources: Mapping[tuple[str, str], np.ndarray]) -> dict[str, sparse.csr_array]:
+    """By level which inputs each node reads, directly or through others, (n_nodes, n_in).
+
+    Parameters
+    ----------
+    sources
+        Source of every edge by source and target level; empty for the wiring of the topology.
+    """
+    n_in = len(network.topology.inputs)
+    found = {network.topology.levels[0].name: sparse.csr_array(sparse.eye_array(n_in))}
+    for stage, _ in network.layers:
+        total = sparse.csr_array((len(stage.nodes), n_in))
+        for name, edges in stage.edges.items():
+            below = sources.get((name, stage.level), edges[:, 0])
+            shape = (len(stage.nodes), found[name].shape[0])
+            total = total + sparse.csr_array((np.ones(len(edges)), (edges[:, 1], below)), shape=shape) @ found[name]
+        total.data[:] = 1.0
+        found[stage.level] = total
+    del found[network.topology.levels[0].name]
+    return found
+
+
+def readings(reach: Mapping[str, sparse.csr_array], t: np.ndarray) -> dict[str, Reading]:
+    """What nodes read, by level, from the t of every input, (n_in, n_outputs)."""
+    squares = t**2
+    total = squares.sum(1)
+    mean, variance = total.mean(), max(float(total.var()), FLAT)
+    products = (t[:, :, None] * t[:, None, :]).reshape(len(t), -1)
+    found = {}
+    for level, inputs in reach.items():
+        n = np.diff(inputs.indptr)
+        inner = (inputs @ products).reshape(len(n), t.shape[1], t.shape[1])
+        own = np.diagonal(inner, axis1=1, axis2=2)
+        z = (own.sum(1) - n * mean) / np.sqrt(np.maximum(n, 1) * variance)
+        length = np.sqrt(own)
+        norm = np.maximum(length[:, :, None] * length[:, None, :], FLAT)
+        order = np.argsort(-own, axis=1, kind="stable")
+        found[level] = Reading(1 + np.maximum(z, 0) ** POWER, length, order, inner / norm)
+    return found
+
+
+def _standardised(x: np.ndarray) -> np.ndarray:
+    """Rows with mean 0 and variance 1 over their values, 0 where missing or without spread."""
+    gaps = np.isnan(x)
+    n = np.maximum((~gaps).sum(1, keepdims=True), 1)
+    x = np.where(gaps, 0.0, x)
+    x = np.where(gaps, 0.0, x - x.sum(1, keepdims=True) / n)
+    sd = np.sqrt((x**2).sum(1, keepdims=True) / n)
+    found: np.ndarray = x / np.where(sd > FLAT, sd, np.inf)
+    return found
+
+
+def _rows(graph: Graph, replicate: int) -> tuple[Tensor, Tensor]:
+    """Target row and source row of every weight of a replicate."""
+    return weight_rows(graph.wiring.of(replicate))
