@@ -21,13 +21,14 @@ from vnn.interpret.batch import Batch, References
 from vnn.interpret.deeplift import DeepLift, Explained
 from vnn.interpret.gradients import legendre
 from vnn.interpret.methods import METHODS, averaged
-from vnn.interpret.rivals import BatchFirst, Contrasted
+from vnn.interpret.rivals import BatchFirst, Contrasted, quiet
 from vnn.models import DenseNetwork, Recipe, VisibleNetwork
 from vnn.ontology import Topology, rewire
 
 N = 7
 LEVELS = ("inputs", "level 1", "level 2", "level 3")
 SAME = {"atol": 1e-9, "rtol": 1e-9}
+CAPTUM = {"atol": 1e-6, "rtol": 1e-6}
 CONTRIBUTIONS = [name for name, one in METHODS.items() if one.unit == "contribution"]
 COMPLETE = [name for name, one in METHODS.items() if one.complete]
 
@@ -193,7 +194,9 @@ def test_expected_gradients_are_autograd_at_the_places_that_were_drawn() -> None
     net, made, x, there, late, contrast = case("edges", activation="relu", units={"x": 3})
     found = METHODS["expected gradients"].with_settings(n_points=3).explain(made, contrast)
     rng = generator(net.seed, "expected gradients")
-    places = ((rng.permutation(6) + rng.random(6)) / 6).reshape(2, 3)
+    order = rng.random((2, 3)).argsort(axis=0)
+    places = (np.arange(3) + (order + rng.random((2, 3))) / 2) / 3
+    assert sorted((6 * places).astype(int).ravel().tolist()) == list(range(6))
     for r in range(2):
         dense = net.dense(r).eval()
         own = own_rows(dense)
@@ -220,12 +223,12 @@ def test_expected_gradients_are_autograd_at_the_places_that_were_drawn() -> None
 
 def test_expected_gradients_come_to_integrated_gradients_and_their_error_is_honest() -> None:
     _, made, _, _, _, contrast = case("edges", activation="tanh")
-    exact = METHODS["integrated gradients"].with_settings(n_steps=64).explain(made, contrast)
-    found = METHODS["expected gradients"].with_settings(n_points=400).explain(made, contrast)
+    exact = METHODS["integrated gradients"].with_settings(n_steps=40).explain(made, contrast)
+    found = METHODS["expected gradients"].with_settings(n_points=40).explain(made, contrast)
     for level in LEVELS:
         scale = exact.levels[level][:, :, :N].abs().max()
-        assert (found.levels[level] - exact.levels[level])[:, :, :N].abs().max() < 0.01 * scale
-    few = METHODS["expected gradients"].with_settings(n_points=20).explain(made, contrast)
+        assert (found.levels[level] - exact.levels[level])[:, :, :N].abs().max() < 0.05 * scale
+    few = METHODS["expected gradients"].with_settings(n_points=5).explain(made, contrast)
     assert few.standard_error is not None
     gap = few.missed()["inputs"][:, :N].abs()
     assert (gap < 3 * few.standard_error[:, :N]).all()
@@ -331,7 +334,7 @@ def test_the_gap_of_integrated_gradients_falls_with_its_steps() -> None:
 
 def test_more_relu_steps_come_closer_too() -> None:
     _, made, _, _, _, contrast = case(activation="relu")
-    one, many = (METHODS["integrated gradients"].with_settings(n_steps=n).explain(made, contrast) for n in (2, 200))
+    one, many = (METHODS["integrated gradients"].with_settings(n_steps=n).explain(made, contrast) for n in (2, 80))
     gap = [float(found.missed()["level 2"][:, :N].abs().max()) for found in (one, many)]
     assert gap[1] < gap[0] / 10
 
@@ -430,8 +433,8 @@ def test_replicates_wired_in_their_own_way_are_explained_as_they_are_wired() -> 
         slope = torch.autograd.grad(net(at)[:, r, 0].sum(), at)[0]
         assert torch.allclose(gradient[:, r, :N].T, slope * (x - there.mean(0)), **SAME)
     for name in ("deeplift", "integrated gradients", "internal gradients"):
-        found = METHODS[name].explain(made, contrast)
-        assert max(gap[:, :N].abs().max() for gap in found.missed().values()) < 1e-6, name
+        method = METHODS[name] if name == "deeplift" else METHODS[name].with_settings(n_steps=60)
+        assert max(gap[:, :N].abs().max() for gap in method.explain(made, contrast).missed().values()) < 1e-8, name
 
 
 @st.composite
@@ -453,7 +456,7 @@ def wirings(draw: st.DrawFn) -> Topology:
     return Topology.from_edges(names, pd.DataFrame(sorted(rows), columns=COLUMNS))
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(wirings(), st.sampled_from(["tanh", "relu"]), st.sampled_from(["levels", "outputs"]), st.integers(1, 2))
 def test_any_wiring_is_complete_at_every_level(topology: Topology, activation: str, heads: str, units: int) -> None:
     net = network(topology, activation=activation, heads=heads, units=units, n_covariates=0)
@@ -474,6 +477,7 @@ def test_any_wiring_is_complete_at_every_level(topology: Topology, activation: s
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_captum_gives_the_same(activation: str) -> None:
+    """Captum rounds the weights of its steps to float32, hence the tolerance."""
     attr = pytest.importorskip("captum.attr")
     net, _, x, there, late, contrast = case(activation=activation, units={"y": 2})
     one = there[:1]
@@ -484,20 +488,21 @@ def test_captum_gives_the_same(activation: str) -> None:
         f = Contrasted(model, contrast)
         point = one.expand(N, -1)
         theirs = attr.IntegratedGradients(f).attribute(x, point, additional_forward_args=(late[0],), n_steps=16)
-        assert torch.allclose(of(found["integrated gradients"], "inputs", r), theirs, **SAME)
+        assert torch.allclose(of(found["integrated gradients"], "inputs", r), theirs, **CAPTUM)
         for i, level in enumerate(LEVELS[1:]):
-            layers = [model.entry, *model.points[: i + 1]]
-            many = attr.LayerIntegratedGradients(f, layers).attribute(
-                x, point, additional_forward_args=(late[0],), n_steps=16
-            )
-            assert torch.allclose(of(found["internal gradients"], level, r), many[-1], **SAME), level
+            layers = [*([model.entry] if i < 2 else []), *model.points[: i + 1]]
+            with quiet():
+                many = attr.LayerIntegratedGradients(f, layers).attribute(
+                    x, point, additional_forward_args=(late[0],), n_steps=16
+                )
+            assert torch.allclose(of(found["internal gradients"], level, r), many[-1], **CAPTUM), level
             conductance = attr.NeuronConductance(f, model.points[i])
             for j in range(found["integrated gradients"].levels[level].shape[0]):
                 parts = conductance.attribute(
                     x, j, point, additional_forward_args=(late[0],), n_steps=16, method="gausslegendre"
                 )
                 mine = of(found["integrated gradients"], level, r)[:, j]
-                assert torch.allclose(mine, parts.sum(1), **SAME), (level, j)
+                assert torch.allclose(mine, parts.sum(1), **CAPTUM), (level, j)
 
 
 BAD: list[tuple[Callable[[], object], str]] = [
