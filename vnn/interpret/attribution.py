@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,8 +17,9 @@ from vnn.data.samples import Samples
 from vnn.interpret.activity import into_anndata, long, wide
 from vnn.interpret.baseline import Baseline, baseline_of
 from vnn.interpret.contrast import contrasts
+from vnn.interpret.batch import batches_of, mean_of
 from vnn.interpret.deeplift import Comparison, DeepLift, Explained
-from vnn.layers import Signal
+from vnn.interpret.methods import Completeness, Method, method_of
 from vnn.models import VisibleNetwork
 from vnn.models.network import COVARIATES
 from vnn.training import Fit
@@ -25,17 +27,21 @@ from vnn.training import Fit
 if TYPE_CHECKING:
     from anndata import AnnData
 
-VALUES_AT_ONCE, MOST_AT_ONCE, LANES = 2**23, 256, 16
+__all__ = [
+    "Attributions", "attributions", "batches", "by_sample", "check_completeness", "mean_of", "node_names", "per_node",
+]  # fmt: skip
 ROUNDED = 1e3
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
+COARSE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
 class Attributions:
     """Contributions to one contrast of the logits, shape (n_samples, R, n_nodes) per level.
 
-    The sum over a level, plus `passing` (all that jumps over it: skips, and heads below it), plus the covariates, is the
-    difference between the logits of the sample and of the baseline; `missed` is by how much it is not.
+    Of a complete method the sum over a level, plus `passing` (all that jumps over it: skips, and heads below it), plus the
+    covariates, is the difference between the logits of the sample and of the baseline; `missed` is by how much it is not. For
+    other methods the sum means nothing, and both are empty.
 
     Parameters
     ----------
@@ -56,6 +62,12 @@ class Attributions:
         By level, (n_samples, R).
     difference
         Contrast of the logits, sample minus baseline, (n_samples, R).
+    method
+        Its name in `vnn.interpret.methods.METHODS`.
+    complete
+        How far the method promises that cuts sum to the difference; see `Method`.
+    standard_error
+        Of the sum over a cut for methods that sample, (n_samples, R).
     """
 
     ids: tuple[str, ...]
@@ -69,6 +81,9 @@ class Attributions:
     passing: dict[str, np.ndarray]
     missed: dict[str, np.ndarray]
     difference: np.ndarray
+    method: str = "deeplift"
+    complete: Completeness = "exact"
+    standard_error: np.ndarray | None = None
 
     def table(self, *, held_out: bool = True) -> pd.DataFrame:
         """One row per sample, one column "level/node", averaged over replicates.
@@ -89,34 +104,39 @@ class Attributions:
         """The table in `.obsm["attribution_vnn"]` of an AnnData; see `Activities.to_anndata`."""
         table = self.table(held_out=held_out)
         adata = into_anndata(adata, "attribution_vnn", table, self.ids)
-        adata.uns["vnn_attribution"] = {"contrast": self.contrast, "baseline": self.baseline}
+        adata.uns["vnn_attribution"] = {"contrast": self.contrast, "baseline": self.baseline, "method": self.method}
         return adata
 
     def completeness(self) -> pd.DataFrame:
         """Per level the largest gap between the sum over its cut and the difference of the logits.
 
-        Columns level, largest_error, scale (the largest difference of logits).
+        Columns level, largest_error, scale (the largest difference of logits), complete. Where completeness is not defined the
+        largest error is missing.
         """
         scale = float(np.abs(self.difference).max(initial=0.0))
-        rows = [(level, float(np.abs(gap).max(initial=0.0)), scale) for level, gap in self.missed.items()]
-        return pd.DataFrame(rows, columns=["level", "largest_error", "scale"])
+        rows = [
+            (level, float(np.abs(self.missed[level]).max(initial=0.0)) if level in self.missed else np.nan, scale)
+            for level in (self.missed or self.levels)
+        ]
+        return pd.DataFrame(rows, columns=["level", "largest_error", "scale"]).assign(complete=self.complete)
 
 
 def attributions(
     fit: Fit,
     samples: Samples,
     *,
-    baseline: str | np.ndarray | pd.Series = "mean",
+    method: str | Method = "deeplift",
+    baseline: str | np.ndarray | pd.Series | None = None,
     background: Samples | None = None,
     group: tuple[str, str] | None = None,
     label: str | None = None,
     levels: Sequence[str] | None = None,
-    n_draws: int = 10,
+    n_draws: int | None = None,
 ) -> Attributions:
-    """DeepLIFT (rescale) contributions of every node to the deployed logits, for every sample and replicate.
+    """What every node contributes to the deployed logits, for every sample and replicate, by a method of your choice.
 
-    They answer what moved this prediction away from that of the baseline; signs are those of the logit, activities and
-    attributions are not turned. Completeness is checked in every batch.
+    DeepLIFT unless told: what moved this prediction away from that of the baseline. Signs are those of the logit, activities
+    and attributions are not turned. Completeness is checked in every batch where the method has it.
 
     Parameters
     ----------
@@ -124,8 +144,11 @@ def attributions(
         Trained networks; those that diverged are left out.
     samples
         Whom to explain; features join by name.
+    method
+        A name of `vnn.interpret.methods.METHODS`, or a `Method` with settings of your own.
     baseline, background, group, n_draws
-        See `baseline_of`; the background is `samples` unless given.
+        See `baseline_of`; the background is `samples` unless given. The baseline is "mean" unless given, and for methods over
+        a background "samples" with as many draws as the method says.
     label
         The class that is explained; for two classes the second, for more it must be given.
     levels
@@ -138,35 +161,42 @@ def attributions(
         If a class must be chosen, or a level is unknown.
     RuntimeError
         If contributions do not sum to the difference of the logits.
+
+    Warns
+    -----
+    UserWarning
+        If a method has too few steps: its gap is beyond 1 % of the largest difference.
     """
+    how = method_of(method)
     asked = contrasts(fit.target, label)
     if len(asked) > 1:
         raise ValueError(
             f"there are {len(asked)} classes; say which one is explained: label={fit.target.classes[0]!r}, ..."
         )
-    reference = baseline_of(fit, baseline, background=background or samples, group=group, n_draws=n_draws)
+    kind, n = how.baseline(baseline, n_draws)
+    reference = baseline_of(fit, kind, background=background or samples, group=group, n_draws=n)
     values, covariates, networks = fit.columns(samples)
     machine = DeepLift(networks)
     every = [*machine.order, *([COVARIATES] if networks.n_covariates else [])]
     kept = every if levels is None else [choose("the level", level, every) for level in levels]
     found: dict[str, list[np.ndarray]] = {level: [] for level in kept}
-    passing: dict[str, list[np.ndarray]] = {level: [] for level in machine.order}
-    missed: dict[str, list[np.ndarray]] = {level: [] for level in machine.order}
-    difference = []
+    passing: dict[str, list[np.ndarray]] = {}
+    missed: dict[str, list[np.ndarray]] = {}
+    difference, errors = [], []
     contrast = torch.from_numpy(asked[0].logits)
-    for batch in batches(machine, values, covariates, reference):
-        explained = [machine.explain(comparison, contrast) for comparison in batch]
-        check_completeness(explained)
-        n = batch[0].n_samples
+    for batch in batches_of(machine, values, covariates, reference):
+        one = how.explain(batch, contrast)
+        check_completeness([one], how.completeness)
+        n_samples = batch.n_samples
         for level in kept:
-            found[level].append(by_sample(per_node(machine.network, level, mean_of(explained, level))[:, :, :n]))
-        gaps = [one.missed() for one in explained]
-        for level in machine.order:
-            over = torch.stack([one.passing[level] for one in explained]).mean(0)
-            passing[level].append(over[:, :n].T.numpy())
-            missed[level].append(torch.stack([gap[level] for gap in gaps]).mean(0)[:, :n].T.numpy())
-        difference.append(torch.stack([one.difference for one in explained]).mean(0)[:, :n].T.numpy())
-    return Attributions(
+            found[level].append(by_sample(per_node(networks, level, one.levels[level])[:, :, :n_samples]))
+        for into, parts in ((passing, one.passing), (missed, one.missed())):
+            for level, part in parts.items():
+                into.setdefault(level, []).append(part[:, :n_samples].T.numpy())
+        difference.append(one.difference[:, :n_samples].T.numpy())
+        if one.standard_error is not None:
+            errors.append(one.standard_error[:, :n_samples].T.numpy())
+    made = Attributions(
         samples.ids,
         tuple(fit.replicates["id"].to_numpy()[fit.sound]),
         asked[0].name,
@@ -178,7 +208,12 @@ def attributions(
         {level: np.concatenate(parts) for level, parts in passing.items()},
         {level: np.concatenate(parts) for level, parts in missed.items()},
         np.concatenate(difference),
+        how.name,
+        how.completeness,
+        np.concatenate(errors) if errors else None,
     )
+    _warn_of_steps(made)
+    return made
 
 
 def batches(
@@ -195,28 +230,8 @@ def batches(
     reference
         For the replicates of the machine's network.
     """
-    network = machine.network
-    drawn = [reference_signal(network, draw) for draw in reference.values]
-    late = None if reference.covariates is None else torch.from_numpy(reference.covariates)
-    at_once = VALUES_AT_ONCE // (len(values) * network.n_replicates)
-    at_once = min(max(at_once // LANES, 1) * LANES, MOST_AT_ONCE)
-    for at in torch.arange(values.shape[1]).split(at_once):
-        signal = network.signal(values[:, at])
-        columns = None if covariates is None else covariates[at]
-        yield [machine.compare(signal, draw, columns, late) for draw in drawn]
-
-
-def reference_signal(network: VisibleNetwork, values: np.ndarray) -> Signal:
-    """Raw reference inputs (n_in, R) as the network takes them."""
-    columns = torch.from_numpy(np.ascontiguousarray(values)).to(network.output_scale.dtype)
-    return Signal(columns[:, :, None].repeat(1, 1, LANES), None, 1)
-
-
-def mean_of(explained: Sequence[Explained], level: str) -> Tensor:
-    """Contributions of a level averaged over the draws of the baseline, (n_units, R, batch)."""
-    if len(explained) == 1:
-        return explained[0].levels[level]
-    return torch.stack([one.levels[level] for one in explained]).mean(0)
+    for batch in batches_of(machine, values, covariates, reference):
+        yield [batch.comparison(d) for d in range(batch.n_draws)]
 
 
 def per_node(network: VisibleNetwork, level: str, values: Tensor) -> Tensor:
@@ -241,14 +256,39 @@ def node_names(fit: Fit, network: VisibleNetwork, level: str) -> tuple[str, ...]
     return network.own_nodes(level)
 
 
-def check_completeness(explained: Sequence[Explained]) -> None:
-    """Stop where contributions do not sum to the difference of the logits: the numbers would mean nothing."""
+def check_completeness(explained: Sequence[Explained], completeness: Completeness = "exact") -> None:
+    """Stop where contributions do not sum to the difference of the logits: the numbers would mean nothing.
+
+    Parameters
+    ----------
+    completeness
+        What the method promises. Cuts of one that samples must miss by the same at every level, since it is the places that
+        are drawn and not the levels. Of one that takes steps or absorbs the gap is reported and not looked at here.
+    """
+    if completeness not in ("exact", "sampled"):
+        return
     for one in explained:
         tolerance = TOLERANCE[one.difference.dtype]
-        for level, gap in one.missed().items():
+        missed = one.missed()
+        drawn = next(iter(missed.values())) if completeness == "sampled" else 0.0
+        for level, gap in missed.items():
             room = tolerance * (1 + one.difference.abs() + one.levels[level].abs().sum(0)) + ROUNDED * one.rounding
-            if not (gap.abs() <= room).all():
+            if not ((gap - drawn).abs() <= room).all():
                 raise RuntimeError(
                     f"attributions at {level!r} miss the difference of the logits by up to {float(gap.abs().max()):.3g}. "
                     "Either values are so large that they overflow, or this is a fault of vnn: please report it."
                 )
+
+
+def _warn_of_steps(made: Attributions) -> None:
+    """Say when a path was cut into too few steps."""
+    if made.complete != "up to steps":
+        return
+    table = made.completeness()
+    gap, scale = table["largest_error"].max(), table["scale"].max()
+    if gap > COARSE * scale:
+        warnings.warn(
+            f"{made.method} misses differences of the logits by up to {gap:.2g}, {gap / scale:.0%} of the largest. Take more "
+            "steps: vnn.interpret.methods.METHODS[...].with_settings(n_steps=64).",
+            stacklevel=3,
+        )

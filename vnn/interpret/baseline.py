@@ -15,7 +15,7 @@ from vnn.chance import generator
 from vnn.data.samples import Samples
 from vnn.training import Fit
 
-KINDS = ("mean", "zero", "normal", "universal", "specific")
+KINDS = ("mean", "zero", "normal", "universal", "specific", "samples")
 DRAWN = ("normal", "universal", "specific")
 TEXT = {
     "mean": "the mean of each input over the training samples of its network",
@@ -23,6 +23,7 @@ TEXT = {
     "normal": "{n} draws per split, each input normal with its mean and standard deviation in training",
     "universal": "{n} draws per split, every input normal with the sigma of all training values, truncated to [0, sigma]",
     "specific": "{n} draws per split, each input normal with its own standard deviation in training, truncated to [0, sigma]",
+    "samples": "{n} training samples of each split, drawn at random",
 }
 
 
@@ -67,15 +68,15 @@ def baseline_of(
     kind
         "mean", the default: the training mean of each input. "zero": 0, right for mutations and copy numbers. "normal",
         "universal", "specific": random references as Zhao et al. compare them, averaged over `n_draws`; the first
-        around each input's mean, the others between 0 and one standard deviation, of all inputs or of each. Or values of
-        your own, one per input: a Series by name, or an array in the order of `fit.topology.inputs`.
+        around each input's mean, the others between 0 and one standard deviation, of all inputs or of each. "samples":
+        `n_draws` people of the training part, covariates at their mean: a background. Or values of your own, one per input: a Series by name, or an array in the order of `fit.topology.inputs`.
     background
         Samples of the fit; needed where the fit itself does not hold what the baseline is made of.
     group
         (column, value): the mean over the training samples of this class or group instead, such as
         ("tissue", "normal"). The column is a target, covariate or group of `background`.
     n_draws
-        Random references per split.
+        Random references per split; of "samples" at most as many as the smallest training part has.
 
     Raises
     ------
@@ -101,6 +102,9 @@ def baseline_of(
     if kind == "zero":
         _warn_of_zero(inputs, known)
         return Baseline(TEXT[kind], np.zeros((1, len(inputs), len(splits))), _late(fit))
+    if kind == "samples":
+        values = _people(fit, known, splits, n_draws)
+        return Baseline(TEXT[kind].format(n=len(values)), values, _late(fit))
     moments = {name: _moments(fit, known, name) for name in dict.fromkeys(splits)}
     if kind == "mean":
         return Baseline(TEXT[kind], np.stack([moments[name][0] for name in splits], axis=1)[None], _late(fit))
@@ -135,6 +139,28 @@ def _draws(kind: str, mean: np.ndarray, sd: np.ndarray, seed: int, split: str, n
     sigma = np.full(len(mean), np.sqrt((sd**2 + (mean - mean.mean()) ** 2).mean())) if kind == "universal" else sd
     uniform = rng.random((n, len(mean)))
     return sigma * stats.norm.ppf(0.5 + uniform * (stats.norm.cdf(1) - 0.5))
+
+
+def _people(fit: Fit, known: Samples | None, splits: Sequence[str], n: int) -> np.ndarray:
+    """Values of training samples, (n_draws, n_in, R) in float32; what is missing is filled as the network fills it."""
+    train = {split.name: split.train for split in fit.splits if split.name in splits}
+    absent = {i for ids in train.values() for i in ids} - set(() if known is None else known.ids)
+    if known is None or absent:
+        raise AlignmentError(
+            f"a background is drawn from the training samples of the fit, and {len(absent):,} of them are not among the "
+            "samples given. Pass background=, the samples the fit was made from."
+        )
+    if n < 1:
+        raise ValueError(f"`n_draws` is {n}; a background needs at least 1 sample.")
+    n = min(n, *(len(ids) for ids in train.values()))
+    drawn = {
+        name: generator(fit.networks.seed, "background", name).choice(sorted(ids), n, replace=False).tolist()
+        for name, ids in train.items()
+    }
+    columns = {name: known.values[:, known.index(ids)].astype(np.float32) for name, ids in drawn.items()}
+    values = np.stack([columns[name] for name in splits], axis=2).transpose(1, 0, 2)
+    fill = fit.networks.scaling.fill.numpy()[:, fit.sound].astype(np.float32)
+    return np.where(np.isnan(values), fill[None], values)
 
 
 def _of_group(fit: Fit, known: Samples | None, group: tuple[str, str], splits: Sequence[str]) -> tuple[np.ndarray, str]:

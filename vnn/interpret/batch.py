@@ -1,0 +1,226 @@
+"""A batch of samples beside its references, each gone through once for all methods and contrasts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vnn.interpret.baseline import Baseline
+from vnn.interpret.deeplift import Comparison, DeepLift, Explained
+from vnn.interpret.sweep import Multipliers, Trace
+from vnn.layers import Signal
+from vnn.models import VisibleNetwork
+from vnn.models.network import COVARIATES
+
+VALUES_AT_ONCE, MOST_AT_ONCE, LANES = 2**23, 256, 16
+HELD = 4
+
+
+class References:
+    """The draws of a baseline as one batch, traced once.
+
+    Parameters
+    ----------
+    machine
+        Of the network that is explained.
+    baseline
+        For the replicates of this network.
+    """
+
+    def __init__(self, machine: DeepLift, baseline: Baseline) -> None:
+        self.machine, self.n_draws = machine, len(baseline.values)
+        self._values = baseline.values
+        self.covariates = None if baseline.covariates is None else torch.from_numpy(baseline.covariates)
+
+    @cached_property
+    def trace(self) -> Trace:
+        """All draws side by side, padded to whole lanes."""
+        like = self.machine.network.output_scale
+        columns = torch.from_numpy(self._values.transpose(1, 2, 0)).to(like.dtype)
+        columns = torch.nn.functional.pad(columns, (0, -self.n_draws % LANES))
+        with torch.no_grad():
+            return self.machine.sweep.trace(Signal(columns.contiguous(), None, self.n_draws))
+
+    def draw(self, d: int) -> Trace:
+        """One of them."""
+        return self.trace.narrow(slice(d, d + 1))
+
+
+class Batch:
+    """Samples beside their references: what every method needs, made when it is first asked for.
+
+    Parameters
+    ----------
+    machine
+        Of the network that is explained.
+    signal
+        The samples, one copy for all replicates.
+    covariates
+        Coded columns (n_samples, n_columns), or None.
+    references
+        What they are compared with.
+    """
+
+    def __init__(self, machine: DeepLift, signal: Signal, covariates: Tensor | None, references: References) -> None:
+        self.machine, self.sweep, self.network = machine, machine.sweep, machine.network
+        self.signal, self.covariates, self.references = signal, covariates, references
+        self.n_samples, self.n_draws = signal.n_samples, references.n_draws
+        self._comparisons: dict[int, Comparison] = {}
+
+    @cached_property
+    @torch.no_grad()
+    def here(self) -> Trace:
+        """The samples, gone through once."""
+        return self.sweep.trace(self.signal)
+
+    @cached_property
+    @torch.no_grad()
+    def slopes(self) -> dict[str, Tensor]:
+        """By level the derivative of its values for its product, at the samples."""
+        return self.sweep.slopes(self.here.state)
+
+    @cached_property
+    @torch.no_grad()
+    def mean_reference(self) -> dict[str, Tensor]:
+        """By level the mean over the draws, (n_units, R, 1); raw values for the inputs."""
+        there = self.references.trace
+        every = {self.sweep.inputs: there.signal.numbers, **there.state.values}
+        return {level: values[:, :, : self.n_draws].mean(2, keepdim=True) for level, values in every.items()}
+
+    @cached_property
+    @torch.no_grad()
+    def moved(self) -> dict[str, Tensor]:
+        """By level the difference from the mean over the draws, (n_units, R, batch); scaled for the inputs."""
+        mean = self.mean_reference
+        found = {self.sweep.inputs: self.sweep.moved(self.here.signal, mean[self.sweep.inputs])}
+        return found | {level: values - mean[level] for level, values in self.here.state.values.items()}
+
+    @cached_property
+    @torch.no_grad()
+    def moved_late(self) -> Tensor | None:
+        """Scaled difference of the covariates, (n_columns, R, batch)."""
+        if not self.network.n_covariates:
+            return None
+        assert self.covariates is not None
+        assert self.references.covariates is not None
+        return self.sweep.late_moved(self.covariates, self.references.covariates, self.here.logits)
+
+    def comparison(self, d: int) -> Comparison:
+        """The samples beside one draw; kept for other contrasts when there are few draws."""
+        if d in self._comparisons:
+            return self._comparisons[d]
+        made = self.machine.between(self.here, self.references.draw(d), self.covariates, self.references.covariates)
+        if self.n_draws <= HELD:
+            self._comparisons[d] = made
+        return made
+
+    @torch.no_grad()
+    def difference(self, contrast: Tensor, draws: slice | None = None) -> Tensor:
+        """Contrast of the logits, samples minus the mean over the draws, (R, batch)."""
+        there = self.references.trace.logits[:, :, : self.n_draws][:, :, draws or slice(None)].mean(2, keepdim=True)
+        total = torch.einsum("t,trb->rb", contrast.to(there), self.here.logits - there)
+        if self.moved_late is None:
+            return total
+        return total + self.late(contrast).sum(0)
+
+    @torch.no_grad()
+    def late(self, contrast: Tensor) -> Tensor:
+        """What covariates contribute to a contrast, (n_columns, R, batch); they enter the logits linearly."""
+        assert self.moved_late is not None
+        return self.sweep.late(self.sweep.upstream(contrast))[:, :, None] * self.moved_late
+
+    @torch.no_grad()
+    def gradient(self, contrast: Tensor) -> Multipliers:
+        """The gradient of a contrast by the values of every level at the samples, the inputs in scaled units."""
+        sweep = self.sweep
+        direct = sweep.direct(sweep.upstream(contrast))
+        found = sweep.back(direct, lambda level, values: values * self.slopes[level], sweep.inputs)
+        found.values[sweep.inputs] = sweep.against(sweep.inputs, direct, found.products)
+        return found
+
+    def full(self, values: Tensor) -> Tensor:
+        """Values that are alike in all samples, repeated for each, (n_units, R, batch)."""
+        rows = values.shape[0]
+        return values.expand(rows, self.network.n_replicates, self.here.logits.shape[2])
+
+    def explained(
+        self, levels: dict[str, Tensor], late: Tensor | None, contrast: Tensor, *, passing: dict[str, Tensor] | None = None
+    ) -> Explained:
+        """The result of a method, its levels in the order of the network and its covariates last.
+
+        Parameters
+        ----------
+        late
+            Of the covariates, (n_columns, R, batch), or None where there are none.
+        passing
+            Where cuts sum to something.
+        """
+        ordered = {level: levels[level] for level in self.sweep.order}
+        if late is not None:
+            ordered[COVARIATES] = late
+        return Explained(ordered, passing or {}, self.difference(contrast), {}, {}, self.here.rounding)
+
+
+def batches_of(machine: DeepLift, values: Tensor, covariates: Tensor | None, baseline: Baseline) -> Iterator[Batch]:
+    """The samples in batches that fit the cache.
+
+    Parameters
+    ----------
+    values
+        Raw inputs (n_in, n_samples), NaN where missing.
+    covariates
+        Coded columns (n_samples, n_columns), or None.
+    baseline
+        For the replicates of the machine's network.
+    """
+    network, references = machine.network, References(machine, baseline)
+    at_once = VALUES_AT_ONCE // (len(values) * network.n_replicates)
+    at_once = min(max(at_once // LANES, 1) * LANES, MOST_AT_ONCE)
+    for at in torch.arange(values.shape[1]).split(at_once):
+        yield Batch(machine, network.signal(values[:, at]), None if covariates is None else covariates[at], references)
+
+
+class Mean:
+    """Contributions averaged one after another, so that only two are held."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.held: Explained | None = None
+
+    def add(self, one: Explained) -> None:
+        """One more of equal weight; its tensors may be written to."""
+        self.n += 1
+        if self.held is None:
+            self.held = one
+            return
+        for mine, other in ((self.held.levels, one.levels), (self.held.passing, one.passing)):
+            for level, values in other.items():
+                mine[level] += values
+        self.held.difference.add_(one.difference)
+
+    def result(self) -> Explained:
+        """The mean."""
+        assert self.held is not None
+        held, n = self.held, self.n
+        if n == 1:
+            return held
+        levels = {level: values / n for level, values in held.levels.items()}
+        passing = {level: values / n for level, values in held.passing.items()}
+        return Explained(levels, passing, held.difference / n, {}, {}, held.rounding)
+
+
+def reference_signal(network: VisibleNetwork, values: np.ndarray) -> Signal:
+    """Raw reference inputs (n_in, R) as the network takes them."""
+    columns = torch.from_numpy(np.ascontiguousarray(values)).to(network.output_scale.dtype)
+    return Signal(columns[:, :, None].repeat(1, 1, LANES), None, 1)
+
+
+def mean_of(explained: Sequence[Explained], level: str) -> Tensor:
+    """Contributions of a level averaged over the draws of the baseline, (n_units, R, batch)."""
+    if len(explained) == 1:
+        return explained[0].levels[level]
+    return torch.stack([one.levels[level] for one in explained]).mean(0)
