@@ -135,13 +135,10 @@ def any_p(real: np.ndarray, null: np.ndarray, *, sides: str = "both") -> float:
     rows = rows[:, ~np.isnan(rows[0])]
     if not rows.shape[1]:
         return 1.0
-    smallest = []
-    for row in rows:
-        ordered = -np.sort(-row)
-        rank = np.arange(1, len(row) + 1)
-        others = np.maximum(_reached(ordered, rows) - rank, 0)
-        smallest.append(((1 + others) / rank).min())
-    return float(np.mean(np.array(smallest) <= smallest[0] * (1 + ROUNDING)))
+    ordered, rank = -np.sort(-rows, axis=1), np.arange(1, rows.shape[1] + 1)
+    others = np.maximum(_reached(ordered, rows) - rank, 0)
+    smallest = ((1 + others) / rank).min(1)
+    return float(np.mean(smallest <= smallest[0] * (1 + ROUNDING)))
 
 
 def max_t(
