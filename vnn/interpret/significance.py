@@ -386,7 +386,7 @@ def significance(
     exceeded, rank, dispersion = _counts(z, nulls)
     plan = draws_needed(exceeded, rank, n_draws=len(nulls), dispersion=dispersion, alpha=alpha)
     dead = np.isnan(z)
-    return table.assign(decided=np.where(dead, None, plan["decided"]), more_draws=plan["more"].where(~dead))
+    return table.assign(decided=plan["decided"].mask(dead, ""), more_draws=plan["more"].where(~dead))
 
 
 def _counts(z: np.ndarray, nulls: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
