@@ -16,17 +16,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy import sparse
 from torch import Tensor
 
-from vnn._errors import AlignmentError, culprits
-from vnn.data.samples import Samples
-from vnn.data.targets import Target
-from vnn.interpret.attribution import node_names, reference_signal
-from vnn.interpret.baseline import Baseline, baseline_of
-from vnn.interpret.contrast import contrasts
 from vnn.interpret.deeplift import DeepLift, Explained
 from vnn.kernels import Graph, sparse_product, transposed_product
 from vnn.kernels.graph import weight_rows
@@ -34,7 +27,6 @@ from vnn.layers import BatchNorm, Signal
 from vnn.layers.normalisation import EPSILON
 from vnn.models import VisibleNetwork
 from vnn.models.network import COVARIATES
-from vnn.training import Fit, Prediction
 
 VALUES_AT_ONCE, PAIRS_KEPT, SAMPLES_AT_ONCE = 2**24, 2**22, 256
 
@@ -105,9 +97,7 @@ def values_of(
     finally:
         network.train(training)
     sample = {machine.inputs: network.scaling.apply_to(signal)} | held["activation"]
-    return Values(
-        sample, held["normalisation"], compared.delta, compared.logits, compared.n_samples, compared.rounding
-    )
+    return Values(sample, held["normalisation"], compared.delta, compared.logits, compared.n_samples, compared.rounding)
 
 
 @torch.no_grad()
@@ -228,7 +218,7 @@ class Ablation:
         return values_of(self.machine, signal, reference, covariates, reference_covariates)
 
     @torch.no_grad()
-    def explain(self, values: Values, contrast: Tensor) -> Ablated:
+    def explain(self, values: Values, contrast: Tensor, *, inputs: bool = True) -> Ablated:
         """The effect of every node on a contrast of the logits.
 
         Parameters
@@ -237,6 +227,8 @@ class Ablation:
             Of `values`.
         contrast
             Weight of each logit, (n_targets,).
+        inputs
+            Whether inputs are ablated too; they are most of the work. Their effects are missing otherwise.
         """
         network = self.network
         weights = contrast.to(network.output_scale)
@@ -252,7 +244,7 @@ class Ablation:
         try:
             levels = {level: torch.zeros_like(delta) for level, delta in values.delta.items()}
             for expansion in self.wirings:
-                expansion.add(levels, values, folded, read)
+                expansion.add(levels, values, folded, read, inputs)
         finally:
             network.train(training)
         if network.n_covariates:
@@ -357,7 +349,7 @@ class _Expansion:
         self.heads = {
             source: np.unique(stage.edges[source][:, 0]) for stage in network._heads for source in stage.edges
         }
-        self.kept: tuple[int, list[_Chunk]] | None = None
+        self.kept: tuple[int, bool, list[_Chunk]] | None = None
 
     def add(
         self,
@@ -365,6 +357,7 @@ class _Expansion:
         values: Values,
         folded: Mapping[tuple[str, str], Tensor],
         read: Mapping[str, Tensor],
+        inputs: bool,
     ) -> None:
         """Write the effects of all nodes in these replicates into `levels`."""
         at, alone = self.replicates, len(self.replicates) == self.network.n_replicates
@@ -375,7 +368,9 @@ class _Expansion:
         sample, product = ({k: own(v) for k, v in held.items()} for held in (values.sample, values.product))
         weights, heads = ({k: own(v) for k, v in held.items()} for held in (folded, read))
         width = len(at) * values.logits.shape[2]
-        for chunk in self.chunks(max(VALUES_AT_ONCE // width, 1)):
+        if not inputs:
+            levels[next(iter(self.units))].fill_(torch.nan)
+        for chunk in self.chunks(max(VALUES_AT_ONCE // width, 1), inputs):
             moved = {chunk.level: -own(values.delta[chunk.level][chunk.rows])}
             for step in chunk.steps:
                 h = product[step.level].index_select(0, step.rows)
@@ -389,16 +384,18 @@ class _Expansion:
             if isinstance(found, Tensor):
                 share = torch.from_numpy(self.units[chunk.level][chunk.nodes]).to(found.device)
                 spread = (-found / share[:, None, None].to(found)).repeat_interleave(share, dim=0)
-                levels[chunk.level][chunk.rows] = spread if alone else levels[chunk.level][chunk.rows].index_copy(1, at, spread)
+                levels[chunk.level][chunk.rows] = (
+                    spread if alone else levels[chunk.level][chunk.rows].index_copy(1, at, spread)
+                )
 
-    def chunks(self, most: int) -> Iterator[_Chunk]:
-        """All nodes, in chunks of at most `most` rows of pairs, or of one node."""
-        if self.kept is not None and self.kept[0] <= most:
-            yield from self.kept[1]
+    def chunks(self, most: int, inputs: bool = True) -> Iterator[_Chunk]:
+        """All nodes, or those above the inputs, in chunks of at most `most` rows of pairs, or of one node."""
+        if self.kept is not None and self.kept[:2] == (most, inputs):
+            yield from self.kept[2]
             return
         made: list[_Chunk] = []
         size = 0
-        for level in self.units:
+        for level in self.units if inputs else list(self.units)[1:]:
             rows = self.rows_above(level) + self.units[level]
             chunk = np.cumsum(rows) // most
             ends = np.flatnonzero(np.diff(chunk, append=-1)) + 1
@@ -409,7 +406,7 @@ class _Expansion:
                     made.append(one)
                 yield one
         if size <= PAIRS_KEPT:
-            self.kept = most, made
+            self.kept = most, inputs, made
 
     def rows_above(self, level: str) -> np.ndarray:
         """Rows of the pairs of every node of a level, itself left out."""

@@ -15,12 +15,12 @@ from torch import Tensor
 from vnn._errors import choose
 from vnn.data.samples import Samples
 from vnn.interpret.activity import into_anndata, long, wide
+from vnn.interpret.axis import by_sample, node_names, per_node
 from vnn.interpret.baseline import Baseline, baseline_of
-from vnn.interpret.contrast import contrasts
 from vnn.interpret.batch import batches_of, mean_of
+from vnn.interpret.contrast import contrasts
 from vnn.interpret.deeplift import Comparison, DeepLift, Explained
 from vnn.interpret.methods import Completeness, Method, method_of
-from vnn.models import VisibleNetwork
 from vnn.models.network import COVARIATES
 from vnn.training import Fit
 
@@ -232,28 +232,6 @@ def batches(
     """
     for batch in batches_of(machine, values, covariates, reference):
         yield [batch.comparison(d) for d in range(batch.n_draws)]
-
-
-def per_node(network: VisibleNetwork, level: str, values: Tensor) -> Tensor:
-    """Units of a node summed, (n_nodes, R, batch)."""
-    units = network.own_units(level)
-    if (units == 1).all():
-        return values
-    node = torch.from_numpy(np.repeat(np.arange(len(units)), units))
-    return values.new_zeros(len(units), *values.shape[1:]).index_add_(0, node, values)
-
-
-def by_sample(values: Tensor) -> np.ndarray:
-    """(n_nodes, R, batch) as float32 (batch, R, n_nodes)."""
-    return values.permute(2, 1, 0).float().contiguous().numpy()
-
-
-def node_names(fit: Fit, network: VisibleNetwork, level: str) -> tuple[str, ...]:
-    """Ids along the last axis of a level."""
-    if level == COVARIATES:
-        assert fit.coding is not None
-        return fit.coding.names
-    return network.own_nodes(level)
 
 
 def check_completeness(explained: Sequence[Explained], completeness: Completeness = "exact") -> None:

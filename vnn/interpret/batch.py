@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,11 +30,17 @@ class References:
         Of the network that is explained.
     baseline
         For the replicates of this network.
+
+    Attributes
+    ----------
+    prepared
+        What a method has made of the network once for all batches, by name.
     """
 
     def __init__(self, machine: DeepLift, baseline: Baseline) -> None:
         self.machine, self.n_draws = machine, len(baseline.values)
         self._values = baseline.values
+        self.prepared: dict[str, Any] = {}
         self.covariates = None if baseline.covariates is None else torch.from_numpy(baseline.covariates)
 
     @cached_property
@@ -148,7 +155,12 @@ class Batch:
         return values.expand(rows, self.network.n_replicates, self.here.logits.shape[2])
 
     def explained(
-        self, levels: dict[str, Tensor], late: Tensor | None, contrast: Tensor, *, passing: dict[str, Tensor] | None = None
+        self,
+        levels: dict[str, Tensor],
+        late: Tensor | None,
+        contrast: Tensor,
+        *,
+        passing: dict[str, Tensor] | None = None,
     ) -> Explained:
         """The result of a method, its levels in the order of the network and its covariates last.
 

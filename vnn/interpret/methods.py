@@ -13,6 +13,7 @@ import pandas as pd
 from torch import Tensor
 
 from vnn._errors import choose
+from vnn.interpret.ablation import Ablation
 from vnn.interpret.batch import Batch, Mean
 from vnn.interpret.deeplift import Explained
 from vnn.interpret.gradients import (
@@ -25,6 +26,7 @@ from vnn.interpret.gradients import (
     saliency,
     smooth_gradient,
 )
+from vnn.interpret.relevance import relevance_epsilon, relevance_gamma
 from vnn.interpret.weights import products_for_samples
 from vnn.layers import Signal
 from vnn.models import VisibleNetwork
@@ -132,6 +134,20 @@ def averaged(function: Single) -> Explain:
     return explain
 
 
+def ablated(batch: Batch, contrast: Tensor, *, inputs: bool = True) -> Explained:
+    """Ablation of every node, averaged over the draws of the baseline."""
+    mean, late, prepared = Mean(), batch.references.covariates, batch.references.prepared
+    if "ablation" not in prepared:
+        prepared["ablation"] = Ablation(batch.network)
+    machine: Ablation = prepared["ablation"]
+    for d in range(batch.n_draws):
+        reference = batch.references.draw(d).signal
+        mean.add(
+            machine.explain(machine.values(batch.signal, reference, batch.covariates, late), contrast, inputs=inputs)
+        )
+    return mean.result()
+
+
 def method_of(given: str | Method) -> Method:
     """The method called so, or the one given.
 
@@ -190,6 +206,26 @@ METHODS: dict[str, Method] = {
             "guided backpropagation", "propagation", "not defined", "sensitivity",
             "Which nodes push the logit up along paths of active nodes only?",
             "arXiv:1412.6806", guided_backpropagation,
+        ),
+        Method(
+            "lrp-epsilon", "relevance", "up to absorption", "contribution",
+            "What reached this node when relevance is shared in proportion to contributions?",
+            "doi:10.1371/journal.pone.0130140", averaged(relevance_epsilon),
+        ),
+        Method(
+            "lrp-gamma", "relevance", "exact", "contribution",
+            "The same, where contributions that agree with their node count more?",
+            "doi:10.1007/978-3-030-28954-6_10", averaged(relevance_gamma),
+        ),
+        Method(
+            "ablation", "ablation", "not defined", "contribution",
+            "What would the logit lose if this node alone stood as it does on the reference?",
+            "doi:10.1007/978-3-319-10590-1_53", ablated,
+        ),
+        Method(
+            "ablation of nodes", "ablation", "not defined", "contribution",
+            "The same for the nodes above the inputs only, which is much faster.",
+            "doi:10.1007/978-3-319-10590-1_53", partial(ablated, inputs=False),
         ),
         Method(
             "weight products", "weights", "not defined", "weight",

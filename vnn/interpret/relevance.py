@@ -23,7 +23,7 @@ Andéol et al. (2021), arXiv:2106.04923, which is the same where they are not.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -54,7 +54,7 @@ class Relevance(Explained):
         the cut of a level and what was absorbed above it is the difference.
     """
 
-    absorbed: dict[str, Tensor]
+    absorbed: dict[str, Tensor] = field(default_factory=dict)
 
     def missed(self) -> dict[str, Tensor]:
         """By level how far the sum over its cut and what was absorbed above it are from the difference, (R, batch)."""
@@ -210,7 +210,7 @@ class _Sweep:
         if self.gamma:
             multipliers, direct = {}, {}
         return Relevance(
-            self.levels | late, self.passing, difference, multipliers, direct, self.comparison.rounding, absorbed
+            self.levels | late, self.passing, difference, multipliers, direct, self.comparison.rounding, absorbed=absorbed
         )
 
     def _heads(self, upstream: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,335 @@
+"""Scores of every node in every network, real and null: what a verdict is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from vnn._atomic import replacing
+from vnn._errors import AlignmentError, culprits
+from vnn.data.samples import Samples
+from vnn.data.targets import Target
+from vnn.interpret.attribution import check_completeness
+from vnn.interpret.axis import node_names, per_node
+from vnn.interpret.baseline import baseline_of
+from vnn.interpret.batch import Batch, batches_of
+from vnn.interpret.contrast import Contrast, contrasts, part_of
+from vnn.interpret.deeplift import DeepLift
+from vnn.interpret.methods import Method, method_of
+from vnn.interpret.stability import NetworkScores
+from vnn.training import Fit
+
+NETWORKS = ["kind", "draw", "split", "seed", "half"]
+FLAT = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Scores of all nodes above the inputs, of networks one by one.
+
+    A score is the difference between classes of the mean signed attribution (the slope for a quantity, for survival on the
+    martingale residual) over the held-out samples of the network, with the labels it learnt, **in standard deviations of its
+    logit over these samples**: what the node adds to how well the network separates the classes. Networks with large
+    logits, or that stopped early, then count like others; a network that predicts nothing has small scores, and nodes of
+    different levels compare.
+
+    Parameters
+    ----------
+    nodes
+        level, node, name, a row each; covariates have the level "covariates".
+    contrasts
+        In words.
+    networks
+        A row per network: kind ("real", a null or "half_samples"), draw (number of the draw, or of the pair of halves), split,
+        seed, half ("a" or "b" of a pair).
+    values
+        By method, (n_contrasts, n_networks, n_nodes); missing where one side of a contrast is not among the samples.
+    separation
+        The same of the logit itself, (n_contrasts, n_networks).
+    baseline
+        What the samples were compared with, in words.
+    """
+
+    nodes: pd.DataFrame
+    contrasts: tuple[str, ...]
+    networks: pd.DataFrame
+    values: dict[str, np.ndarray]
+    separation: np.ndarray
+    baseline: str
+
+    def of(self, kind: str) -> Scored:
+        """The networks of one kind."""
+        at = np.flatnonzero(self.networks["kind"] == kind)
+        values = {method: held[:, at] for method, held in self.values.items()}
+        return replace(
+            self,
+            networks=self.networks.iloc[at].reset_index(drop=True),
+            values=values,
+            separation=self.separation[:, at],
+        )
+
+    def draws(self, kind: str, method: str) -> np.ndarray:
+        """One row per draw, (n_draws, n_contrasts, n_nodes): means over the seeds of a split, then over splits.
+
+        The real networks are one draw. Draws of which a network diverged are means of the others.
+        """
+        held = self.of(kind)
+        table = held.networks.assign(draw=held.networks["draw"].fillna(-1))
+        found = []
+        for _, draw in table.groupby("draw"):
+            splits = [np.nanmean(held.values[method][:, part.index], axis=1) for _, part in draw.groupby("split")]
+            found.append(np.nanmean(splits, axis=0))
+        shape = (0, len(self.contrasts), len(self.nodes))
+        return np.stack(found) if found else np.empty(shape)
+
+    def by_network(self, contrast: int, method: str) -> NetworkScores:
+        """The real networks and those of half-samples, as `stability` takes them."""
+        kinds = self.networks["kind"].isin(["real", "half_samples"])
+        at = np.flatnonzero(kinds & np.isfinite(self.values[method][contrast]).all(1))
+        table = self.networks.iloc[at]
+        halves = table["kind"] == "half_samples"
+        named = pd.DataFrame(
+            {
+                "seed": table["seed"],
+                "split": table["split"],
+                "pair": table["draw"].where(halves),
+                "half": table["half"].where(halves),
+            }
+        )
+        return NetworkScores(
+            self.values[method][contrast, at], tuple(self.nodes["node"]), tuple(self.nodes["level"]), named
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Scored]) -> Scored:
+        """Several tables of the same nodes, contrasts and methods, one below the other.
+
+        Raises
+        ------
+        AlignmentError
+            If they are not of the same nodes: attributions of another topology.
+        """
+        first = parts[0]
+        for other in parts[1:]:
+            if (
+                not first.nodes[["level", "node"]].equals(other.nodes[["level", "node"]])
+                or first.contrasts != other.contrasts
+            ):
+                ours, theirs = (set(zip(p.nodes["level"], p.nodes["node"], strict=True)) for p in (first, other))
+                raise AlignmentError(
+                    f"scores of {len(first.nodes):,} and of {len(other.nodes):,} nodes do not belong together; they differ in "
+                    f"{culprits(sorted(f'{a}/{b}' for a, b in ours ^ theirs)) or 'order or contrasts'}. Score networks of one topology."
+                )
+        values = {m: np.concatenate([part.values[m] for part in parts], axis=1) for m in first.values}
+        return cls(
+            first.nodes,
+            first.contrasts,
+            pd.concat([part.networks for part in parts], ignore_index=True),
+            values,
+            np.concatenate([part.separation for part in parts], axis=1),
+            first.baseline,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write to a file, whole or not at all."""
+        held = BytesIO()
+        np.savez_compressed(
+            held,
+            separation=self.separation,
+            nodes=self.nodes.astype(str).to_numpy(dtype=np.str_),
+            contrasts=np.array(self.contrasts, dtype=np.str_),
+            networks=self.networks.astype(object).where(self.networks.notna(), "").astype(str).to_numpy(dtype=np.str_),
+            baseline=np.array(self.baseline),
+            methods=np.array(list(self.values), dtype=np.str_),
+            **{f"values {i}": held for i, held in enumerate(self.values.values())},
+        )
+        with replacing(path) as part:
+            part.write_bytes(held.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> Scored:
+        """What `save` wrote."""
+        with np.load(path) as held:
+            networks = pd.DataFrame(held["networks"], columns=NETWORKS).astype(object)
+            networks["draw"] = pd.to_numeric(networks["draw"].replace("", None)).astype("Int64")
+            networks["seed"] = networks["seed"].astype(int)
+            networks["half"] = networks["half"].replace("", None)
+            return cls(
+                pd.DataFrame(held["nodes"].astype(object), columns=["level", "node", "name"]),
+                tuple(held["contrasts"].tolist()),
+                networks,
+                {str(name): held[f"values {i}"] for i, name in enumerate(held["methods"])},
+                held["separation"],
+                str(held["baseline"]),
+            )
+
+
+def scored(
+    fit: Fit,
+    samples: Samples,
+    *,
+    methods: Sequence[str | Method] = ("deeplift",),
+    baseline: str | np.ndarray | pd.Series = "mean",
+    group: tuple[str, str] | None = None,
+    n_draws: int = 10,
+    without: Sequence[str] = (),
+) -> Scored:
+    """Score every node above the inputs in every network of a fit, on the samples it never saw.
+
+    Parameters
+    ----------
+    fit
+        Real networks, networks of half-samples, or those of a null; those that diverged are left out.
+    samples
+        The samples of the fit.
+    methods
+        Names of `vnn.interpret.methods.METHODS`, or methods with settings of your own.
+    baseline, group, n_draws
+        See `baseline_of`.
+    without
+        Inputs that are set to their training mean first, so that no node can speak through them.
+
+    Raises
+    ------
+    AlignmentError
+        If `without` names inputs the networks do not have.
+    ValueError
+        If the samples are not those of the fit.
+    """
+    if sorted(samples.ids) != list(fit.ids):
+        raise ValueError("scores need the samples the fit was made from; these are others.")
+    place = {name: i for i, name in enumerate(fit.topology.inputs)}
+    if unknown := [name for name in without if name not in place]:
+        raise AlignmentError(f"`without` names {len(unknown)} inputs the networks do not have: {culprits(unknown)}.")
+    silent = [place[name] for name in without]
+    asked, how = contrasts(fit.target), [method_of(method) for method in methods]
+    reference = baseline_of(fit, baseline, background=samples, group=group, n_draws=n_draws)
+    rows = fit.replicates.iloc[fit.sound].reset_index(drop=True)
+    at = {name: i for i, name in enumerate(fit.ids)}
+    names: list[tuple[str, str]] = []
+    values: dict[str, np.ndarray] = {}
+    separation = np.full((len(asked), len(rows)), np.nan)
+    for split in fit.splits:
+        replicates = np.flatnonzero(rows["split"] == split.name)
+        if not len(replicates) or not split.test:
+            continue
+        part = samples.select(ids=split.test)
+        columns, covariates, network = fit.columns(part, replicates.tolist())
+        if silent:
+            columns[silent] = torch.nan
+            network.imputes = True
+        weights = _weights(fit, asked, replicates, np.array([at[i] for i in split.test]))
+        machine = DeepLift(network)
+        tally = _Tally(machine, how, asked, weights)
+        for batch in batches_of(machine, columns, covariates, reference.of(replicates.tolist())):
+            tally.add(batch)
+        if not names:
+            names = [(level, node) for level in tally.levels for node in node_names(fit, network, level)]
+            values = {method.name: np.full((len(asked), len(rows), len(names)), np.nan) for method in how}
+        for name, held in tally.scores().items():
+            values[name][:, replicates] = held
+        separation[:, replicates] = tally.separation()
+    topology = fit.topology.names
+    nodes = pd.DataFrame(
+        [(level, node, topology.get(node, node)) for level, node in names], columns=["level", "node", "name"]
+    )
+    return Scored(nodes, tuple(c.name for c in asked), _networks(rows), values, separation, reference.text)
+
+
+def _networks(rows: pd.DataFrame) -> pd.DataFrame:
+    kind, draw = rows["kind"].astype(object), rows.get("draw", pd.Series([None] * len(rows)))
+    halves = rows["split"].str.extract(r"^half (?P<pair>\d+)(?P<half>[ab])$")
+    kind = kind.where(halves["pair"].isna() | (kind != "real"), "half_samples")
+    draw = pd.to_numeric(draw).where(halves["pair"].isna(), pd.to_numeric(halves["pair"]))
+    return pd.DataFrame(
+        {
+            "kind": kind,
+            "draw": draw.astype("Int64"),
+            "split": rows["split"],
+            "seed": rows["seed"],
+            "half": halves["half"].astype(object).where(halves["half"].notna(), None),
+        }
+    )
+
+
+def _weights(fit: Fit, asked: Sequence[Contrast], replicates: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Weights of the samples of a test part, (n_contrasts, R, n_samples), by the labels each network learnt; NaN if undefined."""
+    found = np.full((len(asked), len(replicates), len(at)), np.nan)
+    made: dict[bytes, np.ndarray] = {}
+    for j, r in enumerate(fit.sound[replicates]):
+        truth = _learnt(fit, int(r))
+        key = np.ascontiguousarray(truth.truth).tobytes()
+        if key not in made:
+            part = part_of(truth, at)
+            own = [contrast.sample_weights(part) for contrast in asked]
+            made[key] = np.stack([np.full(len(at), np.nan) if u is None else u for u in own])
+        found[:, j] = made[key]
+    return found
+
+
+def _learnt(fit: Fit, replicate: int) -> Target:
+    """The target with the labels that a network learnt."""
+    if fit.labels is None:
+        return fit.target
+    own = fit.labels[replicate]
+    if fit.target.events is not None:
+        return replace(fit.target, values=own[:, 0], events=own[:, 1])
+    return replace(fit.target, values=own.astype(fit.target.values.dtype))
+
+
+class _Tally:
+    """Weighted sums over the test part of a split."""
+
+    def __init__(
+        self, machine: DeepLift, how: Sequence[Method], asked: Sequence[Contrast], weights: np.ndarray
+    ) -> None:
+        network = machine.network
+        self.network, self.how, self.asked, self.start = network, how, asked, 0
+        self.levels = [stage.level for stage, _ in network.layers]
+        self.weights = torch.from_numpy(weights)
+        self.sums: dict[tuple[str, int], Tensor] = {}
+        self.logits: list[list[Tensor]] = [[] for _ in asked]
+
+    def add(self, batch: Batch) -> None:
+        """One batch more."""
+        n = batch.n_samples
+        for c, contrast in enumerate(self.asked):
+            u = self.weights[c, :, self.start : self.start + n]
+            vector = torch.from_numpy(contrast.logits)
+            self.logits[c].append(batch.difference(vector)[:, :n].double())
+            for method in self.how:
+                explained = method.explain(batch, vector)
+                check_completeness([explained], method.completeness)
+                parts = [per_node(self.network, level, explained.levels[level])[:, :, :n] for level in self.levels]
+                total = torch.cat([(part.double() * u).sum(-1) for part in parts])
+                key = (method.name, c)
+                self.sums[key] = self.sums[key] + total if key in self.sums else total
+        self.start += n
+
+    def _spread(self, c: int) -> Tensor:
+        sd = torch.cat(self.logits[c], dim=1).std(1, correction=0)
+        return torch.where(sd > FLAT, sd, torch.inf)
+
+    def scores(self) -> Mapping[str, np.ndarray]:
+        """By method, (n_contrasts, R, n_nodes)."""
+        spreads = [self._spread(c)[:, None] for c in range(len(self.asked))]
+        return {
+            method.name: np.stack([(self.sums[method.name, c].T / spread).numpy() for c, spread in enumerate(spreads)])
+            for method in self.how
+        }
+
+    def separation(self) -> np.ndarray:
+        """Of the logit itself, (n_contrasts, R)."""
+        return np.stack(
+            [
+                ((torch.cat(own, dim=1) * self.weights[c]).sum(1) / self._spread(c)).numpy()
+                for c, own in enumerate(self.logits)
+            ]
+        )
