@@ -21,7 +21,7 @@ from vnn._errors import choose
 SIDES = ("both", "upper")
 ROUNDING = 1e-12
 ALPHA = 0.05
-MOST_DRAWS = 100_000
+MOST_DRAWS, PLANNED = 100_000, 120
 BEYOND, NOT_BEYOND, OPEN = "beyond chance", "not beyond chance", "open"
 
 
@@ -310,16 +310,16 @@ def draws_needed(
             "`exceeded` must be at least 0, `rank` and `dispersion` at least 1; count them as `pooled` does."
         )
     least = max(least_draws(alpha), n_draws)
-    plan = np.unique(np.geomspace(least, max(MOST_DRAWS, least), 400).round().astype(int))
-    needed, decided = np.full(rate.shape, np.nan), np.full(rate.shape, OPEN, dtype=object)
-    for draws in plan:
-        events = rate * draws / spread
-        upper = spread * stats.chi2.ppf(0.975, 2 * (events + 1)) / (2 * draws)
-        lower = np.where(events > 0, spread * stats.chi2.ppf(0.025, 2 * np.maximum(events, ROUNDING)) / (2 * draws), 0)
-        side = np.where(upper < alpha * ranks, BEYOND, np.where(lower > alpha * ranks, NOT_BEYOND, OPEN))
-        if draws == n_draws:
-            decided = side.astype(object)
-        needed = np.where(np.isnan(needed) & (side != OPEN), draws, needed)
+    plan = np.unique(np.geomspace(least, max(MOST_DRAWS, least), PLANNED).round().astype(int))
+    draws = np.append(plan, n_draws)[:, None]
+    events = rate * draws / spread
+    upper = spread * stats.chi2.ppf(0.975, 2 * (events + 1)) / (2 * draws)
+    lower = np.where(events > 0, spread * stats.chi2.ppf(0.025, 2 * np.maximum(events, ROUNDING)) / (2 * draws), 0)
+    beyond, within = upper < alpha * ranks, lower > alpha * ranks
+    clear = (beyond | within)[:-1]
+    needed = np.where(clear.any(0), plan[clear.argmax(0)], np.nan)
+    decided = np.where(beyond[-1], BEYOND, np.where(within[-1], NOT_BEYOND, OPEN))
+    decided = np.where((needed > n_draws) | np.isnan(needed), OPEN, decided)
     return pd.DataFrame({"decided": decided, "n_draws": needed, "more": needed - n_draws})
 
 

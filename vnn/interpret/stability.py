@@ -193,10 +193,9 @@ class Stability:
             for row in _overall(self.over_seeds)
         ]
         for row in self.needed[self.needed["level"] == ALL].to_dict("records"):
-            enough = (
-                "no number of networks reaches" if np.isnan(row.n_networks) else f"{row.n_networks:.0f} networks give"
-            )
-            found.append(f"Over seeds {enough} a reliability of {row.target:g} (Spearman-Brown).")
+            n = float(row["n_networks"])
+            enough = "no number of networks reaches" if math.isnan(n) else f"{n:.0f} networks give"
+            found.append(f"Over seeds {enough} a reliability of {row['target']:g} (Spearman-Brown).")
         together = self.trivial[(self.trivial["ranking"] == "together") & (self.trivial["level"] == ALL)]
         found += [
             f"Size, degree, depth and expression together rank the nodes with a multiple correlation of {correlation:.2f}."
