@@ -218,7 +218,7 @@ class Ablation:
         return values_of(self.machine, signal, reference, covariates, reference_covariates)
 
     @torch.no_grad()
-    def explain(self, values: Values, contrast: Tensor, *, inputs: bool = True) -> Ablated:
+    def explain(self, values: Values, contrast: Tensor, *, only: Mapping[str, Sequence[int]] | None = None) -> Ablated:
         """The effect of every node on a contrast of the logits.
 
         Parameters
@@ -227,8 +227,8 @@ class Ablation:
             Of `values`.
         contrast
             Weight of each logit, (n_targets,).
-        inputs
-            Whether inputs are ablated too; they are most of the work. Their effects are missing otherwise.
+        only
+            By level the positions of the nodes that are ablated, the effects of others missing; all unless given.
         """
         network = self.network
         weights = contrast.to(network.output_scale)
@@ -242,9 +242,13 @@ class Ablation:
         training = network.training
         network.eval()
         try:
-            levels = {level: torch.zeros_like(delta) for level, delta in values.delta.items()}
+            blank = 0.0 if only is None else torch.nan
+            levels = {level: torch.full_like(delta, blank) for level, delta in values.delta.items()}
+            for level, nodes in (only or {}).items():
+                units = network.own_units(level)
+                levels[level][torch.from_numpy(np.isin(np.repeat(np.arange(len(units)), units), nodes))] = 0.0
             for expansion in self.wirings:
-                expansion.add(levels, values, folded, read, inputs)
+                expansion.add(levels, values, folded, read, only)
         finally:
             network.train(training)
         if network.n_covariates:
@@ -349,7 +353,7 @@ class _Expansion:
         self.heads = {
             source: np.unique(stage.edges[source][:, 0]) for stage in network._heads for source in stage.edges
         }
-        self.kept: tuple[int, bool, list[_Chunk]] | None = None
+        self.kept: tuple[int, list[_Chunk]] | None = None
 
     def add(
         self,
@@ -357,7 +361,7 @@ class _Expansion:
         values: Values,
         folded: Mapping[tuple[str, str], Tensor],
         read: Mapping[str, Tensor],
-        inputs: bool,
+        only: Mapping[str, Sequence[int]] | None,
     ) -> None:
         """Write the effects of all nodes in these replicates into `levels`."""
         at, alone = self.replicates, len(self.replicates) == self.network.n_replicates
@@ -368,9 +372,8 @@ class _Expansion:
         sample, product = ({k: own(v) for k, v in held.items()} for held in (values.sample, values.product))
         weights, heads = ({k: own(v) for k, v in held.items()} for held in (folded, read))
         width = len(at) * values.logits.shape[2]
-        if not inputs:
-            levels[next(iter(self.units))].fill_(torch.nan)
-        for chunk in self.chunks(max(VALUES_AT_ONCE // width, 1), inputs):
+        chunks = self.chunks(max(VALUES_AT_ONCE // width, 1)) if only is None else self.single(only)
+        for chunk in chunks:
             moved = {chunk.level: -own(values.delta[chunk.level][chunk.rows])}
             for step in chunk.steps:
                 h = product[step.level].index_select(0, step.rows)
@@ -388,14 +391,20 @@ class _Expansion:
                     spread if alone else levels[chunk.level][chunk.rows].index_copy(1, at, spread)
                 )
 
-    def chunks(self, most: int, inputs: bool = True) -> Iterator[_Chunk]:
-        """All nodes, or those above the inputs, in chunks of at most `most` rows of pairs, or of one node."""
-        if self.kept is not None and self.kept[:2] == (most, inputs):
-            yield from self.kept[2]
+    def single(self, only: Mapping[str, Sequence[int]]) -> Iterator[_Chunk]:
+        """Some nodes, one by one."""
+        for level, nodes in only.items():
+            for i in nodes:
+                yield self.chunk(level, i, i + 1)
+
+    def chunks(self, most: int) -> Iterator[_Chunk]:
+        """All nodes, in chunks of at most `most` rows of pairs, or of one node."""
+        if self.kept is not None and self.kept[0] <= most:
+            yield from self.kept[1]
             return
         made: list[_Chunk] = []
         size = 0
-        for level in self.units if inputs else list(self.units)[1:]:
+        for level in self.units:
             rows = self.rows_above(level) + self.units[level]
             chunk = np.cumsum(rows) // most
             ends = np.flatnonzero(np.diff(chunk, append=-1)) + 1
@@ -406,7 +415,7 @@ class _Expansion:
                     made.append(one)
                 yield one
         if size <= PAIRS_KEPT:
-            self.kept = most, inputs, made
+            self.kept = most, made
 
     def rows_above(self, level: str) -> np.ndarray:
         """Rows of the pairs of every node of a level, itself left out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import Parameter, signature
@@ -134,17 +134,15 @@ def averaged(function: Single) -> Explain:
     return explain
 
 
-def ablated(batch: Batch, contrast: Tensor, *, inputs: bool = True) -> Explained:
-    """Ablation of every node, averaged over the draws of the baseline."""
+def ablated(batch: Batch, contrast: Tensor, *, only: Mapping[str, Sequence[int]] | None = None) -> Explained:
+    """Ablation of every node, or `only` of some, averaged over the draws of the baseline."""
     mean, late, prepared = Mean(), batch.references.covariates, batch.references.prepared
     if "ablation" not in prepared:
         prepared["ablation"] = Ablation(batch.network)
     machine: Ablation = prepared["ablation"]
     for d in range(batch.n_draws):
         reference = batch.references.draw(d).signal
-        mean.add(
-            machine.explain(machine.values(batch.signal, reference, batch.covariates, late), contrast, inputs=inputs)
-        )
+        mean.add(machine.explain(machine.values(batch.signal, reference, batch.covariates, late), contrast, only=only))
     return mean.result()
 
 
@@ -221,11 +219,6 @@ METHODS: dict[str, Method] = {
             "ablation", "ablation", "not defined", "contribution",
             "What would the logit lose if this node alone stood as it does on the reference?",
             "doi:10.1007/978-3-319-10590-1_53", ablated,
-        ),
-        Method(
-            "ablation of nodes", "ablation", "not defined", "contribution",
-            "The same for the nodes above the inputs only, which is much faster.",
-            "doi:10.1007/978-3-319-10590-1_53", partial(ablated, inputs=False),
         ),
         Method(
             "weight products", "weights", "not defined", "weight",

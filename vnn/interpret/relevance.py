@@ -210,7 +210,13 @@ class _Sweep:
         if self.gamma:
             multipliers, direct = {}, {}
         return Relevance(
-            self.levels | late, self.passing, difference, multipliers, direct, self.comparison.rounding, absorbed=absorbed
+            self.levels | late,
+            self.passing,
+            difference,
+            multipliers,
+            direct,
+            self.comparison.rounding,
+            absorbed=absorbed,
         )
 
     def _heads(self, upstream: Tensor) -> dict[str, Tensor]:

@@ -137,6 +137,14 @@ class Scored:
             first.baseline,
         )
 
+    def beside(self, other: Scored) -> Scored:
+        """The same networks with the scores of other methods too."""
+        if not self.networks.equals(other.networks):
+            raise AlignmentError(
+                f"{len(self.networks)} and {len(other.networks)} networks were scored, and they are not the same."
+            )
+        return replace(self, values=self.values | other.values)
+
     def save(self, path: Path) -> None:
         """Write to a file, whole or not at all."""
         held = BytesIO()

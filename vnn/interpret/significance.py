@@ -19,6 +19,7 @@ from scipy import stats
 from vnn._errors import choose
 
 SIDES = ("both", "upper")
+SCALES = ("own", "shared")
 ROUNDING = 1e-12
 ALPHA = 0.05
 MOST_DRAWS, PLANNED = 100_000, 120
@@ -59,7 +60,9 @@ def own_p(real: np.ndarray, null: np.ndarray, *, sides: str = "both") -> np.ndar
     return np.where(_dead(rows), np.nan, p)
 
 
-def standardised(real: np.ndarray, null: np.ndarray, *, sides: str = "both") -> tuple[np.ndarray, np.ndarray]:
+def standardised(
+    real: np.ndarray, null: np.ndarray, *, sides: str = "both", scale: str = "own"
+) -> tuple[np.ndarray, np.ndarray]:
     """Statistics in standard deviations of the node's own null, so that nodes compare with each other.
 
     The real value is measured from the mean of its node's P draws in their standard deviations; the value of a draw from those of
@@ -72,6 +75,10 @@ def standardised(real: np.ndarray, null: np.ndarray, *, sides: str = "both") -> 
         As for `own_p`; at least 3 draws.
     sides
         "both" standardises signed values and takes absolute values then.
+    scale
+        "own": as said. "shared": values as they are, for statistics that already have a unit in common (such as standard
+        deviations of the logit, see `vnn.interpret.scored`) and of which most are almost 0 in most draws: in units of a null
+        that hardly varies, a speck would be the largest of all.
 
     Returns
     -------
@@ -79,12 +86,17 @@ def standardised(real: np.ndarray, null: np.ndarray, *, sides: str = "both") -> 
     (see `own_p`) are missing.
     """
     rows = _rows(real, null, least=3)
-    z, nulls = _from_others(rows, only=0), _from_others(rows[1:])
+    if _shared(scale):
+        z, nulls = rows[:1], rows[1:]
+    else:
+        z, nulls = _from_others(rows, only=0), _from_others(rows[1:])
     dead = _dead(rows)
     return np.where(dead, np.nan, _sided(z, sides)[0]), np.where(dead, np.nan, _sided(nulls, sides))
 
 
-def pooled_p(real: np.ndarray, null: np.ndarray, *, sides: str = "both", whole_row: bool = False) -> np.ndarray:
+def pooled_p(
+    real: np.ndarray, null: np.ndarray, *, sides: str = "both", scale: str = "own", whole_row: bool = False
+) -> np.ndarray:
     """Share of the draws of all nodes, standardised per node, that reach the node's: far finer than 1 / (P + 1).
 
     p = (1 + #{standardised nulls of all nodes >= real}) / (n P + 1). It is right on average over nodes, not for each of them:
@@ -99,8 +111,8 @@ def pooled_p(real: np.ndarray, null: np.ndarray, *, sides: str = "both", whole_r
     ----------
     real, null
         As for `own_p`; at least 3 draws.
-    sides
-        See `own_p`.
+    sides, scale
+        See `own_p` and `standardised`.
     whole_row
         Count the real row as one of the draws.
 
@@ -109,14 +121,16 @@ def pooled_p(real: np.ndarray, null: np.ndarray, *, sides: str = "both", whole_r
     Shape (n_nodes,); missing for dead nodes, which do not enter the pool.
     """
     if whole_row:
-        rows = _exchangeable(real, null, sides)
+        rows = _exchangeable(real, null, sides, scale)
         return np.where(np.isnan(rows[0]), np.nan, _reached(rows[0], rows) / max((~np.isnan(rows)).sum(), 1))
-    z, nulls = standardised(real, null, sides=sides)
+    z, nulls = standardised(real, null, sides=sides, scale=scale)
     return np.where(np.isnan(z), np.nan, (1 + _reached(z, nulls)) / (1 + (~np.isnan(nulls)).sum()))
 
 
-def any_p(real: np.ndarray, null: np.ndarray, *, sides: str = "both") -> float:
+def any_p(real: np.ndarray, null: np.ndarray, *, sides: str = "both", scale: str = "own") -> float:
     """Whether any node at all is beyond chance: one p for the whole study, exact for any correlation and any tails.
+
+    With `scale="shared"` the largest value of the real row is compared with the largest of each draw. Otherwise:
 
     The smallest pooled q of the real row is compared with the smallest q each draw would have had in its place:
     p = (1 + #{draws whose smallest q is as small}) / (P + 1). With it a study without any effect calls a
@@ -124,17 +138,20 @@ def any_p(real: np.ndarray, null: np.ndarray, *, sides: str = "both") -> float:
 
     Parameters
     ----------
-    real, null, sides
+    real, null, sides, scale
         As for `pooled_p`.
 
     Returns
     -------
     1 where all nodes are dead.
     """
-    rows = _exchangeable(real, null, sides)
+    rows = _exchangeable(real, null, sides, scale)
     rows = rows[:, ~np.isnan(rows[0])]
     if not rows.shape[1]:
         return 1.0
+    if _shared(scale):
+        largest = rows.max(1)
+        return float(np.mean(largest >= _less(largest[0])))
     ordered, rank = -np.sort(-rows, axis=1), np.arange(1, rows.shape[1] + 1)
     others = np.maximum(_reached(ordered, rows) - rank, 0)
     smallest = ((1 + others) / rank).min(1)
@@ -142,7 +159,12 @@ def any_p(real: np.ndarray, null: np.ndarray, *, sides: str = "both") -> float:
 
 
 def max_t(
-    real: np.ndarray, null: np.ndarray, *, levels: Sequence[Hashable] | None = None, sides: str = "both"
+    real: np.ndarray,
+    null: np.ndarray,
+    *,
+    levels: Sequence[Hashable] | None = None,
+    sides: str = "both",
+    scale: str = "own",
 ) -> np.ndarray:
     """Step-down maxT: p adjusted for all nodes of a level, which hold at once for all of them.
 
@@ -156,8 +178,8 @@ def max_t(
         As for `own_p`; at least 3 draws, and 19 for a p of 0.05.
     levels
         Level of each node, (n_nodes,); one for all unless given.
-    sides
-        See `own_p`.
+    sides, scale
+        See `own_p` and `standardised`.
 
     Returns
     -------
@@ -167,7 +189,7 @@ def max_t(
     ----------
     Westfall & Young (1993), ISBN 978-0-471-55761-6; Ge, Dudoit & Speed (2003), doi:10.1007/BF02595811
     """
-    rows = _exchangeable(real, null, sides)
+    rows = _exchangeable(real, null, sides, scale)
     names = pd.Series(["all"] * rows.shape[1] if levels is None else list(levels), dtype=object)
     if len(names) != rows.shape[1]:
         raise ValueError(f"`levels` names {len(names):,} nodes and `real` has {rows.shape[1]:,}; give one per node.")
@@ -330,6 +352,7 @@ def significance(
     nodes: Sequence[Hashable],
     levels: Sequence[Hashable],
     sides: str = "both",
+    scale: str = "own",
     alpha: float = ALPHA,
 ) -> pd.DataFrame:
     """All of it in one table, a row per node in the order given.
@@ -339,8 +362,8 @@ def significance(
 
     Parameters
     ----------
-    real, null, sides
-        As for `own_p`; at least 3 draws.
+    real, null, sides, scale
+        As for `standardised`; at least 3 draws.
     nodes, levels
         Names, (n_nodes,). For several contrasts or traits give all their nodes at once, each with its name.
     alpha
@@ -364,8 +387,8 @@ def significance(
     for what, names in (("nodes", nodes), ("levels", levels)):
         if len(names) != rows.shape[1]:
             raise ValueError(f"`{what}` has {len(names):,} names and `real` {rows.shape[1]:,} values; give one each.")
-    z, nulls = standardised(real, null, sides=sides)
-    pooled, overall = pooled_p(real, null, sides=sides), any_p(real, null, sides=sides)
+    z, nulls = standardised(real, null, sides=sides, scale=scale)
+    pooled, overall = pooled_p(real, null, sides=sides, scale=scale), any_p(real, null, sides=sides, scale=scale)
     signed = np.where(np.isnan(z), np.nan, _from_others(rows, only=0)[0])
     table = pd.DataFrame(
         {
@@ -376,9 +399,9 @@ def significance(
             "null_sd": rows[1:].std(0, ddof=1),
             "z": signed,
             "p": own_p(real, null, sides=sides),
-            "p_max_t": max_t(real, null, levels=levels, sides=sides),
+            "p_max_t": max_t(real, null, levels=levels, sides=sides, scale=scale),
             "p_pooled": pooled,
-            "p_whole_row": pooled_p(real, null, sides=sides, whole_row=True),
+            "p_whole_row": pooled_p(real, null, sides=sides, scale=scale, whole_row=True),
             "q": np.maximum(benjamini_hochberg(pooled), overall),
             "p_any": overall,
         }
@@ -434,6 +457,11 @@ def _sided(rows: np.ndarray, sides: str) -> np.ndarray:
     return np.abs(rows) if choose("`sides`", sides, SIDES) == "both" else rows
 
 
+def _shared(scale: str) -> bool:
+    """Whether nodes compare as they are."""
+    return choose("`scale`", scale, SCALES) == "shared"
+
+
 def _dead(rows: np.ndarray) -> np.ndarray:
     """Nodes of which real row and draws are all the same."""
     largest, smallest = rows.max(0), rows.min(0)
@@ -452,10 +480,10 @@ def _from_others(rows: np.ndarray, only: int | None = None) -> np.ndarray:
     return np.stack(found)
 
 
-def _exchangeable(real: np.ndarray, null: np.ndarray, sides: str) -> np.ndarray:
+def _exchangeable(real: np.ndarray, null: np.ndarray, sides: str, scale: str) -> np.ndarray:
     """Real row and draws, each standardised by all the others; dead nodes missing. Any order of rows gives the same values."""
     rows = _rows(real, null, least=3)
-    return np.where(_dead(rows), np.nan, _sided(_from_others(rows), sides))
+    return np.where(_dead(rows), np.nan, _sided(rows if _shared(scale) else _from_others(rows), sides))
 
 
 def _less(values: np.ndarray) -> np.ndarray:

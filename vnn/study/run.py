@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +21,19 @@ from vnn.interpret import (
     crosscheck,
     node_scores,
 )
+from vnn.interpret.scored import Scored
+from vnn.interpret.verdict import Verdict
 from vnn.models.network import COVARIATES
 from vnn.ontology import Topology
 from vnn.report import write_figures, write_page
 from vnn.study.contents import content_of, node_table
 from vnn.study.folder import CHECKPOINT, bind, chosen_settings, claimed, same_wiring
 from vnn.study.material import Material, read_material
-from vnn.study.nulls import at_once, in_words, null_summary, null_table, train_nulls
+from vnn.study.nulls import at_once, finished, in_words, null_summary, null_table, train_nulls
 from vnn.study.search import fix_settings
 from vnn.study.settings import Study
 from vnn.study.train import dismiss, train
+from vnn.study.verdict import beside, judged
 from vnn.training import Fit
 from vnn.training.evaluation import Calibration, calibration, comparison, performance
 from vnn.training.loop import Listener
@@ -68,6 +72,12 @@ class Results:
         Held-out score of every network, real and null; see `vnn.study.nulls.null_table`.
     null_summary
         The real networks beside each kind of null.
+    verdict
+        What is said of every node; None where no null networks were asked for.
+    scored
+        The scores of every network the verdict rests on.
+    beside
+        Scores of the real networks by several methods.
     folder
         Where all of it was written; `page.html` is for reading.
     """
@@ -87,6 +97,9 @@ class Results:
     agreement: pd.DataFrame
     nulls: pd.DataFrame
     null_summary: pd.DataFrame
+    verdict: Verdict | None
+    scored: Scored | None
+    beside: Scored | None
     folder: Path
 
     @property
@@ -106,7 +119,8 @@ def run_study(
 
     Written to its folder: `page.html` (and `figures/`), `study.json`, `topology.npz`, `ontology-log.csv`, `fit/`,
     `activities.csv.gz`, `predictions.csv`, `pathways.csv`, `inputs.csv`, `flows.csv.gz`, `performance.csv`, `comparison.csv`,
-    `checks.csv`, `crosscheck.csv`, `nulls.csv`, `null_summary.csv`, `nulls/` (the null networks); for classes `calibration.csv`,
+    `checks.csv`, `crosscheck.csv`, `nulls.csv`, `null_summary.csv`, `nulls/` (the null networks), with these
+    `verdict.csv`, `stability/` and `scores/` (of every network); for classes `calibration.csv`,
     `calibration_curve.csv` and `temperatures.csv`; `search.csv` and `search.json` (settings tried, settings chosen) where the
     study asks for a search. Each file is replaced whole or not at all.
 
@@ -184,6 +198,13 @@ def run_study(
         summary = null_summary(nulls)
         write_csv(folder / "nulls.csv", nulls, index=False)
         write_csv(folder / "null_summary.csv", summary, index=False)
+        ruled = judged(study, material, trained, folder, compared, summary, tell) if finished(folder) else None
+        if ruled is not None:
+            write_csv(folder / "verdict.csv", ruled[0].table, index=False)
+            for name, one in ruled[0].stability.items():
+                held = folder / "stability" / re.sub(r"[^\w-]+", "_", name)
+                held.mkdir(parents=True, exist_ok=True)
+                one.to_csv(held)
         results = Results(
             study,
             samples,
@@ -200,6 +221,9 @@ def run_study(
             agreement,
             nulls,
             summary,
+            None if ruled is None else ruled[0],
+            None if ruled is None else ruled[1],
+            None if ruled is None else beside(study, trained, samples),
             folder,
         )
         tell("writing the page")

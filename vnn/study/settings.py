@@ -15,12 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from vnn._atomic import sha256
 from vnn._errors import StudyError, culprits
+from vnn.interpret.verdict import Thresholds
 from vnn.models import Recipe
 from vnn.report.content import Individuals
 from vnn.training import Training
 from vnn.training.search import Space
 
-DOWNSTREAM = {"name", "output", "report", "compare", "attribution", "nulls"}
+DOWNSTREAM = {"name", "output", "report", "compare", "attribution", "nulls", "verdict"}
 DESIGNS = {"screening": (20, 20, 10, 2), "full": (100, 40, 25, 4)}  # label draws, rewired draws, pairs, seeds
 
 
@@ -345,8 +346,8 @@ class Study(_Section):
     name, seed, n_seeds, output
         Name of the study, seed of all its chance, networks per split, and the folder for its results
         (relative to the study file).
-    data, ontology, splits, network, training, search, nulls, compare, attribution, report
-        The stations; `network` is a `Recipe`, `training` a `Training`.
+    data, ontology, splits, network, training, search, nulls, compare, attribution, verdict, report
+        The stations; `network` is a `Recipe`, `training` a `Training`, `verdict` holds `Thresholds`.
     """
 
     name: str = "study"
@@ -362,6 +363,7 @@ class Study(_Section):
     nulls: NullSection = NullSection()
     compare: CompareSection = CompareSection()
     attribution: AttributionSection = AttributionSection()
+    verdict: Thresholds = Thresholds()
     report: ReportSection = ReportSection()
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ from vnn.training.problem import Problem
 
 AT_ONCE = 16
 POWER = 4
+SHARED, LEAST_TAKEN, MOST_TAKEN = 0.5, 3.0, 64
 LOGIT_SD = 1.0
 FLAT = 1e-12
 
@@ -251,21 +252,45 @@ def reaches(network: VisibleNetwork, sources: Mapping[tuple[str, str], np.ndarra
 
 def readings(reach: Mapping[str, sparse.csr_array], t: np.ndarray) -> dict[str, Reading]:
     """What nodes read, by level, from the t of every input, (n_in, n_outputs)."""
-    squares = t**2
-    total = squares.sum(1)
-    mean, variance = total.mean(), max(float(total.var()), FLAT)
+    gates = concentrations(sparse.csr_array(sparse.vstack(list(reach.values()))), (t**2).sum(1))
     products = (t[:, :, None] * t[:, None, :]).reshape(len(t), -1)
-    found = {}
+    found, first = {}, 0
     for level, inputs in reach.items():
-        n = np.diff(inputs.indptr)
-        inner = (inputs @ products).reshape(len(n), t.shape[1], t.shape[1])
+        n = inputs.shape[0]
+        inner = (inputs @ products).reshape(n, t.shape[1], t.shape[1])
         own = np.diagonal(inner, axis1=1, axis2=2)
-        z = (own.sum(1) - n * mean) / np.sqrt(np.maximum(n, 1) * variance)
         length = np.sqrt(own)
         norm = np.maximum(length[:, :, None] * length[:, None, :], FLAT)
         order = np.argsort(-own, axis=1, kind="stable")
-        found[level] = Reading(1 + np.maximum(z, 0) ** POWER, length, order, inner / norm)
+        gate = 1 + np.maximum(gates[first : first + n], 0) ** POWER
+        found[level] = Reading(gate, length, order, inner / norm)
+        first += n
     return found
+
+
+def concentrations(reach: sparse.csr_array, squares: np.ndarray) -> np.ndarray:
+    """How much association is concentrated in each node, (n_nodes,), the strongest first: what it takes counts less for others.
+
+    Parameters
+    ----------
+    reach
+        Which inputs each node reads, (n_nodes, n_in).
+    squares
+        t^2 of every input.
+    """
+    excess = squares - squares.mean()
+    scale = np.sqrt(np.maximum(np.diff(reach.indptr), 1) * max(float(squares.var()), FLAT))
+    found = np.full(reach.shape[0], np.nan)
+    z = (reach @ excess) / scale
+    for _ in range(MOST_TAKEN):
+        open_ = np.where(np.isnan(found), z, -np.inf)
+        best = int(np.argmax(open_))
+        if open_[best] < LEAST_TAKEN:
+            break
+        found[best] = z[best]
+        excess[reach.indices[reach.indptr[best] : reach.indptr[best + 1]]] *= SHARED
+        z = (reach @ excess) / scale
+    return np.where(np.isnan(found), z, found)
 
 
 def _standardised(x: np.ndarray) -> np.ndarray:

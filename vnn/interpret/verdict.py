@@ -1,0 +1,379 @@
+"""Verdict: which nodes matter, how sure that is, and which question decided it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from vnn.interpret.methods import METHODS, Method, method_of
+from vnn.interpret.scored import Scored
+from vnn.interpret.significance import least_draws, significance
+from vnn.interpret.stability import Stability, stability
+from vnn.training.interval import interval
+
+NOT_INFORMATIVE, NOT_RESOLVABLE, CHANCE = "model not informative", "not resolvable", "not beyond chance"
+STRUCTURE, METHOD, UNSTABLE, ROBUST = "explained by structure", "method-dependent", "unstable", "robust"
+VERDICTS = (NOT_INFORMATIVE, NOT_RESOLVABLE, CHANCE, STRUCTURE, METHOD, UNSTABLE, ROBUST)
+FEW_FAMILIES = "families of explainers were asked, which is too few"
+PROPAGATION, ABLATION, RELEVANCE = "deeplift", "ablation", "lrp-gamma"
+LABELS, WIRINGS = "labels", ("rewired", "reassigned", "shifted")
+LEAST_PAIRS = 3
+
+
+class Thresholds(BaseModel):
+    """When a node is called what; the defaults are those of `docs/verdict.md`.
+
+    Parameters
+    ----------
+    informative
+        Largest p of the networks' held-out performance among networks of permuted labels, and beside covariates alone.
+    chance, structure
+        Largest q against permuted labels, and against rewired networks.
+    band
+        Whether a node must also lie above the prediction band of its size, degrees, level and expression.
+    families
+        Of the families of methods, how many must find the node at the same q.
+    signs
+        Smallest share of half-samples of the people in which the node pushes the same way.
+    top, top_share
+        The node must be among the largest `top` of its level in this share of half-samples.
+    jaccard
+        From which overlap of measured genes two robust nodes are one group.
+    driven
+        A member of which less than this share is left without the genes of its leader is driven by it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    informative: Annotated[float, Field(gt=0, le=1)] = 0.05
+    chance: Annotated[float, Field(gt=0, le=1)] = 0.05
+    structure: Annotated[float, Field(gt=0, le=1)] = 0.05
+    band: bool = True
+    families: Annotated[int, Field(ge=1, le=3)] = 2
+    signs: Annotated[float, Field(ge=0, le=1)] = 0.9
+    top: Annotated[float, Field(gt=0, le=1)] = 0.1
+    top_share: Annotated[float, Field(ge=0, le=1)] = 0.7
+    jaccard: Annotated[float, Field(gt=0, le=1)] = 0.5
+    driven: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    def table(self) -> pd.DataFrame:
+        """name, value and meaning of each, for the page."""
+        rows = [
+            ("informative", self.informative, "largest p of held-out performance, against permuted labels and covariates alone"),
+            ("chance", self.chance, "largest q of a node against permuted labels"),
+            ("structure", self.structure, "largest q of a node against rewired networks"),
+            ("band", self.band, "whether a node must score more than nodes of its size, degrees, level and expression do"),
+            ("families", self.families, "families of explainers, of three, that must find it at the same q"),
+            ("signs", self.signs, "smallest share of half-samples of the people in which it pushes the same way"),
+            ("top", self.top, "share of its level among which it must be in half-samples"),
+            ("top_share", self.top_share, "smallest share of half-samples in which it is"),
+            ("jaccard", self.jaccard, "overlap of measured genes from which robust nodes are one group"),
+            ("driven", self.driven, "a member is driven by its leader if less than this share is left without the leader's genes"),
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=["name", "value", "meaning"])
+
+
+@dataclass(frozen=True, eq=False)
+class Informative:
+    """Whether the networks predict at all.
+
+    Parameters
+    ----------
+    p_labels
+        Of their held-out performance among networks of permuted labels; missing without such networks.
+    p_covariates
+        Of their gain over covariates alone; missing without covariates.
+    """
+
+    p_labels: float = np.nan
+    p_covariates: float = np.nan
+
+    def why_not(self, most: float) -> str:
+        """A sentence where they do not, nothing where they do."""
+        if self.p_labels > most:
+            return f"networks of permuted labels predict as well (p = {self.p_labels:.2g})"
+        if self.p_covariates > most:
+            return f"covariates alone predict as well (p = {self.p_covariates:.2g})"
+        return ""
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What is said of every node, and the figures it rests on.
+
+    Parameters
+    ----------
+    table
+        A row per contrast and node: contrast, level, node, name, score (in standard deviations of the logit), low, high (95 % over
+        splits), p_labels, q_labels, maxt_labels, z_labels, the same of the wiring null, q by family, families, seeds_agree,
+        halves_sign, halves_top, band_low, band_high, verdict, decided_by, draws_needed.
+    thresholds
+        What was asked.
+    stability
+        By contrast.
+    agreement
+        Spearman correlation of the methods' scores over all nodes: method_a, method_b, correlation, overlap (of their top tenth).
+    wiring
+        Which null of the wiring was used; empty without one.
+    left_out
+        What could not be computed and why, a sentence each.
+    """
+
+    table: pd.DataFrame
+    thresholds: Thresholds
+    stability: dict[str, Stability]
+    agreement: pd.DataFrame
+    wiring: str
+    left_out: tuple[str, ...] = field(default=())
+
+    @property
+    def robust(self) -> pd.DataFrame:
+        """The robust nodes, largest score first."""
+        return self.table[self.table["verdict"] == ROBUST].sort_values("score", ascending=False, kind="stable")
+
+
+def verdict(
+    scores: Scored,
+    *,
+    informative: Informative | None = None,
+    thresholds: Thresholds | None = None,
+    structure: pd.DataFrame | None = None,
+    ratio: float = 0.0,
+    seed: int = 0,
+) -> Verdict:
+    """Judge every node by an ordered rule: the first question it fails is its verdict.
+
+    Do the networks predict? Are there draws enough? Is the node beyond permuted labels, beyond rewired networks and more than its
+    size explains? Do two families of explainers find it? Is it found in halves of the people? What passes all is robust.
+
+    A score must be positive to count: on people the network never saw, the node pushes towards the class they have. Statistics are
+    compared in the unit all nodes share (standard deviations of the logit), pooled over nodes and draws; q is
+    never below the p of the whole study, so that a study of nothing calls any node in at most 5 % of cases.
+
+    Parameters
+    ----------
+    scores
+        Of the real networks, of the draws of both nulls, and of half-samples. The first method is the score that is reported.
+    informative
+        Whether the networks predict; not asked unless given.
+    thresholds
+        The defaults unless given.
+    structure
+        Of every node, as `vnn.interpret.trivial.structure` makes it; without it the band is not asked.
+    ratio
+        Test part over training part of a split, for the intervals; see `vnn.training.interval`.
+    seed
+        Of the sets of networks in `stability`.
+    """
+    asked = thresholds or Thresholds()
+    main = next(iter(scores.values))
+    n_contrasts, left_out = len(scores.contrasts), list[str]()
+    real = _flat(scores.draws("real", main))[0]
+    table = pd.concat([scores.nodes.assign(contrast=name) for name in scores.contrasts], ignore_index=True)
+    table = table[["contrast", "level", "node", "name"]].assign(score=real)
+    table["low"], table["high"] = _intervals(scores, main, ratio)
+    alive = np.isfinite(real)
+    wiring = next((kind for kind in WIRINGS if (scores.networks["kind"] == kind).any()), "")
+    nulls = {"labels": _draws(scores, LABELS, main), "wiring": _draws(scores, wiring, main)}
+    enough: dict[str, bool] = {}
+    for what, null in nulls.items():
+        threshold = asked.chance if what == "labels" else asked.structure
+        enough[what] = len(null) >= least_draws(threshold)
+        table = table.join(_against(null, real, alive, table, what, threshold))
+        if not len(null):
+            left_out.append(f"There are no draws of the null of the {what}, so nothing is said against it.")
+        elif not enough[what]:
+            left_out.append(
+                f"{len(null)} draws of the null of the {what} cannot reach q = {threshold:g}; "
+                f"{least_draws(threshold)} are needed."
+            )
+    families = _families(scores, nulls, wiring, asked)
+    for name, found in families.items():
+        table[f"passes {name}"] = found
+    table["families"] = table[[f"passes {name}" for name in families]].sum(axis=1)
+    told = {}
+    for c, name in enumerate(scores.contrasts):
+        told[name] = stability(scores.by_network(c, main), structure=structure, seed=seed)
+        left_out += [f"{name}: {line}" for line in told[name].left_out] if n_contrasts > 1 else told[name].left_out
+    held = pd.concat([one.nodes for one in told.values()], ignore_index=True)
+    table["seeds_agree"] = _same_sign(scores, main)
+    table["halves_sign"], table["halves_top"] = held["sign_agreement"], held["top_decile"]
+    has_band = "above" in held and held["upper"].notna().any()
+    for column, own in (("band_low", "lower"), ("band_high", "upper")):
+        table[column] = held[own] if has_band else np.nan
+    n_halves = int(held["n_halves"].max()) if len(held) else 0
+    table["verdict"], table["decided_by"] = _judge(
+        table, asked, informative or Informative(), enough, len(families), n_halves >= 2 * LEAST_PAIRS, has_band
+    )
+    open_ = table["verdict"].isin([CHANCE, STRUCTURE])
+    needed = np.where(table["verdict"] == STRUCTURE, table["more_wiring"], table["more_labels"])
+    table["draws_needed"] = np.where(open_, needed, np.nan)
+    return Verdict(
+        table.drop(columns=["more_labels", "more_wiring"]), asked, told, agreement(scores), wiring, tuple(left_out)
+    )
+
+
+def judge(score: Callable[[Method], Scored], **how: Any) -> tuple[Verdict, Scored]:
+    """The verdict, asking for no more than it needs: explainers of other families only where DeepLIFT found something.
+
+    Ablation is asked of the nodes that are beyond both nulls, LRP-gamma where DeepLIFT and ablation disagree.
+
+    Parameters
+    ----------
+    score
+        Scores of all networks, real and null, by a method.
+    how
+        As for `verdict`.
+    """
+    scores = score(method_of(PROPAGATION))
+    found = verdict(scores, **how)
+    if only := _undecided(found, scores):
+        scores = scores.beside(score(method_of(ABLATION).with_settings(only=only)))
+        found = verdict(scores, **how)
+    if (found.table["verdict"] == METHOD).any():
+        scores = scores.beside(score(method_of(RELEVANCE)))
+        found = verdict(scores, **how)
+    return found, scores
+
+
+def _undecided(found: Verdict, scores: Scored) -> dict[str, list[int]]:
+    """By level the positions of the nodes of which other families must be asked."""
+    asked = found.table[found.table["decided_by"].str.endswith(FEW_FAMILIES)]
+    wanted = set(zip(asked["level"], asked["node"], strict=True))
+    return {
+        str(level): places
+        for level, nodes in scores.nodes.groupby("level", sort=False)["node"]
+        if (places := [i for i, node in enumerate(nodes) if (level, node) in wanted])
+    }
+
+
+def _judge(
+    table: pd.DataFrame,
+    asked: Thresholds,
+    informative: Informative,
+    enough: Mapping[str, bool],
+    n_families: int,
+    halves: bool,
+    has_band: bool,
+) -> tuple[list[str], list[str]]:
+    """The verdict of each node, and the sentence that says what decided."""
+    why_not, short = informative.why_not(asked.informative), []
+    short += [f"too few draws of the null of the {what}" for what, there in enough.items() if not there]
+    short += [] if halves else [f"fewer than {LEAST_PAIRS} pairs of half-samples"]
+    verdicts, sentences = [], []
+    for row in table.to_dict("records"):
+        if why_not:
+            found = NOT_INFORMATIVE, why_not
+        elif not np.isfinite(row["score"]) or short:
+            found = NOT_RESOLVABLE, ", ".join(short) or "no score"
+        elif not row["q_labels"] <= asked.chance:
+            found = CHANCE, f"q = {row['q_labels']:.2g} against permuted labels"
+        elif not row["q_wiring"] <= asked.structure:
+            found = STRUCTURE, f"q = {row['q_wiring']:.2g} against rewired networks"
+        elif asked.band and has_band and not abs(row["score"]) > row["band_high"]:
+            found = STRUCTURE, f"score {row['score']:.2g}, and nodes of its size and place reach {row['band_high']:.2g}"
+        elif n_families < asked.families:
+            found = NOT_RESOLVABLE, f"{n_families} {FEW_FAMILIES}"
+        elif row["families"] < asked.families:
+            found = METHOD, f"{row['families']} of {n_families} families of explainers find it"
+        elif not row["halves_sign"] >= asked.signs:
+            found = UNSTABLE, f"the same sign in {row['halves_sign']:.0%} of half-samples"
+        elif not row["halves_top"] >= asked.top_share:
+            found = (
+                UNSTABLE,
+                f"among the largest {asked.top:.0%} of its level in {row['halves_top']:.0%} of half-samples",
+            )
+        else:
+            found = ROBUST, "passed every question"
+        verdicts.append(found[0])
+        sentences.append(found[1])
+    return verdicts, sentences
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    """All contrasts side by side, (n_draws, n_contrasts * n_nodes)."""
+    return values.reshape(len(values), -1)
+
+
+def _draws(scores: Scored, kind: str, method: str) -> np.ndarray:
+    """Draws of a null that have scores, (n_draws, n_contrasts * n_nodes)."""
+    held = _flat(scores.draws(kind, method))
+    return held[np.isfinite(held).any(1)]
+
+
+def _against(
+    null: np.ndarray, real: np.ndarray, alive: np.ndarray, table: pd.DataFrame, what: str, threshold: float
+) -> pd.DataFrame:
+    """p, q, step-down p, z and further draws of every node against a null; missing with fewer than 3 draws."""
+    names = [f"{column}_{what}" for column in ("p", "q", "maxt", "z", "more")]
+    if len(null) < 3 or not alive.any():
+        return pd.DataFrame(np.nan, index=table.index, columns=names)
+    found = significance(
+        real[alive], null[:, alive], nodes=list(zip(table["contrast"], table["level"], table["node"], strict=True))
+        if alive.all() else np.flatnonzero(alive).tolist(),
+        levels=list(zip(table.loc[alive, "contrast"], table.loc[alive, "level"], strict=True)),
+        sides="upper", scale="shared", alpha=threshold,
+    )  # fmt: skip
+    columns = found[["p", "q", "p_max_t", "z", "more_draws"]].set_axis(names, axis=1)
+    return columns.set_index(np.flatnonzero(alive)).reindex(table.index)
+
+
+def _families(scores: Scored, nulls: Mapping[str, np.ndarray], wiring: str, asked: Thresholds) -> dict[str, np.ndarray]:
+    """By family of methods whether a node passes both nulls with its first method."""
+    methods: dict[str, str] = {}
+    for name in scores.values:
+        methods.setdefault(METHODS[name].family, name)
+    found = {}
+    for family, method in methods.items():
+        real = _flat(scores.draws("real", method))[0]
+        alive = np.isfinite(real)
+        passes = alive.copy()
+        for kind, threshold in ((LABELS, asked.chance), (wiring, asked.structure)):
+            null = _draws(scores, kind, method)
+            if len(null) < 3:
+                passes[:] = False
+                continue
+            own = significance(
+                real[alive], null[:, alive], nodes=np.flatnonzero(alive).tolist(), levels=[0] * int(alive.sum()),
+                sides="upper", scale="shared", alpha=threshold,
+            )  # fmt: skip
+            passes[alive] &= own["q"].to_numpy() <= threshold
+        found[family] = passes
+    return found
+
+
+def _intervals(scores: Scored, method: str, ratio: float) -> tuple[np.ndarray, np.ndarray]:
+    """95 % intervals over splits, seeds averaged within; missing with one split."""
+    held = scores.of("real")
+    by_split = [
+        np.nanmean(held.values[method][:, part.index], axis=1).ravel() for _, part in held.networks.groupby("split")
+    ]
+    _, low, high = interval(np.stack(by_split), ratio)
+    return low, high
+
+
+def _same_sign(scores: Scored, method: str) -> np.ndarray:
+    """Share of the real networks in which a node has the sign of its score."""
+    held = scores.of("real").values[method]
+    mean = np.nanmean(held, axis=1, keepdims=True)
+    found: np.ndarray = (np.sign(held) == np.sign(mean)).mean(1).ravel()
+    return found
+
+
+def agreement(scores: Scored) -> pd.DataFrame:
+    """How far methods rank the nodes alike: method_a, method_b, correlation (Spearman), overlap (of the largest tenth)."""
+    held = {name: _flat(scores.draws("real", name))[0] for name in scores.values}
+    rows = []
+    for a, first in held.items():
+        for b, second in held.items():
+            there = np.isfinite(first) & np.isfinite(second)
+            k = max(round(0.1 * there.sum()), 1)
+            top = [set(np.argsort(-values[there], kind="stable")[:k].tolist()) for values in (first, second)]
+            ranks = pd.Series(first[there]).corr(pd.Series(second[there]), method="spearman")
+            rows.append((a, b, ranks, len(top[0] & top[1]) / k))
+    return pd.DataFrame(rows, columns=["method_a", "method_b", "correlation", "overlap"])
