@@ -90,9 +90,10 @@ class Relations:
 def grouped(verdict: Verdict, relations: Relations, left: Callable[[tuple[str, ...]], np.ndarray]) -> Verdict:
     """The verdict with its robust nodes in groups: columns n_genes, group, leader, driven_by, left.
 
-    Robust nodes of a contrast are taken from the largest score down. One that is related to a leader (above or below
-    it, or by overlap) joins its group; so does one of which too little is left when the leader's genes are set to their mean, wherever it lies: it
-    is "driven by" the leader, as are members of which too little is left. Any other leads a group of its own. What is counted is groups.
+    Robust nodes of a contrast are taken from the largest score down. One that is related to a leader (above or below it, or by
+    overlap) joins its group; so does one of which too little is left when the leader's genes are set to their mean,
+    wherever it lies. Members of which too little is left are "driven by" the leader. Any other leads a group of its
+    own. What is counted is groups.
 
     Parameters
     ----------

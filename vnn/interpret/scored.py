@@ -84,8 +84,8 @@ class Scored:
         table = held.networks.assign(draw=held.networks["draw"].fillna(-1))
         found = []
         for _, draw in table.groupby("draw"):
-            splits = [np.nanmean(held.values[method][:, part.index], axis=1) for _, part in draw.groupby("split")]
-            found.append(np.nanmean(splits, axis=0))
+            splits = [mean(held.values[method][:, part.index], 1) for _, part in draw.groupby("split")]
+            found.append(mean(np.stack(splits), 0))
         shape = (0, len(self.contrasts), len(self.nodes))
         return np.stack(found) if found else np.empty(shape)
 
@@ -125,7 +125,8 @@ class Scored:
                 ours, theirs = (set(zip(p.nodes["level"], p.nodes["node"], strict=True)) for p in (first, other))
                 raise AlignmentError(
                     f"scores of {len(first.nodes):,} and of {len(other.nodes):,} nodes do not belong together; they differ in "
-                    f"{culprits(sorted(f'{a}/{b}' for a, b in ours ^ theirs)) or 'order or contrasts'}. Score networks of one topology."
+                    f"{culprits(sorted(f'{a}/{b}' for a, b in ours ^ theirs)) or 'order or contrasts'}. Score networks of one "
+                    "topology."
                 )
         values = {m: np.concatenate([part.values[m] for part in parts], axis=1) for m in first.values}
         return cls(
@@ -138,12 +139,19 @@ class Scored:
         )
 
     def beside(self, other: Scored) -> Scored:
-        """The same networks with the scores of other methods too."""
-        if not self.networks.equals(other.networks):
+        """The same networks with the scores of further methods, missing for networks the other table does not have."""
+        ours, theirs = (pd.MultiIndex.from_frame(one.networks.astype(str)) for one in (self, other))
+        at = ours.get_indexer(theirs)
+        if (at < 0).any() or self.contrasts != other.contrasts or not self.nodes.equals(other.nodes):
             raise AlignmentError(
-                f"{len(self.networks)} and {len(other.networks)} networks were scored, and they are not the same."
+                f"scores of {len(ours):,} and {len(theirs):,} networks do not belong together: {int((at < 0).sum()):,} of the "
+                "second are not among the first, or their nodes or contrasts differ. Score the same networks."
             )
-        return replace(self, values=self.values | other.values)
+        values = dict(self.values)
+        for method, held in other.values.items():
+            values[method] = np.full((held.shape[0], len(ours), held.shape[2]), np.nan)
+            values[method][:, at] = held
+        return replace(self, values=values)
 
     def save(self, path: Path) -> None:
         """Write to a file, whole or not at all."""
@@ -156,7 +164,7 @@ class Scored:
             networks=self.networks.astype(object).where(self.networks.notna(), "").astype(str).to_numpy(dtype=np.str_),
             baseline=np.array(self.baseline),
             methods=np.array(list(self.values), dtype=np.str_),
-            **{f"values {i}": held for i, held in enumerate(self.values.values())},
+            **{f"values {i}": held for i, held in enumerate(self.values.values())},  # type: ignore[arg-type]
         )
         with replacing(path) as part:
             part.write_bytes(held.getvalue())
@@ -249,6 +257,14 @@ def scored(
         [(level, node, topology.get(node, node)) for level, node in names], columns=["level", "node", "name"]
     )
     return Scored(nodes, tuple(c.name for c in asked), _networks(rows), values, separation, reference.text)
+
+
+def mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Of the values that are there; missing where none is."""
+    there = np.isfinite(values)
+    n = there.sum(axis)
+    found: np.ndarray = np.where(there, values, 0.0).sum(axis) / np.where(n > 0, n, np.nan)
+    return found
 
 
 def _networks(rows: pd.DataFrame) -> pd.DataFrame:

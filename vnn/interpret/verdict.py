@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from vnn.interpret.methods import METHODS, Method, method_of
-from vnn.interpret.scored import Scored
+from vnn.interpret.scored import Scored, mean
 from vnn.interpret.significance import least_draws, significance
 from vnn.interpret.stability import Stability, stability
 from vnn.training.interval import interval
@@ -203,7 +203,7 @@ def verdict(
     held = pd.concat([one.nodes for one in told.values()], ignore_index=True)
     table["seeds_agree"] = _same_sign(scores, main)
     table["halves_sign"], table["halves_top"] = held["sign_agreement"], held["top_decile"]
-    has_band = "above" in held and held["upper"].notna().any()
+    has_band = bool("above" in held and held["upper"].notna().any())
     for column, own in (("band_low", "lower"), ("band_high", "upper")):
         table[column] = held[own] if has_band else np.nan
     n_halves = int(held["n_halves"].max()) if len(held) else 0
@@ -226,7 +226,7 @@ def judge(score: Callable[[Method], Scored], **how: Any) -> tuple[Verdict, Score
     Parameters
     ----------
     score
-        Scores of all networks, real and null, by a method.
+        Scores of all networks by a method; those of half-samples are needed by the first only.
     how
         As for `verdict`.
     """
@@ -350,9 +350,7 @@ def _families(scores: Scored, nulls: Mapping[str, np.ndarray], wiring: str, aske
 def _intervals(scores: Scored, method: str, ratio: float) -> tuple[np.ndarray, np.ndarray]:
     """95 % intervals over splits, seeds averaged within; missing with one split."""
     held = scores.of("real")
-    by_split = [
-        np.nanmean(held.values[method][:, part.index], axis=1).ravel() for _, part in held.networks.groupby("split")
-    ]
+    by_split = [mean(held.values[method][:, part.index], 1).ravel() for _, part in held.networks.groupby("split")]
     _, low, high = interval(np.stack(by_split), ratio)
     return low, high
 
@@ -360,8 +358,8 @@ def _intervals(scores: Scored, method: str, ratio: float) -> tuple[np.ndarray, n
 def _same_sign(scores: Scored, method: str) -> np.ndarray:
     """Share of the real networks in which a node has the sign of its score."""
     held = scores.of("real").values[method]
-    mean = np.nanmean(held, axis=1, keepdims=True)
-    found: np.ndarray = (np.sign(held) == np.sign(mean)).mean(1).ravel()
+    sign = np.sign(mean(held, 1))[:, None]
+    found: np.ndarray = (np.sign(held) == sign).mean(1).ravel()
     return found
 
 

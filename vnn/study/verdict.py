@@ -106,7 +106,7 @@ def all_scored(
 
     parts = [once("real", lambda: trained)]
     for chunk in finished(folder):
-        if chunk.kind in (LABELS, *WIRINGS, HALVES):
+        if chunk.kind in (LABELS, *WIRINGS) or (chunk.kind == HALVES and method.name == PROPAGATION):
             parts.append(once(chunk.name, partial(Fit.load, folder / NULLS / chunk.name, material.topology)))
     return Scored.join(parts)
 
