@@ -159,7 +159,7 @@ def test_coverage_of_the_band(noise: str, n_nodes: int) -> None:
     assert outside <= 0.075
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=4)
 @given(st.integers(0, 500), st.floats(0.01, 100))
 def test_order_names_and_units_do_not_matter(seed: int, unit: float) -> None:
     score, table, _ = sized(seed, 60)
