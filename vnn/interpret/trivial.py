@@ -320,25 +320,27 @@ def _huber(values: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def _edges_of_others(error: np.ndarray, beyond: float) -> tuple[np.ndarray, np.ndarray]:
     """For each error the order statistics of all others that leave out `beyond` on either side."""
-    n = len(error)
-    kept = math.ceil((1 - beyond) * n - FLAT)
-    order = np.argsort(error, kind="stable")
-    rank = np.empty(n, dtype=int)
-    rank[order] = np.arange(n)
-    ordered = error[order]
-    upper = ordered[np.where(rank <= kept - 1, np.minimum(kept, n - 1), kept - 1)]
-    lower = ordered[np.where(rank >= n - kept, n - kept - 1, n - kept)]
-    return lower, upper
+    kept = math.ceil((1 - beyond) * len(error) - FLAT)
+    return _nth_of_others(error, len(error) - kept - 1), _nth_of_others(error, kept - 1)
+
+
+def _nth_of_others(values: np.ndarray, n: int) -> np.ndarray:
+    """For each value the nth smallest of all others, counted from 0."""
+    order = np.argsort(values, kind="stable")
+    rank = np.empty(len(values), dtype=int)
+    rank[order] = np.arange(len(values))
+    return values[order][np.where(rank <= n, n + 1, n)]
 
 
 def _extended(error: np.ndarray, beyond: float) -> tuple[np.ndarray, np.ndarray]:
     """Median and upper quartile of the others on the scale of exp(error / 2), extended by the normal distribution."""
     root = np.exp(error / 2)
-    far = float(stats.norm.ppf(1 - beyond)) / QUARTILE
-    lower, upper = np.empty(len(root)), np.empty(len(root))
-    for i in range(len(root)):
-        middle, third = np.quantile(np.delete(root, i), [0.5, 0.75])
-        reach = far * (third - middle)
-        upper[i] = 2 * math.log(middle + reach)
-        lower[i] = 2 * math.log(max(middle - reach, np.finfo(float).tiny))
-    return lower, upper
+
+    def quantile_of_others(share: float) -> np.ndarray:
+        place = share * (len(root) - 2)
+        below = _nth_of_others(root, math.floor(place))
+        return below + (place - math.floor(place)) * (_nth_of_others(root, math.ceil(place)) - below)
+
+    middle = quantile_of_others(0.5)
+    far = float(stats.norm.ppf(1 - beyond)) / QUARTILE * (quantile_of_others(0.75) - middle)
+    return 2 * np.log(np.maximum(middle - far, np.finfo(float).tiny)), 2 * np.log(middle + far)
