@@ -124,17 +124,26 @@ def agreement_of_overlapping(values: np.ndarray, sets: Sequence[np.ndarray], top
     top
         How many nodes count as the top.
     """
+    holds = np.zeros((len(sets), len(values)))
+    for i, chosen in enumerate(sets):
+        holds[i, chosen] = 1
+    size = holds.sum(1)[0]
     pairs = np.triu_indices(len(sets), 1)
     overlap, spearman = [], []
     for ranking in range(values.shape[1]):
-        means = np.stack([values[chosen, ranking].mean(0) for chosen in sets])
+        means = holds @ values[:, ranking] / size
         inside, ranks = members(means, top).astype(np.float32), standardised_ranks(means)
         overlap.append((inside @ inside.T)[pairs] / top)
         spearman.append((ranks @ ranks.T)[pairs])
-    shared = [len(np.intersect1d(sets[i], sets[j])) / len(sets[i]) for i, j in zip(*pairs, strict=True)]
+    shared = (holds @ holds.T)[pairs] / size
     nothing = (np.nan,) * 4
     return Agreement(
-        float(np.mean(overlap)), _mean(np.array(spearman)), *nothing, len(sets), len(pairs[0]), float(np.mean(shared))
+        float(np.mean(overlap)),
+        float(mean_of_known(np.array(spearman).ravel())),
+        *nothing,
+        len(sets),
+        len(pairs[0]),
+        float(np.mean(shared)),
     )
 
 
@@ -157,10 +166,9 @@ def agreement_of_disjoint(values: np.ndarray, pairs: np.ndarray, top: int) -> Ag
         )
         inside, ranks = members(means, top), standardised_ranks(means)
         overlap[start : start + len(part)] = (inside[0] & inside[1]).sum((1, 2)) / (top * values.shape[1])
-        products = (ranks[0] * ranks[1]).sum(-1)
-        spearman[start : start + len(part)] = [_mean(one) for one in products]
+        spearman[start : start + len(part)] = mean_of_known((ranks[0] * ranks[1]).sum(-1))
     intervals = (*jackknife(overlap, pairs, len(values), 0.0), *jackknife(spearman, pairs, len(values), -1.0))
-    return Agreement(float(overlap.mean()), _mean(spearman), *intervals, 2 * len(pairs), len(pairs), 0.0)
+    return Agreement(float(overlap.mean()), float(mean_of_known(spearman)), *intervals, 2 * len(pairs), len(pairs), 0.0)
 
 
 def jackknife(found: np.ndarray, pairs: np.ndarray, n_models: int, least: float) -> tuple[float, float]:
@@ -207,6 +215,8 @@ def models_needed(curve: dict[int, float], wanted: float) -> float:
     return float("nan")
 
 
-def _mean(values: np.ndarray) -> float:
-    """Over what is not missing; missing where everything is."""
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+def mean_of_known(values: np.ndarray) -> np.ndarray:
+    """Mean along the last axis over what is not missing; missing where everything is."""
+    known = np.isfinite(values)
+    count = known.sum(-1).astype(float)
+    return np.divide(np.where(known, values, 0.0).sum(-1), count, out=np.full_like(count, np.nan), where=count > 0)

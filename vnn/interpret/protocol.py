@@ -7,21 +7,17 @@ what each number means, what was reproduced and what was not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy import stats
 from torch import nn
 
-from vnn._errors import AlignmentError, choose, culprits
+from vnn._errors import choose
 from vnn.chance import generator
 from vnn.data.samples import Samples
-from vnn.data.targets import Target, encode_target
 from vnn.interpret.agreement import (
     MOST_PAIRS,
     agreement_of_disjoint,
@@ -32,23 +28,15 @@ from vnn.interpret.agreement import (
     sizes_up_to,
     standardised_ranks,
 )
-from vnn.interpret.attribution import Attributions, attributions
-from vnn.interpret.baseline import KINDS, TEXT, _draws
-from vnn.interpret.contrast import Contrast, contrasts, part_of
-from vnn.interpret.plain import PLAIN, check_plain, dropout_masks, explain_plain, outputs
-from vnn.interpret.thinned import drops, thinned
+from vnn.interpret.baseline import KINDS
+from vnn.interpret.explained import ExplainedModels, Scored, Variant
+from vnn.interpret.explained_fit import OfFit
+from vnn.interpret.explained_plain import OfPlain
 from vnn.training import Fit
 
 TOP_SHARE, TOP_PUBLISHED = 0.05, 100
 FEWEST_NODES, VALUES_COMPARED, FEWEST_PAIRS = 3, 2**25, 20
 EXPLAINED_AT_ONCE = 256
-OF_PLAIN = {
-    "mean": "the mean of each gene over the background",
-    "zero": "0 in every gene",
-    "normal": "{n} draws per model, each gene normal with its mean and standard deviation in the background",
-    "universal": "{n} draws per model, every gene normal with the sigma of all background values, truncated to [0, sigma]",
-    "specific": "{n} draws per model, each gene normal with its own standard deviation in the background, truncated to [0, sigma]",
-}
 OVERLAPPING, DISJOINT = "overlapping", "disjoint"
 CURVES = ["explainer", "level", "models", "n", "overlap", "overlap_low", "overlap_high", "spearman", "spearman_low",
           "spearman_high", "n_sets", "n_pairs", "shared", "top", "chance"]  # fmt: skip
@@ -67,59 +55,6 @@ TRIVIAL = ["explainer", "level", "ranking", "spearman", "overlap", "top", "chanc
 LISTS = ["explainer", "contrast", "list", "n_measured", "top", "found", "expected", "ratio"]
 IMPORTANCE = ["explainer", "contrast", "level", "node", "name", "score", "sd", "rank"]
 COMPLETENESS = ["explainer", "largest_error", "scale"]
-
-
-class Variant(NamedTuple):
-    """An explainer with what it compares with ("" for nothing) and how many dropout repeats it is averaged over."""
-
-    explainer: str
-    reference: str
-    repeats: int
-
-    @property
-    def name(self) -> str:
-        """In words: "DeepLIFT (mean)", "saliency, dropout on"."""
-        against = f" ({self.reference})" if self.reference else ""
-        return f"{self.explainer}{against}{', dropout on' if self.repeats else ''}"
-
-
-@dataclass(frozen=True)
-class FitExplainer:
-    """One way to explain the networks of a fit.
-
-    Parameters
-    ----------
-    attribute
-        With the arguments of `attributions`.
-    compares
-        Whether it compares with a baseline.
-    by_size
-        Whether a node is scored by the mean of its absolute values, and not by a difference between classes.
-    """
-
-    attribute: Callable[..., Attributions]
-    compares: bool = True
-    by_size: bool = False
-
-
-OURS: dict[str, FitExplainer] = {"DeepLIFT": FitExplainer(attributions)}
-
-
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """What one explainer says in every model.
-
-    Parameters
-    ----------
-    values
-        By level the scores (n_models, n_rankings, n_nodes).
-    missed, scale
-        Largest completeness error and largest difference of logits; missing where not defined.
-    """
-
-    values: dict[str, np.ndarray]
-    missed: float
-    scale: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,8 +86,8 @@ class Protocol:
         A row per explainer, contrast and list of genes: how many of the top genes are in it, how many are expected of
         random ones, and their ratio.
     completeness
-        Per explainer the largest gap between a sum of attributions and the difference of the logits, and the largest such difference.
-        Missing where completeness is not defined.
+        Per explainer the largest gap between a sum of attributions and the difference of the logits, and the largest such
+        difference. Missing where completeness is not defined.
     settings
         What was done, in words.
     left_out
@@ -226,8 +161,8 @@ def protocol(
     Parameters
     ----------
     models
-        A `Fit`, whose every sound network is a model; or modules from (batch, genes) to logits (batch, classes). Modules are left as
-        they are: mode, device, hooks, gradients.
+        A `Fit`, whose every sound network is a model; or modules from (batch, genes) to logits (batch, classes). Modules are
+        left as they are: mode, device, hooks, gradients.
     samples
         Of a fit: its samples. For modules: values as the modules take them, complete, genes in their order, best of people they
         did not learn from; a frame has samples in rows.
@@ -237,7 +172,7 @@ def protocol(
         For modules: the class of every sample, as a position among the logits, or as one of `classes`, which are named in the
         order of the logits; a text is a column of `samples.targets`. Unless given, the class the mean of the models predicts.
     explainers
-        Keys of `OURS` for a fit, of `PLAIN` for modules; all unless given.
+        Keys of `vnn.interpret.explained_fit.OURS` for a fit, of `vnn.interpret.plain.PLAIN` for modules; all unless given.
     references
         What they compare with, of `vnn.interpret.baseline.KINDS`; ("mean",), as published ("universal",).
     background
@@ -274,7 +209,9 @@ def protocol(
 
     Examples
     --------
-    >>> models = [nn.Sequential(nn.Linear(40, 4), nn.ReLU(), nn.Linear(4, 2)) for _ in range(4)]
+    >>> import torch
+    >>> with torch.random.fork_rng(devices=[]):
+    ...     models = [nn.Sequential(nn.Linear(40, 4), nn.ReLU(), nn.Linear(4, 2)) for _ in range(4)]
     >>> frame = pd.DataFrame(np.random.default_rng(0).normal(size=(12, 40)), columns=[f"g{i}" for i in range(40)])
     >>> found = protocol(models, frame, labels=[0, 1] * 6, explainers=["gradient x input"])
     >>> found.curves["n"].tolist()
@@ -288,18 +225,16 @@ def protocol(
             raise TypeError(f"the samples are a {type(samples).__name__}; a fit needs the `Samples` it was made from.")
         if background is not None:
             raise ValueError("a fit takes its references from its training parts; leave out `background`.")
-        subject: _OfFit | _OfPlain = _OfFit(models, samples, as_published, levels, n_draws, most_samples, seed)
+        subject: ExplainedModels = OfFit(models, samples, as_published, levels, n_draws, most_samples, seed)
     else:
         if isinstance(models, nn.Module) or not isinstance(models, Sequence):
             raise TypeError(f"the models are a {type(models).__name__}; give a `Fit`, or a list of nn.Module.")
         if levels is not None:
             raise ValueError("plain models have no named levels, only their inputs; leave out `levels`.")
-        subject = _OfPlain(models, samples, as_published, labels, classes, background, n_draws, most_samples, seed)
+        subject = OfPlain(models, samples, as_published, labels, classes, background, n_draws, most_samples, seed)
     gathered = _Gathered(subject, as_published, top, seed)
     gathered.listed(lists or {})
-    for variant in _variants(
-        subject.explainers, explainers, references, as_published, dropout_repeats, gathered.left_out
-    ):
+    for variant in _variants(subject.explainers, explainers, references, as_published, dropout_repeats):
         if isinstance(found := subject.scored(variant), str):
             gathered.left_out.append(f"{variant.name}: {found}.")
         else:
@@ -325,7 +260,6 @@ def _variants(
     references: Sequence[str] | None,
     as_published: bool,
     repeats: int,
-    left_out: list[str],
 ) -> list[Variant]:
     """Every explainer with every reference, dropout off and on."""
     if isinstance(explainers, str) or isinstance(references, str):
@@ -340,299 +274,10 @@ def _variants(
     return list(dict.fromkeys([*found, *(one._replace(repeats=repeats) for one in found if repeats)]))
 
 
-class _OfFit:
-    """The networks of a fit, explained on their own samples."""
-
-    def __init__(
-        self,
-        fit: Fit,
-        samples: Samples,
-        as_published: bool,
-        levels: Sequence[str] | None,
-        n_draws: int,
-        most_samples: int,
-        seed: int,
-    ) -> None:
-        if sorted(samples.ids) != list(fit.ids):
-            raise AlignmentError("the protocol needs the samples the fit was made from; these are others.")
-        self.fit, self.samples, self.as_published, self.n_draws, self.seed = fit, samples, as_published, n_draws, seed
-        known = [level.name for level in fit.topology.levels]
-        self.levels = tuple(known if levels is None else [choose("the level", level, known) for level in levels])
-        self.nodes = {level: fit.networks.own_nodes(level) for level in self.levels}
-        self.names = dict(fit.topology.names)
-        self.explainers = {name: one.compares for name, one in OURS.items()}
-        self.asked = contrasts(fit.target)
-        self.left_out: list[str] = []
-        at = {name: i for i, name in enumerate(fit.ids)}
-        if as_published:
-            self.weights: dict[str, np.ndarray] = {}
-            kept = np.arange(len(fit.sound))
-            self.groups = _drawn_samples(fit.target, fit.ids, most_samples, seed)
-        else:
-            self.weights, kept = self._sides(at)
-            self.groups = {}
-        self.kept = kept
-        self.models = tuple(fit.replicates["id"].to_numpy()[fit.sound][kept])
-        self.rankings = (
-            tuple(name for name, ids in self.groups.items() for _ in ids)
-            if as_published
-            else tuple(c.name for c in self.asked)
-        )
-        self.n_explained = sum(map(len, self.groups.values())) if as_published else samples.n_samples
-
-    def _sides(self, at: Mapping[str, int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """By contrast the weight of each sample in the score of each network, (n_samples, R), and which networks have both sides."""
-        fit = self.fit
-        splits = {split.name: split for split in fit.splits}
-        owners = fit.replicates["split"].to_numpy()[fit.sound]
-        position = {name: i for i, name in enumerate(self.samples.ids)}
-        weights = {c.name: np.zeros((self.samples.n_samples, len(owners))) for c in self.asked}
-        whole = np.ones(len(owners), dtype=bool)
-        for name in dict.fromkeys(owners):
-            test = splits[name].test
-            truth = part_of(fit.target, np.array([at[i] for i in test], dtype=int))
-            for contrast in self.asked:
-                u = contrast.sample_weights(truth) if test else None
-                if u is None:
-                    whole[owners == name] = False
-                else:
-                    rows = np.array([position[i] for i in test])
-                    weights[contrast.name][np.ix_(rows, np.flatnonzero(owners == name))] = u[:, None]
-        if not whole.any():
-            raise ValueError(
-                "no test part holds samples of both sides of every contrast, so scores are not defined; use stratified splits."
-            )
-        if not whole.all():
-            self.left_out.append(f"{(~whole).sum():,} networks whose test part lacks one side of a contrast.")
-        return weights, np.flatnonzero(whole)
-
-    @property
-    def settings(self) -> tuple[str, ...]:
-        """What was explained, in words."""
-        if self.as_published:
-            return (
-                "Every sample is explained for its own class (against the mean of the others) by every network, also by those "
-                "that learnt from it.",
-            )
-        return ("Scores are differences between classes of held-out attributions, as shares of their level.",)
-
-    @cached_property
-    def trivial(self) -> dict[str, dict[str, np.ndarray]]:
-        """Trivial rankings of the nodes of every level."""
-        topology = self.fit.topology
-        table = topology.table()
-        aligned = self.fit.align(self.samples)
-        mean, variance = _moments_of(aligned.values)
-        known = ~np.isnan(mean)
-        found = {}
-        for level in self.levels:
-            own = topology.level(level).own
-            rows = table[table["level"] == level][own]
-            reach = topology.members[level][np.flatnonzero(own)].astype(float)
-            count = np.maximum(reach @ known.astype(float), 1)
-            found[level] = {
-                "number of genes": rows["n_inputs"].to_numpy(float),
-                "in-degree": rows["fan_in"].to_numpy(float),
-                "out-degree": rows["fan_out"].to_numpy(float),
-                "mean expression": reach @ np.nan_to_num(mean) / count,
-                "variance": reach @ np.nan_to_num(variance) / count,
-            }
-        return found
-
-    def scored(self, variant: Variant) -> Scored | str:
-        """Scores of every network, or why there are none."""
-        if variant.repeats and not drops(self.fit.networks):
-            return "the networks were trained without dropout, so there is none to leave on"
-        fits = [replace(self.fit, networks=thinned(self.fit.networks, self.seed, i)) for i in range(variant.repeats)]
-        parts = [
-            self._of_samples(fit, variant) if self.as_published else self._of_classes(fit, variant)
-            for fit in fits or [self.fit]
-        ]
-        values = {level: np.mean([part.values[level] for part in parts], axis=0) for level in self.levels}
-        return Scored(values, max(part.missed for part in parts), max(part.scale for part in parts))
-
-    def reference_text(self, kind: str) -> str:
-        """What a reference is, in words."""
-        return TEXT[kind].format(n=self.n_draws)
-
-    def _explain(self, fit: Fit, variant: Variant, ids: Sequence[str], label: str | None) -> Attributions:
-        explainer = OURS[variant.explainer]
-        chosen = (
-            {"baseline": variant.reference, "n_draws": self.n_draws, "background": self.samples}
-            if explainer.compares
-            else {}
-        )
-        return explainer.attribute(fit, self.samples.select(ids=ids), label=label, levels=self.levels, **chosen)
-
-    def _of_samples(self, fit: Fit, variant: Variant) -> Scored:
-        found: dict[str, list[np.ndarray]] = {level: [] for level in self.levels}
-        gaps: list[tuple[float, float]] = []
-        for name, ids in self.groups.items():
-            explained = self._explain(fit, variant, ids, name if fit.target.classes else None)
-            for level in self.levels:
-                found[level].append(explained.levels[level].transpose(1, 0, 2))
-            gaps.append(_gap(explained))
-        values = {level: np.concatenate(parts, axis=1) for level, parts in found.items()}
-        return Scored(values, *(float(np.nanmax(one)) for one in zip(*gaps, strict=True)))
-
-    def _of_classes(self, fit: Fit, variant: Variant) -> Scored:
-        values = {level: np.zeros((len(self.kept), len(self.asked), len(self.nodes[level]))) for level in self.levels}
-        by_size, ids = OURS[variant.explainer].by_size, self.samples.ids
-        gaps: list[tuple[float, float]] = []
-        for c, contrast in enumerate(self.asked):
-            weights = self.weights[contrast.name]
-            if by_size:
-                weights = (weights != 0) / np.maximum((weights != 0).sum(0), 1)
-            for start in range(0, len(ids), EXPLAINED_AT_ONCE):
-                part = slice(start, start + EXPLAINED_AT_ONCE)
-                explained = self._explain(fit, variant, ids[part], contrast.label or None)
-                for level in self.levels:
-                    raw = np.abs(explained.levels[level]) if by_size else explained.levels[level]
-                    scores = np.einsum("sr,srn->rn", weights[part], raw.astype(np.float64))
-                    values[level][:, c] += scores[self.kept]
-                gaps.append(_gap(explained))
-        return Scored(values, *(float(np.nanmax(one)) for one in zip(*gaps, strict=True)))
-
-
-class _OfPlain:
-    """Plain modules, explained through Captum."""
-
-    levels = ("inputs",)
-
-    def __init__(
-        self,
-        models: Sequence[nn.Module],
-        samples: Samples | pd.DataFrame,
-        as_published: bool,
-        labels: str | pd.Series | Sequence[object] | None,
-        classes: Sequence[str] | None,
-        background: Samples | pd.DataFrame | None,
-        n_draws: int,
-        most_samples: int,
-        seed: int,
-    ) -> None:
-        self.networks, self.as_published, self.n_draws, self.seed = list(models), as_published, n_draws, seed
-        self.x, genes, ids, targets = _values(samples, "samples")
-        self.nodes, self.names = {"inputs": genes}, dict.fromkeys(())
-        self.models = tuple(f"model {i}" for i in range(len(models)))
-        n_outputs = check_plain(self.networks, self.x)
-        self.n_outputs = n_outputs
-        self.explainers = {name: one.compares for name, one in PLAIN.items()}
-        self.left_out: list[str] = []
-        known = _class_names(classes, n_outputs)
-        self.predicted = labels is None
-        if labels is None:
-            mean = np.mean([outputs(model, self.x) for model in self.networks], axis=0)
-            codes = mean.argmax(1) if n_outputs > 1 else (mean[:, 0] > 0).astype(int)
-        else:
-            codes = _codes(labels, known, classes is not None, ids, targets)
-        self.target = Target("class", "multiclass" if len(known) > 2 else "binary", codes, known)
-        self.reference_x = self.x
-        if background is not None:
-            self.reference_x, others, _, _ = _values(background, "background")
-            if others != genes:
-                raise AlignmentError(
-                    f"the background has {len(others):,} genes and the samples {len(genes):,}; they must be the same in the same order."
-                )
-        if as_published:
-            groups = _drawn_samples(self.target, ids, most_samples, seed)
-            position = {name: i for i, name in enumerate(ids)}
-            self.groups = {name: np.array([position[i] for i in chosen]) for name, chosen in groups.items()}
-            self.rankings = tuple(name for name, rows in self.groups.items() for _ in rows)
-            self.n_explained = len(self.rankings)
-        else:
-            self.asked = self._contrasts()
-            self.rankings = tuple(contrast.name for contrast in self.asked)
-            self.n_explained = len(self.x)
-
-    def _contrasts(self) -> tuple[Contrast, ...]:
-        found = []
-        for contrast in contrasts(self.target):
-            if contrast.sample_weights(self.target) is None:
-                self.left_out.append(f"the contrast {contrast.name!r}: all samples are on one side of it.")
-            elif self.n_outputs == 2:
-                found.append(replace(contrast, logits=np.array([-1.0, 1.0])))
-            else:
-                found.append(contrast)
-        if not found:
-            labelled = "are predicted to be" if self.predicted else "are"
-            raise ValueError(
-                f"all {len(self.x):,} samples {labelled} of one class, so there is no difference between classes to score; give samples "
-                "of at least two classes, with their labels."
-            )
-        return tuple(found)
-
-    @property
-    def settings(self) -> tuple[str, ...]:
-        """What was explained, in words."""
-        of = "the class the models predict" if self.predicted else "its class"
-        if self.as_published:
-            return (f"Every sample is explained for the logit of {of}.",)
-        return (
-            f"Scores are differences between classes of attributions, as shares of all genes; a sample counts for {of}.",
-        )
-
-    @cached_property
-    def trivial(self) -> dict[str, dict[str, np.ndarray]]:
-        """Trivial rankings of the genes."""
-        mean, variance = _moments_of(self.x.T)
-        return {"inputs": {"mean expression": mean, "variance": variance}}
-
-    def reference_text(self, kind: str) -> str:
-        """What a reference is, in words; the background stands for the training samples."""
-        return OF_PLAIN[kind].format(n=self.n_draws)
-
-    def _points(self, kind: str, model: int) -> np.ndarray:
-        x = self.reference_x
-        if not kind or kind == "zero":
-            return np.zeros((1, x.shape[1]))
-        if kind == "mean":
-            return x.mean(0, keepdims=True)
-        return _draws(kind, x.mean(0), x.std(0), self.seed, f"model {model}", self.n_draws)
-
-    def scored(self, variant: Variant) -> Scored | str:
-        """Scores of every model, or why there are none."""
-        values, missed, scale = [], [], []
-        for i, model in enumerate(self.networks):
-            points = self._points(variant.reference, i)
-            try:
-                masks = dropout_masks(model, variant.repeats, self.seed, i)
-                if variant.repeats and not masks:
-                    return f"model {i} has no dropout module that drops anything, so there is none to leave on"
-                rows, gaps, scales = [], [], []
-                for u, x, contrast in self._questions():
-                    found = explain_plain(model, variant.explainer, x, points, contrast, masks=masks)
-                    if u is None:
-                        rows.append(found.values)
-                    elif PLAIN[variant.explainer].by_size:
-                        rows.append(np.abs(found.values).mean(0, keepdims=True))
-                    else:
-                        rows.append(u[None] @ found.values)
-                    gaps.append(found.missed)
-                    scales.append(found.scale)
-            except (NotImplementedError, RuntimeError, AssertionError) as error:
-                return f"model {i}: {error}"
-            values.append(np.concatenate(rows))
-            missed.append(max(gaps))
-            scale.append(max(scales))
-        return Scored({"inputs": np.stack(values)}, max(missed), max(scale))
-
-    def _questions(self) -> Iterable[tuple[np.ndarray | None, np.ndarray, np.ndarray]]:
-        """Weights of the samples (None where each is a ranking), the samples, and the contrast that is explained."""
-        if not self.as_published:
-            for contrast in self.asked:
-                yield contrast.sample_weights(self.target), self.x, contrast.logits
-            return
-        for name, rows in self.groups.items():
-            at = self.target.classes.index(name)
-            logits = np.eye(self.n_outputs)[at] if self.n_outputs > 1 else np.array([1.0 if at else -1.0])
-            yield None, self.x[rows], logits
-
-
 class _Gathered:
     """The tables, filled one explainer after the other; of each only means over models are kept."""
 
-    def __init__(self, subject: _OfFit | _OfPlain, as_published: bool, top: float | None, seed: int) -> None:
+    def __init__(self, subject: ExplainedModels, as_published: bool, top: float | None, seed: int) -> None:
         self.subject, self.as_published, self.seed = subject, as_published, seed
         self.left_out = subject.left_out
         self.rows: dict[str, list[dict[str, object]]] = {
@@ -672,7 +317,7 @@ class _Gathered:
             return
         inputs, mean = self.subject.nodes[level], self.subject.trivial[level]["mean expression"]
         found = np.argsort(-np.nan_to_num(mean, nan=-np.inf), kind="stable")[: self.top[level]]
-        self.genes["most expressed"] = frozenset(inputs[i] for i in found)
+        self.genes["most expressed"] = frozenset(inputs[i] for i in found.tolist())
         for name, genes in lists.items():
             if isinstance(genes, str):
                 raise TypeError(f"the list {name!r} is a text; give its genes as a list.")
@@ -747,7 +392,7 @@ class _Gathered:
                 self._lists(variant, contrast, nodes, score, k)
 
     def _lists(self, variant: Variant, contrast: str, nodes: Sequence[str], score: np.ndarray, k: int) -> None:
-        chosen = {nodes[i] for i in np.flatnonzero(members(score, k))}
+        chosen = {nodes[i] for i in np.flatnonzero(members(score, k)).tolist()}
         for name, genes in self.genes.items():
             expected = len(chosen) * len(genes) / len(nodes)
             found = len(chosen & genes)
@@ -803,117 +448,10 @@ def _compared(a: np.ndarray, b: np.ndarray, top: int) -> tuple[float, float]:
     return overlap, float(np.nanmean(spearman)) if np.isfinite(spearman).any() else float("nan")
 
 
-def _drawn_samples(target: Target, ids: Sequence[str], most: int, seed: int) -> dict[str, tuple[str, ...]]:
-    """At most `most` samples by class (all as one group for quantities), as even as classes allow, drawn by name."""
-    groups = {
-        name: [i for i, code in zip(ids, target.values, strict=True) if code == at]
-        for at, name in enumerate(target.classes)
-    } or {target.name: list(ids)}
-    groups = {name: sorted(members) for name, members in groups.items() if members}
-    counts = dict.fromkeys(groups, 0)
-    while sum(counts.values()) < most and (open_ := [name for name in groups if counts[name] < len(groups[name])]):
-        counts[min(open_, key=lambda name: counts[name])] += 1
-    return {
-        name: tuple(sorted(generator(seed, "samples explained", name).permutation(members)[: counts[name]].tolist()))
-        for name, members in groups.items()
-        if counts[name]
-    }
-
-
 def _shares(values: np.ndarray) -> np.ndarray:
     """Each ranking of each model over the sum of its absolute scores; 0 where all are 0."""
     total = np.abs(values).sum(-1, keepdims=True)
     return values / np.where(total > 0, total, 1.0)
-
-
-def _gap(explained: Attributions) -> tuple[float, float]:
-    table = explained.completeness()
-    return (float(table["largest_error"].max()), float(table["scale"].max())) if len(table) else (np.nan, np.nan)
-
-
-def _moments_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of each row over what is not missing; missing where nothing is there."""
-    there = ~np.isnan(values)
-    count = there.sum(1).astype(float)
-    count[count == 0] = np.nan
-    mean = np.where(there, values, 0.0).sum(1, dtype=np.float64) / count
-    return mean, np.where(there, (values - mean[:, None]) ** 2, 0.0).sum(1, dtype=np.float64) / count
-
-
-def _values(
-    samples: Samples | pd.DataFrame, what: str
-) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...], pd.DataFrame]:
-    """Values (n_samples, n_genes) with their names, complete."""
-    if isinstance(samples, Samples):
-        x, genes, ids, targets = samples.values.T, samples.features, samples.ids, samples.targets
-    elif isinstance(samples, pd.DataFrame):
-        try:
-            x = samples.to_numpy(dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"the {what} hold what is not a number: {error}. Keep only columns of genes.") from error
-        genes, ids = tuple(map(str, samples.columns)), tuple(map(str, samples.index))
-        targets = pd.DataFrame(index=list(ids))
-        for axis, names in (("columns", genes), ("rows", ids)):
-            if len(set(names)) < len(names):
-                raise AlignmentError(f"the {what} have {axis} of the same name; names must be unique.")
-    else:
-        raise TypeError(f"the {what} are a {type(samples).__name__}; give `Samples`, or a frame with samples in rows.")
-    if len(x) < 2:
-        raise ValueError(f"there are {len(x)} {what}; at least 2 are needed.")
-    x = np.asarray(x, dtype=np.float64)
-    if not np.isfinite(x).all():
-        wrong = [genes[j] for j in np.flatnonzero(~np.isfinite(x).all(0)).tolist()]
-        raise ValueError(
-            f"values of {len(wrong):,} of {len(genes):,} genes are missing or infinite: {culprits(wrong)}. Plain models cannot take "
-            "them: fill them as they were filled in training."
-        )
-    return x, genes, ids, targets
-
-
-def _class_names(classes: Sequence[str] | None, n_outputs: int) -> tuple[str, ...]:
-    n = max(n_outputs, 2)
-    if classes is None:
-        return tuple(f"class {i}" for i in range(n))
-    names = tuple(map(str, classes))
-    if len(names) != n or len(set(names)) < n:
-        raise ValueError(
-            f"there are {len(names):,} classes, {culprits(names)}, and the models tell {n:,} apart; name each once, in the order of the "
-            "logits."
-        )
-    return names
-
-
-def _codes(
-    labels: str | pd.Series | Sequence[object],
-    known: tuple[str, ...],
-    named: bool,
-    ids: tuple[str, ...],
-    targets: pd.DataFrame,
-) -> np.ndarray:
-    """The position of the class of every sample among the logits."""
-    if isinstance(labels, str):
-        column = targets[choose("the column of labels", labels, map(str, targets.columns))]
-    elif isinstance(labels, pd.Series):
-        labels = labels.rename(index=str)
-        if missing := [i for i in ids if i not in labels.index]:
-            raise AlignmentError(f"`labels` lacks {len(missing):,} of {len(ids):,} samples: {culprits(missing)}.")
-        column = labels.loc[list(ids)]
-    else:
-        if len(labels) != len(ids):
-            raise AlignmentError(f"there are {len(labels):,} labels for {len(ids):,} samples; each needs one.")
-        column = pd.Series(list(labels), index=list(ids), dtype=object)
-    if column.isna().any():
-        raise ValueError(f"{int(column.isna().sum()):,} of {len(ids):,} samples have no label; leave them out.")
-    if named and column.map(lambda value: isinstance(value, str)).all():
-        return encode_target(column.rename("class"), "multiclass" if len(known) > 2 else "binary", known).values
-    codes = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
-    wrong = [str(value) for value, code in zip(column, codes, strict=True) if code not in range(len(known))]
-    if wrong:
-        raise ValueError(
-            f"{len(wrong):,} labels are not positions among the {len(known):,} logits: {culprits(dict.fromkeys(wrong))}. For names "
-            "give classes=, in the order of the logits."
-        )
-    return codes.astype(np.int64)
 
 
 def _kinds(names: Iterable[str]) -> list[str]:
@@ -926,14 +464,13 @@ def _told(explainer: str, level: str, part: pd.DataFrame) -> list[str]:
     if apart.empty:
         return []
     first, last = apart.loc[apart.index.min()], apart.loc[apart.index.max()]
-    line = f"{explainer}, {level}: two models agree on {first['overlap']:.0%} of their top {int(first['top']):,} (chance {first['chance']:.0%})"
-    if apart.index.max() > 1:
-        line += f", two disjoint sets of {apart.index.max()} on {last['overlap']:.0%}"
+    most = apart.index.max()
+    line = f"{explainer}, {level}: two models agree on {first['overlap']:.0%} of their top {int(first['top']):,}"
+    line += f" (chance {first['chance']:.0%})"
+    if most > 1:
+        line += f", two disjoint sets of {most} on {last['overlap']:.0%}"
     shared = part[part["models"] == OVERLAPPING].set_index("n")
-    if apart.index.max() in shared.index:
-        sharing = shared.loc[apart.index.max()]
-        line += (
-            f"; sets of {apart.index.max()} that may share models on {sharing['overlap']:.0%}, having {sharing['shared']:.0%} of them "
-            "in common"
-        )
+    if most in shared.index:
+        together, common = shared.loc[most, "overlap"], shared.loc[most, "shared"]
+        line += f"; sets of {most} that may share models on {together:.0%}, having {common:.0%} of them in common"
     return [line + "."]
