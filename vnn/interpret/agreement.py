@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from scipy import stats
@@ -196,23 +195,6 @@ def jackknife(found: np.ndarray, pairs: np.ndarray, n_models: int, least: float)
     error = np.sqrt((n_models - 1) / n_models * ((without - without.mean()) ** 2).sum())
     room = float(stats.t.ppf(0.975, n_models - 1) * error)
     return max(float(found.mean()) - room, least), min(float(found.mean()) + room, 1.0)
-
-
-def models_needed(curve: dict[int, float], wanted: float) -> float:
-    """At how many models a curve of agreement reaches `wanted`, between its points; missing where it never does.
-
-    Parameters
-    ----------
-    curve
-        Agreement by number of models.
-    """
-    points = sorted(curve.items())
-    if points and points[0][1] >= wanted:
-        return float(points[0][0])
-    for (n, value), (more, higher) in pairwise(points):
-        if value < wanted <= higher:
-            return n + (more - n) * (wanted - value) / (higher - value)
-    return float("nan")
 
 
 def mean_of_known(values: np.ndarray) -> np.ndarray:
