@@ -141,9 +141,7 @@ def test_the_interval_covers_what_other_models_would_give(n: int) -> None:
     rng = np.random.default_rng(8)
     truth = rng.standard_normal((1, 60)) * np.linspace(0.2, 2, 60)
     pairs = disjoint_pairs(12, n, 0, most=60)
-    found = [
-        agreement_of_disjoint(truth + 1.5 * rng.standard_normal((12, 1, 60)), pairs, 6) for _ in range(240)
-    ]
+    found = [agreement_of_disjoint(truth + 1.5 * rng.standard_normal((12, 1, 60)), pairs, 6) for _ in range(240)]
     expected = np.mean([one.spearman for one in found])
     covered = sum(one.spearman_low <= expected <= one.spearman_high for one in found[:120])
     assert 106 <= covered <= 120

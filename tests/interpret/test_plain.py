@@ -54,7 +54,12 @@ class Twice(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.middle, self.last, self.act = nn.Linear(N_GENES, 8), nn.Linear(8, 8), nn.Linear(8, 3), nn.ReLU()
+        self.first, self.middle, self.last, self.act = (
+            nn.Linear(N_GENES, 8),
+            nn.Linear(8, 8),
+            nn.Linear(8, 3),
+            nn.ReLU(),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.act(self.middle(self.act(self.first(x)))))
@@ -101,7 +106,9 @@ def test_a_sample_alone_is_the_sample_among_others() -> None:
 def test_several_references_are_averaged() -> None:
     points = np.stack([POINT[0], 2 * POINT[0], -POINT[0]])
     apart = [explain_plain(mlp(), "DeepLIFT", genes(), point[None], ONE).values for point in points]
-    assert explain_plain(mlp(), "DeepLIFT", genes(), points, ONE).values == pytest.approx(np.mean(apart, axis=0), abs=1e-6)
+    assert explain_plain(mlp(), "DeepLIFT", genes(), points, ONE).values == pytest.approx(
+        np.mean(apart, axis=0), abs=1e-6
+    )
 
 
 def test_thinned_networks_are_one_network_for_all_samples() -> None:
