@@ -98,8 +98,7 @@ def main(output: Path, *, n_models: int = 12, n_samples: int = 240, n_genes: int
         began = time.process_time()
         found = protocol(
             networks, expression[~learn], as_published=as_published, labels=tissue[~learn], classes=TISSUES,
-            explainers=EXPLAINERS, references=None if as_published else ("mean", "universal"),
-            background=expression[learn], lists=lists, top=N_MARKERS, n_draws=3, most_samples=24,
+            explainers=EXPLAINERS, background=expression[learn], lists=lists, top=N_MARKERS, n_draws=3, most_samples=24,
         )  # fmt: skip
         print(f"{found.words()}\n{time.process_time() - began:.0f} s of one core\n", flush=True)
         folder = output / ("as-published" if as_published else "default")

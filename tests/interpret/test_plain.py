@@ -111,6 +111,21 @@ def test_several_references_are_averaged() -> None:
     )
 
 
+def around_dropout(model: nn.Module, x: np.ndarray, mask: dict[str, Thinning]) -> list[Tensor]:
+    """What enters and leaves the dropout module."""
+    seen: list[Tensor] = []
+
+    def see(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.append(output)
+
+    with undisturbed(model, mask), torch.no_grad():
+        handles = [model[i].register_forward_hook(see) for i in (2, 3)]
+        model(torch.from_numpy(x).float())
+        for handle in handles:
+            handle.remove()
+    return seen
+
+
 def test_thinned_networks_are_one_network_for_all_samples() -> None:
     model, x = mlp(dropout=0.4), genes()
     masks = dropout_masks(model, 120, 1)
@@ -118,16 +133,7 @@ def test_thinned_networks_are_one_network_for_all_samples() -> None:
     assert masks != dropout_masks(model, 120, 2)
     kept = []
     for mask in masks:
-        seen: list[Tensor] = []
-        with undisturbed(model, mask), torch.no_grad():
-            handles = [
-                model[2].register_forward_hook(lambda m, i, o: seen.append(o)),
-                model[3].register_forward_hook(lambda m, i, o: seen.append(o)),
-            ]
-            model(torch.from_numpy(x).float())
-            for handle in handles:
-                handle.remove()
-        before, after = seen
+        before, after = around_dropout(model, x, mask)
         factor = torch.where(before > 0, after / before, torch.nan)
         for unit in factor.T:
             known = unit[~torch.isnan(unit)]

@@ -209,7 +209,7 @@ def test_small_levels_and_undefined_explainers_are_left_out_with_the_reason() ->
     found = protocol(models, frame, labels=labels, explainers=["DeepLIFT", "saliency"], top=3, dropout_repeats=1)
     assert any(r.startswith("DeepLIFT (mean): model 0: Captum has no rule for GELU") for r in found.left_out)
     assert any("no dropout module" in reason for reason in found.left_out)
-    with pytest.raises(ValueError, match="no explainer could be used.*no rule for GELU"):
+    with pytest.raises(ValueError, match=r"no explainer could be used.*no rule for GELU"):
         protocol(models, frame, labels=labels, explainers=["DeepLIFT"], top=3)
     with pytest.raises(ValueError, match="the top 30 of 40 nodes are more than half"):
         protocol(models, frame, labels=labels, top=30)
