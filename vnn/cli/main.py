@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vnn.cli import stability
+
 if TYPE_CHECKING:
     from vnn.study import Results
     from vnn.training.loop import Listener
@@ -218,6 +220,9 @@ def predict(
         write_csv(output, found.predictions)
     if activities_to is not None:
         write_csv(activities_to, found.activities)
+
+
+stability.add(app)
 
 
 @app.command()
