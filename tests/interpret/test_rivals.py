@@ -50,6 +50,27 @@ def test_what_captum_cannot_do_is_said() -> None:
     assert captum["agrees"].isna().all()
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_captum_agrees_for_every_method_it_has(activation: str) -> None:
+    methods = [name for name in rivals.COMPARED if activation == "relu" or name != "guided backpropagation"]
+    table = crosscheck(trained("phenotype", activation), cohort(), methods=methods, n_replicates=1, n_samples=4)
+    captum = table[table["implementation"] == "Captum"].set_index(["method", "where", "level"])
+    assert list(dict.fromkeys(captum.index.get_level_values("method"))) == methods
+    assert captum["agrees"].astype(bool).all(), captum[~captum["agrees"].astype(bool)]
+    exact = captum[captum["tolerance"] <= 1e-5 * captum["scale"] * 1.001]
+    assert {"gradient x difference", "saliency", "smoothgrad", "internal gradients", "deeplift-shap"} <= set(
+        exact.index.get_level_values("method")
+    )
+    assert (exact["largest_difference"] <= 1e-5 * exact["scale"]).all()
+    for method in ("deeplift", "saliency", "internal gradients", "integrated gradients"):
+        assert len(captum.loc[method]) == 8
+
+
+def test_methods_nobody_else_has_are_named() -> None:
+    with pytest.raises(ValueError, match="the method is 'weight products'; known are 'deeplift'"):
+        crosscheck(trained("phenotype"), cohort(), methods=["weight products"])
+
+
 @pytest.mark.parametrize("name", ["tangermeme", "shap"])
 def test_other_implementations_agree_on_the_inputs(name: str) -> None:
     pytest.importorskip(name)
