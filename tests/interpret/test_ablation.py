@@ -62,9 +62,7 @@ def per_node(net: VisibleNetwork, level: str, values: Tensor) -> Tensor:
     return torch.zeros(len(net.own_units(level)), *values.shape[1:], dtype=values.dtype).index_add_(0, node, values)
 
 
-@pytest.mark.parametrize(
-    ("units", "normalisation", "heads"), [({"y": 2}, "batch", "levels"), (3, "none", "outputs")]
-)
+@pytest.mark.parametrize(("units", "normalisation", "heads"), [({"y": 2}, "batch", "levels"), (3, "none", "outputs")])
 @pytest.mark.parametrize("skips", ["edges", "copies"])
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_every_node_has_the_effect_of_running_the_dense_twin_again(
@@ -126,7 +124,9 @@ def test_any_wiring_in_chunks_of_any_size_is_the_loop(seed: int, units: int, mos
     machine = Ablation(net)
     values = machine.values(*given_to(net, x, point)[1:])
     chunks = list(machine.wirings[0].chunks(most))
-    assert sum(chunk.nodes.stop - chunk.nodes.start for chunk in chunks) == sum(map(len, machine.wirings[0].units.values()))
+    assert sum(chunk.nodes.stop - chunk.nodes.start for chunk in chunks) == sum(
+        map(len, machine.wirings[0].units.values())
+    )
     found = machine.explain(values, torch.ones(3))
     expected = ablation_by_loop(*given_to(net, x, point), torch.ones(3))
     for level, effect in expected.levels.items():
@@ -190,8 +190,33 @@ def test_missing_values_a_reference_for_every_sample_and_the_mode() -> None:
     filled[1] = net.scaling.fill[1, 1]
     for level in found.levels:
         for i, node in enumerate(net.own_nodes(level)):
-            expected = run_again(net.eval(), 1, filled[None], points[:, 1, 2][None], level, node, None) @ contrast.double()
+            expected = (
+                run_again(net.eval(), 1, filled[None], points[:, 1, 2][None], level, node, None) @ contrast.double()
+            )
             assert torch.allclose(found.levels[level][i, 1, 2], expected[0], atol=1e-12)
+
+
+def test_each_sample_may_have_nodes_of_its_own_set() -> None:
+    net = network(toy_topology(), n_covariates=0)
+    x, point, _, _ = setting(net.topology)
+    values = Ablation(net).values(*given_to(net, x, point)[1:])
+    rng = np.random.default_rng(0)
+    where = {name: torch.from_numpy(rng.random((n, 2, 16)) < 0.5) for name, n in (("inputs", 4), ("level 1", 2))}
+    found = module.change(net, values, where)
+    with torch.no_grad():
+        for r in range(2):
+            dense = net.replicates([r]).dense().eval()
+            there = dense.activities(point)
+            for i in range(7):
+                held = {"inputs": dense.affine(x[i : i + 1])}
+                held["inputs"] = torch.where(where["inputs"][:, r, i], there["inputs"], held["inputs"])
+                for name, level in zip(("level 1", "level 2", "level 3"), dense.levels, strict=True):
+                    held[name] = level(held, held["inputs"])
+                    if name == "level 1":
+                        held[name] = torch.where(where[name][:, r, i], there[name], held[name])
+                out = torch.stack([head(torch.cat(list(held.values()), dim=1)) for head in dense.heads]).mean(0)
+                expected = out * dense.output_scale + dense.output_shift - dense(x[i : i + 1])
+                assert torch.allclose(found[:, r, i], expected[0], atol=1e-12)
 
 
 def test_a_network_with_an_unknown_module_is_refused() -> None:
@@ -279,5 +304,3 @@ def test_nodes_that_are_not_there_are_named() -> None:
     for nothing in ([], "set 3"):
         with pytest.raises(ValueError, match="needs a list of at least one id"):
             knock_out(trained(), cohort(), nothing)
-
-
