@@ -112,7 +112,7 @@ def looped(
 @pytest.mark.parametrize("rule", ["epsilon", "gamma"])
 @pytest.mark.parametrize(("units", "normalisation"), [({"y": 2}, "batch"), (3, "none")])
 @pytest.mark.parametrize("skips", ["edges", "copies"])
-@pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid"])
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
 def test_every_connection_hands_on_its_share(
     activation: str, skips: str, units: object, normalisation: str, rule: str, biases: str
 ) -> None:

@@ -13,13 +13,21 @@ node after the other.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy import sparse
 from torch import Tensor
 
+from vnn._errors import AlignmentError, culprits
+from vnn.data.samples import Samples
+from vnn.interpret.axis import node_names
+from vnn.interpret.baseline import Baseline, baseline_of
+from vnn.interpret.batch import reference_signal
+from vnn.interpret.contrast import contrasts
 from vnn.interpret.deeplift import DeepLift, Explained
 from vnn.kernels import Graph, sparse_product, transposed_product
 from vnn.kernels.graph import weight_rows
@@ -27,6 +35,7 @@ from vnn.layers import BatchNorm, Signal
 from vnn.layers.normalisation import EPSILON
 from vnn.models import VisibleNetwork
 from vnn.models.network import COVARIATES
+from vnn.training import Fit
 
 VALUES_AT_ONCE, PAIRS_KEPT, SAMPLES_AT_ONCE = 2**24, 2**22, 256
 
@@ -256,6 +265,240 @@ class Ablation:
             levels[COVARIATES] = torch.einsum("tr,tcr->cr", upstream, late)[:, :, None] * values.delta[COVARIATES]
         difference = torch.einsum("t,trb->rb", weights, values.logits)
         return Ablated(levels, {}, difference, {}, {}, values.rounding)
+
+
+@dataclass(frozen=True, eq=False)
+class KnockOut:
+    """What setting some nodes to their baseline values together does to the prediction of each sample.
+
+    Parameters
+    ----------
+    ids, replicates
+        Names along the two axes of `logit` and `probability`.
+    nodes
+        (level, node) of what was set.
+    contrast, baseline
+        Which prediction, and the values the nodes were set to, in words.
+    logit
+        Change of the contrast of the logits, after minus before, (n_samples, R); for a quantity in its own units.
+    probability
+        Change of the calibrated probability of the class, (n_samples, R); None for quantities and survival.
+    held_out
+        Whether the replicate never saw the sample in training, (n_samples, R).
+    observed
+        Class of each sample where it is known; None without classes.
+    """
+
+    ids: tuple[str, ...]
+    replicates: tuple[str, ...]
+    nodes: tuple[tuple[str, str], ...]
+    contrast: str
+    baseline: str
+    logit: np.ndarray
+    probability: np.ndarray | None
+    held_out: np.ndarray
+    observed: np.ndarray | None
+
+    def table(self, *, held_out: bool = True) -> pd.DataFrame:
+        """One row per sample: mean change over replicates, its standard deviation over them, and how many count.
+
+        Columns logit, logit_sd, probability (for classes), n_replicates.
+
+        Parameters
+        ----------
+        held_out
+            Let only replicates count that held the sample out; a sample nobody held out gets missing values.
+        """
+        counts = self.held_out if held_out else np.ones_like(self.held_out)
+        n = counts.sum(1)
+        mean = _mean(self.logit, counts)
+        spread = np.where(counts, (self.logit - mean[:, None]) ** 2, 0.0).sum(1)
+        columns = {"logit": mean, "logit_sd": np.sqrt(np.where(n > 1, spread / np.maximum(n - 1, 1), np.nan))}
+        if self.probability is not None:
+            columns["probability"] = _mean(self.probability, counts)
+        return pd.DataFrame(columns | {"n_replicates": n}, index=pd.Index(self.ids, name="sample"))
+
+    def summary(self, *, held_out: bool = True) -> pd.DataFrame:
+        """One row for all samples and one per observed class.
+
+        Columns samples ("all" or the class), n_samples, logit (mean change), sd (over samples), falls (share of samples whose
+        contrast falls), probability (mean change, for classes).
+
+        Parameters
+        ----------
+        held_out
+            As for `table`.
+        """
+        table = self.table(held_out=held_out)
+        table = table[table["n_replicates"] > 0]
+        groups = {"all": np.ones(len(table), dtype=bool)}
+        if self.observed is not None:
+            observed = pd.Series(self.observed, index=pd.Index(self.ids)).loc[table.index].to_numpy()
+            groups |= {str(name): observed == name for name in sorted({str(o) for o in observed if o is not None})}
+        rows = []
+        for name, members in groups.items():
+            part = table[members]
+            row = {"samples": name, "n_samples": len(part), "logit": part["logit"].mean(), "sd": part["logit"].std(),
+                   "falls": (part["logit"] < 0).mean() if len(part) else np.nan}  # fmt: skip
+            rows.append(row | ({"probability": part["probability"].mean()} if "probability" in part else {}))
+        return pd.DataFrame(rows)
+
+
+def knock_out(
+    fit: Fit,
+    samples: Samples,
+    nodes: Sequence[str | tuple[str, str]],
+    *,
+    baseline: str | np.ndarray | pd.Series = "mean",
+    background: Samples | None = None,
+    group: tuple[str, str] | None = None,
+    label: str | None = None,
+    n_draws: int = 10,
+) -> KnockOut:
+    """Set several inputs or terms to their baseline values together, and predict again.
+
+    It says what the networks would predict, not what would become of a person: what a gene or pathway drives elsewhere
+    stays as it was measured.
+
+    Parameters
+    ----------
+    fit
+        Trained networks; those that diverged are left out.
+    samples
+        Whose prediction is changed; features join by name.
+    nodes
+        Ids, or readable names that are unique, of inputs, terms and covariate columns; (level, id) where an id stands in
+        several levels.
+    baseline, background, group, n_draws
+        See `baseline_of`; the background is `samples` unless given. A term is set to the value it has on the baseline. The
+        changes are averaged over the draws.
+    label
+        The class that is meant; for two classes the second, for more it must be given.
+
+    Raises
+    ------
+    AlignmentError
+        If a node is not in the networks, or its name means several.
+    ValueError
+        If no node is named, or a class must be chosen.
+    """
+    asked = contrasts(fit.target, label)
+    if len(asked) > 1:
+        raise ValueError(
+            f"there are {len(asked)} classes; say which one is meant: label={fit.target.classes[0]!r}, ..."
+        )
+    reference = baseline_of(fit, baseline, background=background or samples, group=group, n_draws=n_draws)
+    columns, covariates, networks = fit.columns(samples)
+    machine = DeepLift(networks)
+    chosen = _found(fit, networks, nodes)
+    where = {}
+    for level in dict.fromkeys(level for level, _ in chosen):
+        units = networks.own_units(level)
+        mine = {node for name, node in chosen if name == level}
+        member = np.isin(np.array(node_names(fit, networks, level), dtype=object), list(mine))
+        where[level] = torch.from_numpy(np.repeat(member, units))[:, None, None]
+    changes = [
+        torch.stack([change(networks, one, where) for one in batch])[..., : batch[0].n_samples].permute(0, 3, 2, 1)
+        for batch in batches_of_values(machine, columns, covariates, reference)
+    ]
+    found = torch.cat(changes, dim=1).double().numpy()
+    before = fit.predict(samples)
+    probability = observed = None
+    if fit.target.classes:
+        at = fit.target.classes.index(asked[0].label)
+        after = [replace(before, logits=before.logits + one).values[..., at] for one in found]
+        probability = np.mean(after, axis=0) - before.values[..., at]
+        observed = _observed(fit, samples)
+    return KnockOut(
+        samples.ids,
+        before.replicates,
+        tuple(chosen),
+        asked[0].name,
+        reference.text,
+        found.mean(0) @ asked[0].logits,
+        probability,
+        before.held_out,
+        observed,
+    )
+
+
+def batches_of_values(
+    machine: DeepLift, columns: Tensor, covariates: Tensor | None, reference: Baseline
+) -> Iterator[list[Values]]:
+    """The samples in batches, each beside every draw of the baseline.
+
+    Parameters
+    ----------
+    machine
+        Holds the networks.
+    columns
+        Raw inputs (n_in, n_samples), NaN where missing.
+    covariates
+        Coded columns (n_samples, n_columns), or None.
+    reference
+        For the replicates of the machine's network.
+    """
+    network = machine.network
+    drawn = [reference_signal(network, draw) for draw in reference.values]
+    late = None if reference.covariates is None else torch.from_numpy(reference.covariates)
+    for at in torch.arange(columns.shape[1]).split(SAMPLES_AT_ONCE):
+        signal = network.signal(columns[:, at])
+        mine = None if covariates is None else covariates[at]
+        yield [values_of(machine, signal, draw, mine, late) for draw in drawn]
+
+
+def _found(fit: Fit, network: VisibleNetwork, nodes: Sequence[str | tuple[str, str]]) -> list[tuple[str, str]]:
+    """Level and id of every node asked for."""
+    if isinstance(nodes, str) or not len(nodes):
+        raise ValueError(
+            f"`nodes` is {nodes!r}; it needs a list of at least one id: [{fit.topology.inputs[0]!r}, ...]."
+        )
+    by_id: dict[str, list[tuple[str, str]]] = {}
+    by_name: dict[str, list[tuple[str, str]]] = {}
+    for level in [*_levels(network), *([COVARIATES] if network.n_covariates else [])]:
+        for node in node_names(fit, network, level):
+            by_id.setdefault(node, []).append((level, node))
+            by_name.setdefault(fit.topology.names.get(node, node), []).append((level, node))
+    chosen, unknown = [], []
+    for node in nodes:
+        if not isinstance(node, str):
+            held = [place for place in by_id.get(node[1], []) if place[0] == node[0]]
+        else:
+            held = by_id.get(node) or by_name.get(node, [])
+        if len(held) > 1:
+            raise AlignmentError(
+                f"{node!r} means {len(held)} nodes: {culprits(held)}. Name the one that is meant as (level, id)."
+            )
+        if not held:
+            unknown.append(node)
+        chosen += held
+    if unknown:
+        near = [
+            m for node in unknown if isinstance(node, str) for m in get_close_matches(node, [*by_id, *by_name], n=1)
+        ]
+        hint = f" Near are {culprits(dict.fromkeys(near))}." if near else ""
+        raise AlignmentError(
+            f"the networks lack {len(unknown)} of the {len(nodes)} nodes: {culprits(unknown)}. Levels are "
+            f"{culprits(_levels(network))}; `fit.nodes(level)` lists the nodes of one.{hint}"
+        )
+    return list(dict.fromkeys(chosen))
+
+
+def _observed(fit: Fit, samples: Samples) -> np.ndarray:
+    """Class of every sample, None where it is not known."""
+    known: dict[str, object] = {}
+    if fit.target.name in samples.targets.columns:
+        known = {i: None if pd.isna(v) else str(v) for i, v in samples.targets[fit.target.name].items()}
+    else:
+        held = [fit.target.classes[int(code)] for code in fit.target.values]
+        known = dict(zip(fit.ids, held, strict=True))
+    return np.array([known.get(i) for i in samples.ids], dtype=object)
+
+
+def _mean(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The mean over the replicates that count, NaN where none does."""
+    n = counts.sum(1)
+    return np.where(n > 0, np.where(counts, values, 0.0).sum(1) / np.maximum(n, 1), np.nan)
 
 
 def _alike(network: VisibleNetwork) -> list[list[int]]:

@@ -10,10 +10,10 @@ Batch normalisation is folded into the linear map before it; an activation, what
 on unchanged. The contrast of the logits is one linear node above all heads, at the scale of the target,
 and is shared out exactly (LRP-0, as Montavon et al. advise for upper layers). Covariates lead into it, so theirs is exact too.
 
-What `v` is decides what LRP speaks of. LRP as published has no reference: `v` is the value of a node, and a
-bias takes its share and keeps it. Here, unless `biases="absorb"` is asked for, `v` is the difference between the sample's value and that on
-the reference, at every level; biases then cancel, what is shared out is the difference of the logits, and with an epsilon
-of 0 this is DeepLIFT's rescale rule.
+What `v` is decides what LRP speaks of. As published it has no reference: `v` is the value of a node, and a bias takes
+its share and keeps it. Here, unless `biases="absorb"` is asked for, `v` is the difference between the value on the
+sample and on the reference, at every level: biases cancel, what is shared out is the difference of the logits, and
+with an epsilon of 0 this is DeepLIFT's rescale rule.
 
 Bach et al. (2015), doi:10.1371/journal.pone.0130140; Montavon et al. (2019), doi:10.1007/978-3-030-28954-6_10. They give
 gamma for values that are never negative, as after ReLU; for values of both signs this is the extension of
@@ -88,8 +88,8 @@ def relevance_epsilon(
     epsilon
         On the scale of normalised products, whose standard deviation over samples is about 1 after batch normalisation.
     biases
-        "cancel": values are differences to the reference, at every level. "absorb": LRP as published; only the inputs are differences to
-        the reference, hidden nodes have their values, and biases keep their share.
+        "cancel": values are differences to the reference, at every level. "absorb": LRP as published; only the inputs are
+        differences to the reference, hidden nodes have their values, and biases keep their share.
 
     Raises
     ------
