@@ -224,7 +224,7 @@ class Person:
     rest: Mapping[str, tuple[int, float]]
 
 
-def contributions(content: Content, *, most_nodes: int = 15, most_people: int = 500) -> tuple[tuple[Person, ...], int]:
+def contributions(content: Content, *, most_nodes: int = 15, most_people: int = 200) -> tuple[tuple[Person, ...], int]:
     """The people whose contributions may be shown, in the order of their numbers, and how many are left out for room.
 
     Nobody where individuals may not be shown.

@@ -138,19 +138,22 @@ def data(content: Content) -> dict[str, Any]:
 
 
 class Pool:
-    """Nodes by number, so that each is written once: level, node, name, genes."""
+    """Nodes by number, so that each is written once; a name is missing where it is the id."""
 
     def __init__(self) -> None:
-        self.values: dict[str, list[Any]] = {"level": [], "node": [], "name": [], "genes": []}
+        self.values: dict[str, list[Any]] = {"levels": [], "level": [], "node": [], "name": [], "genes": []}
         self._places: dict[tuple[Any, ...], int] = {}
 
-    def add(self, level: Any, node: Any, name: Any, genes: Any = None) -> int:
+    def add(self, level: str, node: str, name: str, genes: float = np.nan) -> int:
         """Number of a node."""
-        key = (str(level), str(node), str(name), None if genes is None or np.isnan(genes) else int(genes))
+        key = (level, node, name, None if np.isnan(genes) else int(genes))
         if key not in self._places:
             self._places[key] = len(self._places)
-            for column, value in zip(self.values.values(), key, strict=True):
-                column.append(value)
+            if level not in self.values["levels"]:
+                self.values["levels"].append(level)
+            row = (self.values["levels"].index(level), node, None if name == node else name, key[3])
+            for column, value in zip(("level", "node", "name", "genes"), row, strict=True):
+                self.values[column].append(value)
         return self._places[key]
 
 
@@ -163,11 +166,10 @@ def table(content: Content, pool: Pool) -> dict[str, Any]:
     nodes = nodes[~is_input | ~(strongest > MOST_INPUTS)].reset_index(drop=True)
     rank = nodes["effect"].abs().groupby(nodes["contrast"]).rank(ascending=False, method="first")
     names, levels = list(figures.contrasts(content)), [level.name for level in content.topology.levels]
-    named = zip(nodes["level"], nodes["node"], nodes["name"], nodes["n_inputs"], strict=True)
+    named = zip(*(nodes[column].astype(str) for column in ("level", "node", "name")), nodes["n_inputs"], strict=True)
     columns: dict[str, Any] = {
         "rank": [None if np.isnan(value) else int(value) for value in rank],
         "at": [pool.add(*row) for row in named],
-        "level": [levels.index(level) for level in nodes["level"]],
         "contrast": [names.index(str(name)) for name in nodes["contrast"]],
     }
     numbers = (
@@ -181,7 +183,7 @@ def table(content: Content, pool: Pool) -> dict[str, Any]:
         "mean_abs",
         "mean_abs_share",
     )
-    columns |= {name: nodes[name].astype(float).tolist() for name in numbers}
+    columns |= {name: [_digits(value, 4) for value in nodes[name].astype(float)] for name in numbers}
     return {"levels": levels, "contrasts": names, "columns": columns}
 
 
@@ -190,12 +192,12 @@ def verdict_table(content: Content, pool: Pool) -> dict[str, Any] | None:
     if content.verdict.empty:
         return None
     rows = verdict.ordered(content)
-    fixed = {"level": _judged_levels(content), "contrast": list(dict.fromkeys(content.verdict["contrast"].astype(str))),
+    fixed = {"contrast": list(dict.fromkeys(content.verdict["contrast"].astype(str))),
              "verdict": list(verdict.VERDICTS)}  # fmt: skip
     texts, columns = dict(fixed), {}
     columns["at"] = [pool.add(*row) for row in zip(rows["level"], rows["node"], rows["name"], rows["n_genes"], strict=True)]
     for column in verdict.COLUMNS:
-        if column.key in ("name", "node", "n_genes"):
+        if column.key in ("name", "node", "n_genes", "level"):
             continue
         if column.key in verdict.TEXTS:
             texts[column.key] = fixed.get(column.key) or list(dict.fromkeys(rows[column.key]))
@@ -212,11 +214,12 @@ def verdict_table(content: Content, pool: Pool) -> dict[str, Any] | None:
         "kinds": {column.key: column.kind for column in verdict.COLUMNS},
         "main": [column.key for column in verdict.COLUMNS if column.main],
         "labels": {column.key: column.label for column in verdict.COLUMNS},
+        "levels": _judged_levels(content),
         "texts": texts,
         "columns": columns,
         "leaders": [n for n, at in enumerate(rows.index) if at in leaders],
         "draws": found and {
-            "rows": found.rows, "left_out": found.n_left_out, "missing": verdict.MISSING, "steps": verdict.STEPS,
+            "rows": None if found.n_left_out == 0 and len(found.rows) == len(rows) else found.rows, "left_out": found.n_left_out, "signs": verdict.SIGNS,
             "nulls": {name: verdict.packed(values) for name, values in found.values.items()},
             "words": verdict.NULLS,
         },
@@ -274,7 +277,7 @@ def _people(content: Content, pool: Pool) -> list[dict[str, Any]]:
             "label": person.label + (f" · {person.group}" if person.group else ""),
             "contrasts": {
                 name: {
-                    "at": [pool.add(*row) for row in zip(own["level"], own["node"], own["name"], strict=True)],
+                    "at": [pool.add(*row) for row in zip(own["level"], own["node"].astype(str), own["name"], strict=True)],
                     **{key: [_digits(value, 4) for value in own[key]] for key in ("contribution", "low", "high")},
                     "rest": person.rest[name],
                 }
@@ -547,7 +550,7 @@ def part(value: float) -> str:
 
 def probability(value: float) -> str:
     """A p or q in two significant digits."""
-    return "–" if value is None or not np.isfinite(value) else f"{value:.2g}" if value >= 0.001 else f"{value:.0e}"
+    return "–" if value is None or not np.isfinite(value) else f"{value:#.2g}" if value >= 0.001 else f"{value:.0e}"
 
 
 def plain(value: float, digits: int = 3) -> str:

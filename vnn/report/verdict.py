@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -36,8 +36,7 @@ SAYS = {
 }
 MOST_GROUPS = 100
 MOST_BYTES = 2_000_000
-STEPS = 254
-MISSING = 255
+SIGNS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
 
 Kind = Literal["text", "flag", "count", "number", "percent", "part", "p"]
 
@@ -273,21 +272,19 @@ def draws(content: Content, *, most_bytes: int = MOST_BYTES) -> Draws | None:
     for values in given.values():
         known |= np.isfinite(values[order]).any(axis=1)
     rows = np.flatnonzero(known)
-    per_row = sum(values.shape[1] for values in given.values()) * 4 / 3
+    per_row = sum(values.shape[1] for values in given.values()) 
     kept = rows[: int(most_bytes // max(per_row, 1))]
     return Draws(kept, {name: abs(values[order[kept]]) for name, values in given.items()}, len(rows) - len(kept))
 
 
 def packed(values: np.ndarray) -> dict[str, Any]:
-    """Rows of numbers as one byte each: 0 to `STEPS` from the least to the largest of its row, `MISSING` if there is none."""
+    """Rows of sizes as one sign of `SIGNS` each: from the first for 0 to the last for the largest of its row; "." for none."""
     known = np.isfinite(values)
-    low = np.min(values, axis=1, initial=np.inf, where=known)
-    high = np.max(values, axis=1, initial=-np.inf, where=known)
-    low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)
-    wide = np.where(high > low, high - low, 1.0)
-    steps = np.where(known, np.rint((np.where(known, values, 0.0) - low[:, None]) / wide[:, None] * STEPS), MISSING)
-    codes = base64.b64encode(steps.astype(np.uint8).tobytes()).decode()
-    return {"n": values.shape[1], "low": low, "high": high, "codes": codes}
+    high = np.max(values, axis=1, initial=0.0, where=known)
+    last = len(SIGNS) - 1
+    steps = np.rint(np.where(known, values, 0.0) / np.where(high > 0, high, 1.0)[:, None] * last).astype(int)
+    letters = np.where(known, np.array(list(SIGNS))[steps], ".")
+    return {"n": values.shape[1], "high": [float(f"{size:.3g}") for size in high], "codes": "".join(letters.ravel())}
 
 
 def _text(value: Any) -> str:

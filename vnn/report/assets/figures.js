@@ -224,7 +224,7 @@
         },
       ];
     });
-    const several = Object.keys(panel.curves).length > 1;
+    const several = data.stability.some(({ curves }) => Object.keys(curves).length > 1);
     Plotly.react(id, traces, layout(id, {
       margin: { l: 56, r: 12, t: 12, b: several ? 92 : 48 }, showlegend: several,
       legend: { orientation: "h", x: 0, y: -0.22, yanchor: "top", font: { size: 12 }, itemclick: false, itemdoubleclick: false },

@@ -4,6 +4,12 @@ const vnnPage = {};
 
 vnnPage.data = JSON.parse(document.getElementById("data").textContent);
 
+{
+  const { nodes } = vnnPage.data;
+  nodes.level = nodes.level.map((place) => nodes.levels[place]);
+  nodes.name = nodes.name.map((name, i) => name ?? nodes.node[i]);
+}
+
 vnnPage.signed = (value, digits) =>
   value === null ? "–" : (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
 

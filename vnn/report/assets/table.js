@@ -7,6 +7,7 @@
   const numbers = ["effect", "effect_low", "effect_high", "score", "share", "share_low", "share_high", "mean_abs", "mean_abs_share"];
   const of = (key, i) => nodes[key][columns.at[i]];
   const reach = vnnPage.reach(["effect", "effect_low", "effect_high"].flatMap((name) => columns[name]));
+  const level = columns.at.map((node) => levels.indexOf(nodes.level[node]));
   let most = 1;
 
   const effect = (i) => {
@@ -40,7 +41,7 @@
       element("td", columns.rank[i] === null ? "–" : columns.rank[i], "number rank"), name,
       effect(i), share(i),
       element("td", mean === null ? "–" : (100 * mean).toFixed(mean < 0.01 ? 2 : 1) + " %", "number"),
-      element("td", of("genes", i).toLocaleString("en"), "number"), element("td", levels[columns.level[i]], "level"),
+      element("td", of("genes", i).toLocaleString("en"), "number"), element("td", of("level", i), "level"),
       element("td", contrasts[columns.contrast[i]], "contrast"),
     );
     return made;
@@ -52,16 +53,15 @@
     texts: columns.at.map((_, i) => `${of("name", i)}\n${of("name", i).replaceAll("_", " ")}\n${of("node", i)}`.toLowerCase()),
     filters: ["level", "contrast"],
     keeps: (i) => {
-      const level = at("level").value, contrast = at("contrast") ? at("contrast").value : "0";
-      if (level === "nodes" ? columns.level[i] === 0 : columns.level[i] !== Number(level)) return false;
+      const wanted = at("level").value, contrast = at("contrast") ? at("contrast").value : "0";
+      if (wanted === "nodes" ? level[i] === 0 : level[i] !== Number(wanted)) return false;
       return contrast === "all" || columns.contrast[i] === Number(contrast);
     },
-    value: (key, i) => (key === "name" || key === "genes" ? of(key, i) : columns[key][i]),
+    value: (key, i) => (key === "level" ? level[i] : key === "name" || key === "genes" ? of(key, i) : columns[key][i]),
     row,
     columns: ["rank", "node", "name", "level", "genes", "contrast", ...numbers],
     cell: (key, i) =>
-      key === "level" ? levels[columns.level[i]] : key === "contrast" ? contrasts[columns.contrast[i]]
-        : ["node", "name", "genes"].includes(key) ? of(key, i) : columns[key][i],
+      key === "contrast" ? contrasts[columns.contrast[i]] : ["node", "name", "genes", "level"].includes(key) ? of(key, i) : columns[key][i],
     before: (rows) => { most = rows.reduce((found, i) => Math.max(found, Math.abs(columns.share[i] ?? 0)), 0) || 1; },
     words: () => (at("contrast") || contrasts.length === 0 ? "" : `, ${contrasts[0]}`),
     drawn: (table) => table.classList.toggle("one", !(at("contrast") && at("contrast").value === "all")),

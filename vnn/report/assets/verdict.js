@@ -2,15 +2,16 @@
 // The table of verdicts, what one row holds, and the draws of the nulls beside it.
 if (vnnPage.data.verdict) {
   const { data, element, shape, signed, percent } = vnnPage;
-  const { n, kinds, main, labels, texts, columns, leaders, draws } = data.verdict;
+  const { n, kinds, main, labels, levels, texts, columns, leaders, draws } = data.verdict;
   const at = (id) => document.getElementById(id);
-  const node = { name: "name", node: "node", n_genes: "genes" };
+  const node = { name: "name", node: "node", n_genes: "genes", level: "level" };
+  const level = columns.at.map((place) => levels.indexOf(data.nodes.level[place]));
   const keys = Object.keys(kinds), last = texts.verdict.length - 1;
   const at_contrast = (i) => texts.contrast[columns.contrast[i]];
 
   const value = (key, i) =>
     key in node ? data.nodes[node[key]][columns.at[i]] : key in texts ? texts[key][columns[key][i]] : columns[key][i];
-  const probability = (p) => (p >= 0.001 ? String(Number(p.toPrecision(2))) : p.toExponential(0).replace("-", "−"));
+  const probability = (p) => (p >= 0.001 ? p.toPrecision(2) : p.toExponential(0).replace("-", "−"));
   const number = (v) => String(Number(v.toPrecision(3))).replace("-", "−");
   const write = {
     text: (v) => v || "–", flag: (v) => (v ? "yes" : ""), count: (v) => v.toLocaleString("en"), number,
@@ -21,21 +22,16 @@ if (vnnPage.data.verdict) {
   const driver = (i) => names.get(`${columns.contrast[i]}\n${value("driven_by", i)}`) || value("driven_by", i);
   const strength = (i) => (columns.verdict[i] === last ? "full" : columns.verdict[i] > last - 4 ? "half" : "none");
 
-  // Draws: a byte each, from the least to the largest of a row.
-  const places = new Map(draws ? draws.rows.map((row, k) => [row, k]) : []);
-  const bytes = {};
+  // Draws: a sign each, from 0 to the largest of a row.
+  const places = new Map(draws ? (draws.rows ?? columns.at.map((_, i) => i)).map((row, k) => [row, k]) : []);
   const drawn = (name, i) => {
-    const { n: size, low, high, codes } = draws.nulls[name], k = places.get(i);
-    bytes[name] ??= Uint8Array.from(atob(codes), (sign) => sign.charCodeAt(0));
-    const found = [];
-    for (const code of bytes[name].subarray(k * size, (k + 1) * size)) {
-      if (code !== draws.missing) found.push(low[k] + (code / draws.steps) * (high[k] - low[k]));
-    }
-    return found;
+    const { n: size, high, codes } = draws.nulls[name], k = places.get(i), last = draws.signs.length - 1;
+    const steps = Array.from(codes.slice(k * size, (k + 1) * size), (sign) => draws.signs.indexOf(sign));
+    return steps.filter((step) => step >= 0).map((step) => (step / last) * high[k]);
   };
 
-  const chance = (i, width) => {
-    const made = element("div", undefined, "chance"), real = columns.share[i];
+  const chance = (i, room) => {
+    const width = Math.max(room, 180), real = columns.share[i], made = element("div", undefined, "chance");
     if (!draws || !places.has(i)) {
       made.append(element("p", draws ? "The draws of this node are not on the page; they are in the study's folder." : "No draws are on the page.", "note"));
       return made;
@@ -73,6 +69,7 @@ if (vnnPage.data.verdict) {
     return made;
   };
 
+  const elsewhere = new Set(["name", "verdict", "decided_by", "driven_by", "draws_needed"]);
   const detail = (i, wide) => {
     const row = element("tr", undefined, "detail"), cell = element("td"), box = element("div");
     cell.colSpan = keys.length;
@@ -85,7 +82,7 @@ if (vnnPage.data.verdict) {
     }
     const numbers = element("dl", undefined, "numbers");
     for (const key of keys) {
-      if (["name", "verdict", "decided_by", "driven_by", "draws_needed"].includes(key) || written(key, i) === "–") continue;
+      if (elsewhere.has(key) || written(key, i) === "–" || (key === "node" && value("node", i) === value("name", i))) continue;
       const pair = element("div");
       pair.append(element("dt", labels[key]), element("dd", written(key, i) || "no"));
       numbers.append(pair);
@@ -163,9 +160,9 @@ if (vnnPage.data.verdict) {
     filters: ["verdict", "level", "contrast", "all"],
     keeps: (i) => ["verdict", "level", "contrast"].every((key) => {
       const wanted = chosen(`verdict-${key}`);
-      return wanted === "all" || columns[key][i] === Number(wanted);
+      return wanted === "all" || (key === "level" ? level : columns[key])[i] === Number(wanted);
     }),
-    value: (key, i) => (key === "verdict" || key === "level" ? columns[key][i] : value(key, i) === "" ? null : value(key, i)),
+    value: (key, i) => (key === "level" ? level[i] : key === "verdict" ? columns.verdict[i] : value(key, i) === "" ? null : value(key, i)),
     row, columns: keys, cell: value,
     words: () => (texts.contrast.length > 1 ? "" : `, ${texts.contrast[0]}`),
     before: () => { open = null; },
