@@ -152,7 +152,14 @@ def large() -> Content:
     return content(large_topology(), n_samples=500, classes=("healthy", "mild", "severe"), title="A large study")
 
 
-FAR = ("not beyond chance", "explained by structure", "method-dependent", "driven by another node", "unstable", "robust")
+FAR = (
+    "not beyond chance",
+    "explained by structure",
+    "method-dependent",
+    "driven by another node",
+    "unstable",
+    "robust",
+)
 
 
 def judged(study: Content, *, n_draws: tuple[int, int] = (100, 40), **changes: Any) -> Content:
@@ -162,7 +169,9 @@ def judged(study: Content, *, n_draws: tuple[int, int] = (100, 40), **changes: A
     table = nodes.rename(columns={"n_inputs": "n_genes"}).reset_index(drop=True)
     table = table[["contrast", "level", "node", "name", "n_genes", "score", "share", "share_low", "share_high"]]
     n = len(table)
-    place = table["share"].abs().groupby(table["contrast"]).rank(ascending=False, method="first").astype(int).to_numpy() - 1
+    place = (
+        table["share"].abs().groupby(table["contrast"]).rank(ascending=False, method="first").astype(int).to_numpy() - 1
+    )
     steps = np.array([5, 5, 4, 5, 3, 5, 3, 2, 2, 1, 1, 1])
     table["verdict"] = [FAR[steps[at]] if at < len(steps) else FAR[0] for at in place]
     grouped = place < 9
@@ -171,11 +180,16 @@ def judged(study: Content, *, n_draws: tuple[int, int] = (100, 40), **changes: A
     first = table[table["leader"]].set_index(["contrast", "group"])["node"]
     follows = grouped & ~table["leader"]
     table["driven_by"] = None
-    table.loc[follows, "driven_by"] = [first[key] for key in zip(table["contrast"][follows], table["group"][follows], strict=True)]
+    table.loc[follows, "driven_by"] = [
+        first[key] for key in zip(table["contrast"][follows], table["group"][follows], strict=True)
+    ]
     table["left"] = np.where(follows, np.where(table["verdict"] == FAR[3], 0.23, 0.71), np.nan)
     table["p_labels"] = np.clip((1 + place) / (n_draws[0] + 1), None, 1.0)
     table["p_wiring"] = np.clip((1 + place) / (n_draws[1] + 1), None, 1.0)
-    table["q_labels"], table["q_wiring"] = np.clip(0.004 * (place + 1), None, 0.97), np.clip(0.006 * (place + 1), None, 0.99)
+    table["q_labels"], table["q_wiring"] = (
+        np.clip(0.004 * (place + 1), None, 0.97),
+        np.clip(0.006 * (place + 1), None, 0.99),
+    )
     table["maxt_labels"] = np.clip(0.01 * (place + 1), None, 1.0)
     table["z_labels"], table["z_wiring"] = 9.4 - 0.7 * np.sqrt(place), 6.1 - 0.5 * np.sqrt(place)
     table["families"] = np.where(place < 7, "3 of 3", np.where(place < 9, "1 of 3", "0 of 3"))
@@ -183,8 +197,11 @@ def judged(study: Content, *, n_draws: tuple[int, int] = (100, 40), **changes: A
     table["halves_top"] = np.clip(1 - 0.06 * place, 0.0, None)
     table["band_low"], table["band_high"] = -0.02, 0.02
     table["decided_by"] = [
-        f"q = {q:.2g} against permuted labels is above 0.05" if word == FAR[0] else
-        "every criterion is passed" if word == FAR[5] else f"{word}: see the numbers of this row"
+        f"q = {q:.2g} against permuted labels is above 0.05"
+        if word == FAR[0]
+        else "every criterion is passed"
+        if word == FAR[5]
+        else f"{word}: see the numbers of this row"
         for word, q in zip(table["verdict"], table["q_labels"], strict=True)
     ]
     table["draws_needed"] = np.where(table["verdict"] == FAR[1], 400, np.nan)
@@ -223,7 +240,10 @@ def judged(study: Content, *, n_draws: tuple[int, int] = (100, 40), **changes: A
 
 def _stability(rng: np.random.Generator) -> pd.DataFrame:
     parts = []
-    for panel, curves in {"How many networks?": ["over seeds", "over half-samples"], "Overlap of the top nodes": ["real labels"]}.items():
+    for panel, curves in {
+        "How many networks?": ["over seeds", "over half-samples"],
+        "Overlap of the top nodes": ["real labels"],
+    }.items():
         for i, curve in enumerate(curves):
             x = np.arange(1, 21)
             value = x * (0.5 - 0.3 * i) / (1 + (x - 1) * (0.5 - 0.3 * i)) + rng.normal(0, 0.01, 20)

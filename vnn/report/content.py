@@ -81,18 +81,19 @@ class Content:
     thresholds
         Columns name, value, meaning.
     draws
-        By null ("labels", "wiring") the statistic whose absolute value is compared with |share|, shape (len(verdict), n_draws), in the
-        order of `verdict`; missing draws are NaN.
+        By null ("labels", "wiring") the statistic whose absolute value is compared with |share|, shape (len(verdict), n_draws),
+        in the order of `verdict`; missing draws are NaN.
     overlap
         Agreement between explainers, square, both axes named by explainer, 1 for full agreement. `attrs` may hold "words".
     stability
-        Columns panel, curve, x, value, low, high: the curves of each panel. `attrs` may hold "axes" (by panel the words at x and at y)
-        and "words".
+        Columns panel, curve, x, value, low, high: the curves of each panel. `attrs` may hold "axes" (by panel the words at x
+        and at y) and "words".
     contributions
         What moved the prediction of single people: sample, node, contribution, low, high, and if wanted level, name, contrast.
         Never shown where `individuals` is "none".
     guide
-        Text in Markdown that explains the verdict at length; headings, paragraphs, lists, tables, bold and code are set, all else is text.
+        Text in Markdown that explains the verdict at length; headings, paragraphs, lists, tables, bold and code are set, all
+        else is text.
     individuals
         "none": no ids, no rows of single people, no group under 5 people; "pseudonym": people numbered;
         "full": ids as they are.

@@ -198,7 +198,8 @@ def stability(content: Content) -> tuple[Panel, ...]:
     return tuple(
         Panel(
             str(name), *map(str, axes.get(name, ("", ""))),
-            {str(curve): part.sort_values("x").drop(columns="curve").astype(float) for curve, part in own.groupby("curve", sort=False)},
+            {str(curve): part.sort_values("x").drop(columns="curve").astype(float)
+             for curve, part in own.groupby("curve", sort=False)},
         )
         for name, own in table.groupby(panels, sort=False)
     )  # fmt: skip

@@ -34,9 +34,7 @@ ASSOCIATION = "Association, not causation"
 CLINIC = "Not validated for clinical use"
 PROOF = "Without null networks no node is proven to matter."
 JUDGED = "Null networks judge the prediction here; no single node was compared with them, so none is proven to matter."
-JUDGED_NODES = (
-    "The verdict compares every node with null networks; an effect or a share that stands here without “robust” proves nothing."
-)
+JUDGED_NODES = "The verdict compares every node with null networks; what is not called robust is not proven to matter."
 MOST_HISTOGRAMS = 6
 STATES = {"fine": ("✓", "fine"), "note": ("i", "worth knowing"), "warning": ("!", "warning")}
 
@@ -55,7 +53,14 @@ def page(content: Content) -> str:
     scripts, plotting = _scripts(), _plotting()
     places = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
     places.trim_blocks = places.lstrip_blocks = True
-    places.filters |= {"signed": signed, "plain": plain, "short": short, "share": percent, "part": part, "p": probability}
+    places.filters |= {
+        "signed": signed,
+        "plain": plain,
+        "short": short,
+        "share": percent,
+        "part": part,
+        "p": probability,
+    }
     html = places.get_template("page.html").render(
         content=content,
         policy=_policy((*scripts, plotting[0])),
@@ -195,7 +200,9 @@ def verdict_table(content: Content, pool: Pool) -> dict[str, Any] | None:
     fixed = {"contrast": list(dict.fromkeys(content.verdict["contrast"].astype(str))),
              "verdict": list(verdict.VERDICTS)}  # fmt: skip
     texts, columns = dict(fixed), {}
-    columns["at"] = [pool.add(*row) for row in zip(rows["level"], rows["node"], rows["name"], rows["n_genes"], strict=True)]
+    columns["at"] = [
+        pool.add(*row) for row in zip(rows["level"], rows["node"], rows["name"], rows["n_genes"], strict=True)
+    ]
     for column in verdict.COLUMNS:
         if column.key in ("name", "node", "n_genes", "level"):
             continue
@@ -219,7 +226,7 @@ def verdict_table(content: Content, pool: Pool) -> dict[str, Any] | None:
         "columns": columns,
         "leaders": [n for n, at in enumerate(rows.index) if at in leaders],
         "draws": found and {
-            "rows": None if found.n_left_out == 0 and len(found.rows) == len(rows) else found.rows, "left_out": found.n_left_out, "signs": verdict.SIGNS,
+            "rows": None if len(found.rows) == len(rows) else found.rows, "signs": verdict.SIGNS,
             "nulls": {name: verdict.packed(values) for name, values in found.values.items()},
             "words": verdict.NULLS,
         },
@@ -228,7 +235,9 @@ def verdict_table(content: Content, pool: Pool) -> dict[str, Any] | None:
 
 def _judged_levels(content: Content) -> list[str]:
     place = {level.name: n for n, level in enumerate(content.topology.levels)}
-    return sorted(dict.fromkeys(content.verdict["level"].astype(str)), key=lambda name: (place.get(name, len(place)), name))
+    return sorted(
+        dict.fromkeys(content.verdict["level"].astype(str)), key=lambda name: (place.get(name, len(place)), name)
+    )
 
 
 def _verdict_section(content: Content) -> dict[str, Any] | None:
@@ -277,7 +286,9 @@ def _people(content: Content, pool: Pool) -> list[dict[str, Any]]:
             "label": person.label + (f" · {person.group}" if person.group else ""),
             "contrasts": {
                 name: {
-                    "at": [pool.add(*row) for row in zip(own["level"], own["node"].astype(str), own["name"], strict=True)],
+                    "at": [
+                        pool.add(*row) for row in zip(own["level"], own["node"].astype(str), own["name"], strict=True)
+                    ],
                     **{key: [_digits(value, 4) for value in own[key]] for key in ("contribution", "low", "high")},
                     "rest": person.rest[name],
                 }
@@ -289,7 +300,7 @@ def _people(content: Content, pool: Pool) -> list[dict[str, Any]]:
 
 
 def findings(content: Content) -> list[str]:
-    """What the study found, a sentence each; never more than the intervals allow. What null networks say is a list of its own."""
+    """What the study found, a sentence each; never more than the intervals allow. What null networks say stands apart."""
     return [*_performance_finding(content), *verdict.sentences(content), *_node_finding(content), _proof(content)]
 
 
@@ -394,7 +405,9 @@ def glance(content: Content) -> list[tuple[str, str, str]]:
             found.append((signed(best["gain"], 3), f"gain over {best.name}", interval))
     if len(content.verdict):
         n = len(verdict.groups(content))
-        found.append((f"{n:,}", "robust group" if n == 1 else "robust groups", f"of {len(content.verdict):,} nodes judged"))
+        found.append(
+            (f"{n:,}", "robust group" if n == 1 else "robust groups", f"of {len(content.verdict):,} nodes judged")
+        )
     above = [level for level in content.topology.levels[1:] if level.name != GENE_LEVEL]
     nodes = sum(len(level) - len(level.copies) for level in above)
     if not len(content.verdict):

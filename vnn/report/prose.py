@@ -52,8 +52,8 @@ def _table(lines: list[str]) -> Markup:
         Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(_inline(cell)) for cell in row))
         for row in rows
     )
-    table = '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
-    return Markup(table).format(columns, body)
+    frame = Markup('<div class="scroll" tabindex="0" role="region" aria-label="Table">{}</div>')
+    return frame.format(Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(columns, body))
 
 
 def _inline(text: str) -> Markup:

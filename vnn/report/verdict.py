@@ -15,24 +15,38 @@ from vnn.report.content import Content
 
 ROBUST, DRIVEN = "robust", "driven by another node"
 VERDICTS = {
-    "model not informative": "The networks do not predict held-out people better than the covariates alone do, or than networks "
-    "trained on permuted labels do. No node can then be judged.",
-    "not resolvable": "There are too few draws or networks for the thresholds: whatever the score, it could not have passed. "
-    "“Draws needed” says how many would be enough.",
-    "not beyond chance": "Networks trained on permuted labels give this node as large a share too often.",
-    "explained by structure": "Networks of the same shape whose genes were dealt out anew give this place as large a share too often, "
-    "or the score is what number of genes, connections, level and expression let one expect.",
-    "method-dependent": "Too few families of explainers find it: it may belong to one way of explaining, not to the data.",
-    DRIVEN: "Its score is that of a related node: once the genes of that one are set to baseline, too little of it is left.",
-    "unstable": "Sign or rank change from one half of the people to the other.",
-    ROBUST: "Passed every criterion above, in this order.",
+    "model not informative": (
+        "The networks do not predict held-out people better than the covariates alone do, or than networks trained on "
+        "permuted labels do. No node can then be judged."
+    ),
+    "not resolvable": (
+        "There are too few draws or networks for the thresholds: whatever the score, it could not have passed. “Draws "
+        "needed” says how many would be enough."
+    ),
+    "not beyond chance": ("Networks trained on permuted labels give this node as large a share too often."),
+    "explained by structure": (
+        "Networks of the same shape whose genes were dealt out anew give this place as large a share too often, or the "
+        "score is what number of genes, connections, level and expression let one expect."
+    ),
+    "method-dependent": (
+        "Too few families of explainers find it: it may belong to one way of explaining, not to the data."
+    ),
+    DRIVEN: (
+        "Its score is that of a related node: once the genes of that one are set to baseline, too little of it is left."
+    ),
+    "unstable": ("Sign or rank change from one half of the people to the other."),
+    ROBUST: ("Passed every criterion above, in this order."),
 }
 NULLS = {"labels": "labels permuted", "wiring": "wiring rewired"}
 SAYS = {
-    "labels": "Labels permuted: what the same networks make of labels that mean nothing. It cannot say whether the pathway matters or "
-    "only the genes it happens to hold.",
-    "wiring": "Wiring rewired: what the same place in the network is worth when its genes are others. It cannot say how much of that is due "
-    "to genes of a pathway going together, for rewiring takes that away too.",
+    "labels": (
+        "Labels permuted: what the same networks make of labels that mean nothing. It cannot say whether the pathway "
+        "matters or only the genes it happens to hold."
+    ),
+    "wiring": (
+        "Wiring rewired: what the same place in the network is worth when its genes are others. It cannot say how much of "
+        "that is due to genes of a pathway going together, for rewiring takes that away too."
+    ),
 }
 MOST_GROUPS = 100
 MOST_BYTES = 2_000_000
@@ -61,42 +75,69 @@ class Column:
 
 
 COLUMNS = (
-    Column("name", "Node", "text", "Name of the pathway or term; its id stands beneath where it differs.", main=True),
-    Column("verdict", "Verdict", "text", "The first criterion, in the order below, that the node does not pass; else robust.", main=True),
-    Column("share", "Share", "percent", "The score as a part of all absolute scores of its level, with its sign and its 95 % interval "
-           "from leaving out one network at a time. Shares of different levels do not compare.", main=True),
-    Column("q_labels", "q, labels", "p", "False discovery rate against networks trained on permuted labels, over all nodes of the study.",
-           main=True),
-    Column("q_wiring", "q, wiring", "p", "The same against the same place in networks whose genes were dealt out anew.", main=True),
-    Column("families", "Explainers", "text", "How many of the families of explainers (propagation of differences and gradients, "
-           "removal of the node, relevance propagation) pass the same threshold against the same draws.", main=True),
-    Column("halves_top", "Top in halves", "part", "In how many half-samples of the people the node is in the top tenth of its level.",
-           main=True),
-    Column("group", "Group", "text", "Nodes with a common ancestor line or half of their measured genes in common are one group; groups are "
+    Column("name", "Node", "text",
+           "Name of the pathway or term; its id stands beneath where it differs.", main=True),
+    Column("verdict", "Verdict", "text",
+           "The first criterion, in the order below, that the node does not pass; else robust.", main=True),
+    Column("share", "Share", "percent",
+           "The score as a part of all absolute scores of its level, with its sign and its 95 % interval from "
+           "leaving out one network at a time. Shares of different levels do not compare.", main=True),
+    Column("q_labels", "q, labels", "p",
+           "False discovery rate against networks trained on permuted labels, over all nodes of the study.", main=True),
+    Column("q_wiring", "q, wiring", "p",
+           "The same against the same place in networks whose genes were dealt out anew.", main=True),
+    Column("families", "Explainers", "text",
+           "How many of the families of explainers (propagation of differences and gradients, removal of the "
+           "node, relevance propagation) pass the same threshold against the same draws.", main=True),
+    Column("halves_top", "Top in halves", "part",
+           "In how many half-samples of the people the node is in the top tenth of its level.", main=True),
+    Column("group", "Group", "text",
+           "Nodes with a common ancestor line or half of their measured genes in common are one group; groups are "
            "counted, not nodes.", main=True),
-    Column("n_genes", "Genes", "count", "Measured genes, those of its descendants included.", main=True),
-    Column("level", "Level", "text", "Level of the network; inputs are the lowest.", main=True),
-    Column("contrast", "Contrast", "text", "Which classes are compared, or which quantity is followed.", main=True),
-    Column("node", "Id", "text", "Identifier in the ontology."),
-    Column("leader", "Leader", "flag", "Whether the node speaks for its group."),
-    Column("driven_by", "Driven by", "text", "The node whose genes carry most of this one's score."),
-    Column("left", "Left", "part", "What remains of the score once the genes of the group's leader are set to baseline."),
-    Column("score", "Score", "number", "Difference between the classes of the mean signed attribution, averaged over networks, on people "
-           "they were not trained on."),
-    Column("share_low", "Share, low", "percent", "Lower end of the 95 % interval of the share."),
-    Column("share_high", "Share, high", "percent", "Upper end of the 95 % interval of the share."),
-    Column("p_labels", "p, labels", "p", "How often networks on permuted labels give the node at least this share; never smaller than one over "
+    Column("n_genes", "Genes", "count",
+           "Measured genes, those of its descendants included.", main=True),
+    Column("level", "Level", "text",
+           "Level of the network; inputs are the lowest.", main=True),
+    Column("contrast", "Contrast", "text",
+           "Which classes are compared, or which quantity is followed.", main=True),
+    Column("node", "Id", "text",
+           "Identifier in the ontology."),
+    Column("leader", "Leader", "flag",
+           "Whether the node speaks for its group."),
+    Column("driven_by", "Driven by", "text",
+           "The node whose genes carry most of this one's score."),
+    Column("left", "Left", "part",
+           "What remains of the score once the genes of the group's leader are set to baseline."),
+    Column("score", "Score", "number",
+           "Difference between the classes of the mean signed attribution, averaged over networks, on people they "
+           "were not trained on."),
+    Column("share_low", "Share, low", "percent",
+           "Lower end of the 95 % interval of the share."),
+    Column("share_high", "Share, high", "percent",
+           "Upper end of the 95 % interval of the share."),
+    Column("p_labels", "p, labels", "p",
+           "How often networks on permuted labels give the node at least this share; never smaller than one over "
            "the number of draws plus one."),
-    Column("maxt_labels", "maxT, labels", "p", "p adjusted for all nodes of the level by the largest score of each draw."),
-    Column("z_labels", "z, labels", "number", "By how many standard deviations of its own draws the node exceeds their mean."),
-    Column("p_wiring", "p, wiring", "p", "How often rewired networks give this place at least this share."),
-    Column("z_wiring", "z, wiring", "number", "As z, labels, for rewired networks."),
-    Column("seeds_agree", "Seeds agree", "part", "Agreement between networks that differ in their seed only. It does not count for the verdict."),
-    Column("halves_sign", "Sign in halves", "part", "In how many half-samples of the people the score has the same sign."),
-    Column("band_low", "Band, low", "number", "Lower end of the 95 % band in which size, connections, level and expression let one expect the score."),
-    Column("band_high", "Band, high", "number", "Upper end of that band."),
-    Column("decided_by", "Decided by", "text", "The criterion that decided, with its numbers."),
-    Column("draws_needed", "Draws needed", "count", "How many draws would be needed to decide; empty where these are enough."),
+    Column("maxt_labels", "maxT, labels", "p",
+           "p adjusted for all nodes of the level by the largest score of each draw."),
+    Column("z_labels", "z, labels", "number",
+           "By how many standard deviations of its own draws the node exceeds their mean."),
+    Column("p_wiring", "p, wiring", "p",
+           "How often rewired networks give this place at least this share."),
+    Column("z_wiring", "z, wiring", "number",
+           "As z, labels, for rewired networks."),
+    Column("seeds_agree", "Seeds agree", "part",
+           "Agreement between networks that differ in their seed only. It does not count for the verdict."),
+    Column("halves_sign", "Sign in halves", "part",
+           "In how many half-samples of the people the score has the same sign."),
+    Column("band_low", "Band, low", "number",
+           "Lower end of the 95 % band in which size, connections, level and expression let one expect the score."),
+    Column("band_high", "Band, high", "number",
+           "Upper end of that band."),
+    Column("decided_by", "Decided by", "text",
+           "The criterion that decided, with its numbers."),
+    Column("draws_needed", "Draws needed", "count",
+           "How many draws would be needed to decide; empty where these are enough."),
 )  # fmt: skip
 NEEDED = ("contrast", "level", "node", "name", "verdict")
 TEXTS = ("contrast", "level", "node", "name", "group", "driven_by", "families", "verdict", "decided_by")
@@ -272,7 +313,7 @@ def draws(content: Content, *, most_bytes: int = MOST_BYTES) -> Draws | None:
     for values in given.values():
         known |= np.isfinite(values[order]).any(axis=1)
     rows = np.flatnonzero(known)
-    per_row = sum(values.shape[1] for values in given.values()) 
+    per_row = sum(values.shape[1] for values in given.values())
     kept = rows[: int(most_bytes // max(per_row, 1))]
     return Draws(kept, {name: abs(values[order[kept]]) for name, values in given.items()}, len(rows) - len(kept))
 
