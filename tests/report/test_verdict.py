@@ -303,9 +303,8 @@ FORM = "=HYPERLINK(1)"
 
 def test_hostile_verdicts_are_text() -> None:
     page = pages.page(hostile())
-    for markup in (SCRIPT, "<img src=", "<svg onload", "<u>1", "<b>panel", "<i>x", "javascript:"):
-        assert markup not in page.replace('href="javascript:alert(2)"', "") or markup == "javascript:"
-    assert "alert(9)" not in page
+    for markup in (SCRIPT, "<img src=", "<svg onload", "<u>1", "<b>panel", "<i>x", 'href="javascript', "alert(9)"):
+        assert markup not in page
     assert page.count("</script>") == page.count("<script") == 7
 
 
@@ -449,10 +448,12 @@ def test_a_row_opens_by_keyboard_and_shows_numbers_and_draws(browser: Any, tmp_p
     )
     first = [(x, height) for x, y, height in heights if y < 80]
     reach = 1.06 * max(*(whole.draws[name][at].max() for name in whole.draws), abs(second["share"]))
-    bins = np.histogram(whole.draws["labels"][at], bins=28, range=(0, reach))[0]
-    tallest = max(height for _, height in first)
-    counted = [round(height / tallest * bins.max()) for _, height in first]
-    assert abs(sum(counted) - 100) <= 6  # a sign has 64 steps, so a draw may fall into the next bin
+    values = whole.draws["labels"][at]
+    seen = np.rint(values / values.max() * 63) / 63 * values.max()
+    bins = np.histogram(seen, bins=28, range=(0, reach))[0]
+    expected_heights = bins[bins > 0] / bins.max()
+    assert len(first) == len(expected_heights)
+    np.testing.assert_allclose([height / max(h for _, h in first) for _, height in first], expected_heights, atol=0.15)
     button.send_keys("\n")
     assert not browser.find_elements("css selector", "tr.detail")
 

@@ -188,7 +188,7 @@ def ordered(content: Content) -> pd.DataFrame:
     table = given.reindex(columns=[column.key for column in COLUMNS])
     for name in TEXTS:
         table[name] = [_text(value) for value in table[name]]
-    table["leader"] = [value is not None and value == True for value in table["leader"]]  # noqa: E712
+    table["leader"] = [str(value) in ("True", "1", "1.0") for value in table["leader"]]
     for column in COLUMNS:
         if column.key not in TEXTS and column.kind != "flag":
             table[column.key] = pd.to_numeric(table[column.key]).astype(float)
@@ -204,7 +204,7 @@ def ordered(content: Content) -> pd.DataFrame:
 
 def _units(table: pd.DataFrame) -> list[str]:
     """What is counted as one: a group of a contrast, or a node without a group."""
-    own = [group or f"row {at}" for group, at in zip(table["group"], table.index, strict=True)]
+    own = [group or f"\n{at}" for group, at in zip(table["group"], table.index, strict=True)]
     return [f"{contrast}\n{group}" for contrast, group in zip(table["contrast"], own, strict=True)]
 
 

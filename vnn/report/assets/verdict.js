@@ -174,6 +174,11 @@ if (vnnPage.data.verdict) {
   vnnPage.verdictCsv = list.csv;
 
   vnnPage.chances = () => {
+    if (open !== null) {
+      const own = at("verdict-nodes").querySelector("[aria-expanded=true]").closest("tr");
+      close();
+      show(own, open);
+    }
     if (!at("chance")) return;
     const room = vnnPage.printing ? 300 : Math.min(360, at("chance").clientWidth);
     at("chance").replaceChildren(...leaders.map((i) => {
@@ -183,10 +188,5 @@ if (vnnPage.data.verdict) {
       made.append(chance(i, room));
       return made;
     }));
-    if (open !== null) {
-      const shown = at("verdict-nodes").querySelector("[aria-expanded=true]");
-      const i = open;
-      if (shown) { const own = shown.closest("tr"); close(); open = i; show(own, i); }
-    }
   };
 }
