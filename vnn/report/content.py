@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from vnn.data.checks import Check
@@ -70,6 +71,29 @@ class Content:
         Which people the data hold, in words.
     calibration, calibration_curve
         `table` and `curve` of `vnn.training.evaluation.Calibration`; empty for quantities.
+    verdict
+        One row per contrast and node above the inputs; without rows the page has no verdict. Needed: contrast, level, node, name,
+        verdict (a word of `vnn.report.verdict.VERDICTS`). Further, missing where unknown: n_genes, group, leader, driven_by (a
+        node, or words), left, score, share, share_low, share_high, p_labels, q_labels, maxt_labels, z_labels, p_wiring, q_wiring,
+        z_wiring, families ("2 of 3"), seeds_agree, halves_sign, halves_top, band_low, band_high, decided_by (a sentence),
+        draws_needed. left, seeds_agree, halves_sign and halves_top are parts of 1. `attrs` may hold "words": sentences to be said
+        beside the table (the unit of permutation, the smallest p these draws can give, a search on the same data).
+    thresholds
+        Columns name, value, meaning.
+    draws
+        By null ("labels", "wiring") the statistic whose absolute value is compared with |share|, shape (len(verdict), n_draws),
+        in the order of `verdict`; missing draws are NaN.
+    overlap
+        Agreement between explainers, square, both axes named by explainer, 1 for full agreement. `attrs` may hold "words".
+    stability
+        Columns panel, curve, x, value, low, high: the curves of each panel. `attrs` may hold "axes" (by panel the words at x
+        and at y) and "words".
+    contributions
+        What moved the prediction of single people: sample, node, contribution, low, high, and if wanted level, name, contrast.
+        Never shown where `individuals` is "none".
+    guide
+        Text in Markdown that explains the verdict at length; headings, paragraphs, lists, tables, bold and code are set, all
+        else is text.
     individuals
         "none": no ids, no rows of single people, no group under 5 people; "pseudonym": people numbered;
         "full": ids as they are.
@@ -99,4 +123,11 @@ class Content:
     populations: str = "not stated"
     calibration: pd.DataFrame = field(default_factory=pd.DataFrame)
     calibration_curve: pd.DataFrame = field(default_factory=pd.DataFrame)
+    verdict: pd.DataFrame = field(default_factory=pd.DataFrame)
+    thresholds: pd.DataFrame = field(default_factory=pd.DataFrame)
+    draws: Mapping[str, np.ndarray] = field(default_factory=dict)
+    overlap: pd.DataFrame = field(default_factory=pd.DataFrame)
+    stability: pd.DataFrame = field(default_factory=pd.DataFrame)
+    contributions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    guide: str = ""
     individuals: Individuals = "pseudonym"

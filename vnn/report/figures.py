@@ -116,7 +116,8 @@ def heat_map(content: Content, *, most_nodes: int = 60, most_columns: int = 500)
     effect = dict(zip(at, nodes["effect"], strict=True))
     strongest = content.activities[chosen[0]]
     chosen.sort(key=lambda name: -effect[name])
-    parts = grouped(content)
+    parts = {name: list(strongest.loc[ids].sort_values(kind="stable").index) for name, ids in grouped(content).items()}
+    called = people(content)
     small = [ids for ids in parts.values() if len(ids) < SMALLEST_GROUP]
     if content.individuals == "none":
         parts = {name: ids for name, ids in parts.items() if len(ids) >= SMALLEST_GROUP}
@@ -129,13 +130,12 @@ def heat_map(content: Content, *, most_nodes: int = 60, most_columns: int = 500)
         if content.individuals == "none":
             block, labels = content.activities.loc[ids, chosen].mean().to_numpy()[:, None], [f"mean of {len(ids):,}"]
         else:
-            ordered = strongest.loc[ids].sort_values(kind="stable").index
+            ordered = ids
             if total > most_columns:
                 count = max(1, round(most_columns * len(ids) / total))
-                ordered = ordered[np.unique(np.linspace(0, len(ids) - 1, count).round().astype(int))]
+                ordered = [ids[i] for i in np.unique(np.linspace(0, len(ids) - 1, count).round().astype(int))]
             block = content.activities.loc[ordered, chosen].to_numpy().T
-            numbers = range(first + 1, first + len(ordered) + 1)
-            labels = [str(i) for i in ordered] if content.individuals == "full" else [f"person {i}" for i in numbers]
+            labels = [called[i] for i in ordered]
         groups.append((name, first, block.shape[1], len(parts[name])))
         first += block.shape[1]
         columns += labels
@@ -156,6 +156,106 @@ def heat_map(content: Content, *, most_nodes: int = 60, most_columns: int = 500)
         content.individuals == "none",
         rule,
     )
+
+
+def people(content: Content) -> dict[Any, str]:
+    """What people are called: their ids where these may be shown, else numbers that are the same in every figure.
+
+    Numbers follow the groups of the heat map and, within them, the activity of the node with the largest effect; people
+    without an activity come last.
+    """
+    nodes = content.nodes.dropna(subset=["effect"])
+    names = [f"{level}/{node}" for level, node in zip(nodes["level"], nodes["node"], strict=True)]
+    strongest = next((name for name in names if name in content.activities.columns), None)
+    known: list[Any] = []
+    if strongest is not None:
+        held_out = content.activities.dropna(how="all")
+        parts = grouped(replace(content, activities=held_out, outcome=content.outcome.reindex(held_out.index)))
+        known = [i for ids in parts.values() for i in held_out.loc[ids, strongest].sort_values(kind="stable").index]
+    others = content.contributions["sample"] if len(content.contributions) else ()
+    everyone = dict.fromkeys([*known, *content.outcome.index, *others])
+    return {i: str(i) if content.individuals == "full" else f"person {n}" for n, i in enumerate(everyone, 1)}
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Curves in one frame: by name the columns x, value, low, high, ordered by x."""
+
+    name: str
+    x: str
+    y: str
+    curves: Mapping[str, pd.DataFrame]
+
+
+def stability(content: Content) -> tuple[Panel, ...]:
+    """The panels of the stability curves, as given."""
+    table = content.stability
+    if table.empty:
+        return ()
+    panels = table["panel"] if "panel" in table else pd.Series("stability", table.index)
+    table = table.reindex(columns=["curve", "x", "value", "low", "high"]).astype({"x": float, "value": float})
+    axes = content.stability.attrs.get("axes", {})
+    return tuple(
+        Panel(
+            str(name), *map(str, axes.get(name, ("", ""))),
+            {str(curve): part.sort_values("x").drop(columns="curve").astype(float)
+             for curve, part in own.groupby("curve", sort=False)},
+        )
+        for name, own in table.groupby(panels, sort=False)
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """What moved the prediction of one person.
+
+    Parameters
+    ----------
+    label, group
+        What the person is called, and the class of the person, if the outcome is a class.
+    strongest
+        By contrast the contributions that are shown, the largest first: level, node, name, contribution, low, high.
+    rest
+        By contrast number and sum of those that are not shown.
+    """
+
+    label: str
+    group: str
+    strongest: Mapping[str, pd.DataFrame]
+    rest: Mapping[str, tuple[int, float]]
+
+
+def contributions(content: Content, *, most_nodes: int = 15, most_people: int = 200) -> tuple[tuple[Person, ...], int]:
+    """The people whose contributions may be shown, in the order of their numbers, and how many are left out for room.
+
+    Nobody where individuals may not be shown.
+    """
+    table = content.contributions
+    if table.empty or content.individuals == "none":
+        return (), 0
+    called = people(content)
+    place = {i: n for n, i in enumerate(called)}
+    ids = sorted(table["sample"].unique(), key=place.__getitem__)
+    kept = [ids[i] for i in np.unique(np.linspace(0, len(ids) - 1, min(most_people, len(ids))).round().astype(int))]
+    table = table[table["sample"].isin(kept)]
+    table = table.assign(
+        level=table["level"].astype(str) if "level" in table else "",
+        name=table["name"].astype(str) if "name" in table else [content.topology.label(str(node)) for node in table["node"]],
+        contrast=table["contrast"].astype(str) if "contrast" in table else "",
+        **{end: table[end].astype(float) if end in table else np.nan for end in ("low", "high")},
+        size=table["contribution"].abs(),
+    ).sort_values("size", ascending=False, kind="stable")  # fmt: skip
+    outcome = content.outcome
+    quantity = pd.api.types.is_numeric_dtype(outcome) and outcome.nunique() > SMALLEST_GROUP
+    found = {}
+    for i, mine in table.groupby("sample", sort=False):
+        strongest, rest = {}, {}
+        for contrast, own in mine.groupby("contrast", sort=True):
+            strongest[str(contrast)] = own.head(most_nodes)[["level", "node", "name", "contribution", "low", "high"]]
+            rest[str(contrast)] = (max(len(own) - most_nodes, 0), float(own["contribution"].iloc[most_nodes:].sum()))
+        group = "" if quantity or i not in outcome.index or pd.isna(outcome[i]) else str(outcome[i])
+        found[i] = Person(called[i], group, strongest, rest)
+    return tuple(found[i] for i in kept), len(ids) - len(kept)
 
 
 def without_prefix(labels: Sequence[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -18,8 +19,9 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from vnn._atomic import write_text
-from vnn.report import figures
+from vnn.report import figures, verdict
 from vnn.report.content import Content
+from vnn.report.prose import prose
 from vnn.training.paired import BETTER, WORSE
 
 ASSETS = Path(__file__).with_name("assets")
@@ -32,6 +34,8 @@ ASSOCIATION = "Association, not causation"
 CLINIC = "Not validated for clinical use"
 PROOF = "Without null networks no node is proven to matter."
 JUDGED = "Null networks judge the prediction here; no single node was compared with them, so none is proven to matter."
+JUDGED_NODES = "The verdict compares every node with null networks; what is not called robust is not proven to matter."
+MOST_HISTOGRAMS = 6
 STATES = {"fine": ("✓", "fine"), "note": ("i", "worth knowing"), "warning": ("!", "warning")}
 
 
@@ -46,17 +50,30 @@ def write_page(path: Path, content: Content) -> None:
 
 def page(content: Content) -> str:
     """The page of a study as HTML."""
-    scripts = _scripts()
+    scripts, plotting = _scripts(), _plotting()
     places = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
     places.trim_blocks = places.lstrip_blocks = True
-    places.filters |= {"signed": signed, "plain": plain, "short": short}
+    places.filters |= {
+        "signed": signed,
+        "plain": plain,
+        "short": short,
+        "share": percent,
+        "part": part,
+        "p": probability,
+    }
     html = places.get_template("page.html").render(
         content=content,
-        policy=_policy(scripts),
+        policy=_policy((*scripts, plotting[0])),
+        plotting=plotting[1],
         scripts=[Markup(script) for script in scripts],
         style=Markup(_asset("page.css")),
         data=Markup(embedded(data(content))),
         findings=findings(content),
+        verdict=_verdict_section(content),
+        matrix=matrix(content),
+        panels=figures.stability(content),
+        people=(people := figures.contributions(content)),
+        person_contrasts=list(dict.fromkeys(name for person in people[0] for name in person.strongest)),
         words=words(content),
         glance=glance(content),
         metrics=_metrics(content),
@@ -93,7 +110,14 @@ def data(content: Content) -> dict[str, Any]:
     """What the scripts of the page draw."""
     heat, scores = figures.heat_map(content), figures.scores(content)
     return {
-        "table": table(content),
+        "nodes": (pool := Pool()).values,
+        "table": table(content, pool),
+        "verdict": verdict_table(content, pool),
+        "stability": [
+            {"x": panel.x, "y": panel.y, "curves": {name: curve.to_dict("list") for name, curve in panel.curves.items()}}
+            for panel in figures.stability(content)
+        ],
+        "people": _people(content, pool),
         "performance": {
             "metrics": scores.metrics,
             "models": scores.models,
@@ -118,7 +142,27 @@ def data(content: Content) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def table(content: Content) -> dict[str, Any]:
+class Pool:
+    """Nodes by number, so that each is written once; a name is missing where it is the id."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[Any]] = {"levels": [], "level": [], "node": [], "name": [], "genes": []}
+        self._places: dict[tuple[Any, ...], int] = {}
+
+    def add(self, level: str, node: str, name: str, genes: float = np.nan) -> int:
+        """Number of a node."""
+        key = (level, node, name, None if np.isnan(genes) else int(genes))
+        if key not in self._places:
+            self._places[key] = len(self._places)
+            if level not in self.values["levels"]:
+                self.values["levels"].append(level)
+            row = (self.values["levels"].index(level), node, None if name == node else name, key[3])
+            for column, value in zip(("level", "node", "name", "genes"), row, strict=True):
+                self.values[column].append(value)
+        return self._places[key]
+
+
+def table(content: Content, pool: Pool) -> dict[str, Any]:
     """The table of nodes by columns; ranks count the |effects| of a contrast."""
     nodes = content.nodes.reset_index(drop=True)
     inputs = content.topology.levels[0].name
@@ -127,12 +171,10 @@ def table(content: Content) -> dict[str, Any]:
     nodes = nodes[~is_input | ~(strongest > MOST_INPUTS)].reset_index(drop=True)
     rank = nodes["effect"].abs().groupby(nodes["contrast"]).rank(ascending=False, method="first")
     names, levels = list(figures.contrasts(content)), [level.name for level in content.topology.levels]
+    named = zip(*(nodes[column].astype(str) for column in ("level", "node", "name")), nodes["n_inputs"], strict=True)
     columns: dict[str, Any] = {
         "rank": [None if np.isnan(value) else int(value) for value in rank],
-        "name": [str(name) for name in nodes["name"]],
-        "node": [str(node) for node in nodes["node"]],
-        "level": [levels.index(level) for level in nodes["level"]],
-        "genes": [int(count) for count in nodes["n_inputs"]],
+        "at": [pool.add(*row) for row in named],
         "contrast": [names.index(str(name)) for name in nodes["contrast"]],
     }
     numbers = (
@@ -146,16 +188,125 @@ def table(content: Content) -> dict[str, Any]:
         "mean_abs",
         "mean_abs_share",
     )
-    columns |= {name: nodes[name].astype(float).tolist() for name in numbers}
+    columns |= {name: [_digits(value, 4) for value in nodes[name].astype(float)] for name in numbers}
     return {"levels": levels, "contrasts": names, "columns": columns}
 
 
+def verdict_table(content: Content, pool: Pool) -> dict[str, Any] | None:
+    """The table of verdicts by columns, the most robust first, texts by number; and the draws of its nodes."""
+    if content.verdict.empty:
+        return None
+    rows = verdict.ordered(content)
+    fixed = {"contrast": list(dict.fromkeys(content.verdict["contrast"].astype(str))),
+             "verdict": list(verdict.VERDICTS)}  # fmt: skip
+    texts, columns = dict(fixed), {}
+    columns["at"] = [
+        pool.add(*row) for row in zip(rows["level"], rows["node"], rows["name"], rows["n_genes"], strict=True)
+    ]
+    for column in verdict.COLUMNS:
+        if column.key in ("name", "node", "n_genes", "level"):
+            continue
+        if column.key in verdict.TEXTS:
+            texts[column.key] = fixed.get(column.key) or list(dict.fromkeys(rows[column.key]))
+            number = {text: n for n, text in enumerate(texts[column.key])}
+            columns[column.key] = [number[text] for text in rows[column.key]]
+        elif column.kind == "flag":
+            columns[column.key] = rows[column.key].astype(int).tolist()
+        else:
+            columns[column.key] = [_digits(value, 4) for value in rows[column.key]]
+    leaders = {group.leader["at"] for group in verdict.groups(content)[:MOST_HISTOGRAMS]}
+    found = verdict.draws(content)
+    return {
+        "n": len(rows),
+        "kinds": {column.key: column.kind for column in verdict.COLUMNS},
+        "main": [column.key for column in verdict.COLUMNS if column.main],
+        "labels": {column.key: column.label for column in verdict.COLUMNS},
+        "levels": _judged_levels(content),
+        "texts": texts,
+        "columns": columns,
+        "leaders": [n for n, at in enumerate(rows.index) if at in leaders],
+        "draws": found and {
+            "rows": None if len(found.rows) == len(rows) else found.rows, "signs": verdict.SIGNS,
+            "nulls": {name: verdict.packed(values) for name, values in found.values.items()},
+            "words": verdict.NULLS,
+        },
+    }  # fmt: skip
+
+
+def _judged_levels(content: Content) -> list[str]:
+    place = {level.name: n for n, level in enumerate(content.topology.levels)}
+    return sorted(
+        dict.fromkeys(content.verdict["level"].astype(str)), key=lambda name: (place.get(name, len(place)), name)
+    )
+
+
+def _verdict_section(content: Content) -> dict[str, Any] | None:
+    if content.verdict.empty:
+        return None
+    found = verdict.groups(content)
+    number = verdict.counts(content)
+    contrasts = list(dict.fromkeys(content.verdict["contrast"].astype(str)))
+    drawn = verdict.draws(content)
+    return {
+        "sentences": verdict.sentences(content),
+        "words": content.verdict.attrs.get("words", ()),
+        "counts": number,
+        "most": max((n for row in number.values() for n in row.values()), default=0),
+        "contrasts": contrasts,
+        "levels": _judged_levels(content),
+        "groups": found[: verdict.MOST_GROUPS],
+        "n_groups": len(found),
+        "columns": verdict.COLUMNS,
+        "meanings": verdict.VERDICTS,
+        "thresholds": _records(content.thresholds),
+        "nulls": {name: verdict.SAYS[name] for name in drawn.values} if drawn else {},
+        "n_drawn": 0 if drawn is None else len(drawn.rows),
+        "n_not_drawn": 0 if drawn is None else drawn.n_left_out,
+        "leaders": min(len(found), MOST_HISTOGRAMS),
+        "guide": prose(content.guide) if content.guide.strip() else "",
+    }
+
+
+def matrix(content: Content) -> dict[str, Any] | None:
+    """The agreement of explainers, row by row: value, and how strongly its cell is coloured, from -1 to 1."""
+    table = content.overlap
+    if table.empty:
+        return None
+    rows = [
+        (str(name), [(float(value), float(np.clip(value, -1, 1)) if np.isfinite(value) else 0.0) for value in row])
+        for name, row in zip(table.index, table.to_numpy(dtype=float), strict=True)
+    ]
+    return {"names": [str(name) for name in table.columns], "rows": rows, "words": table.attrs.get("words", "")}
+
+
+def _people(content: Content, pool: Pool) -> list[dict[str, Any]]:
+    people, _ = figures.contributions(content)
+    return [
+        {
+            "label": person.label + (f" · {person.group}" if person.group else ""),
+            "contrasts": {
+                name: {
+                    "at": [
+                        pool.add(*row) for row in zip(own["level"], own["node"].astype(str), own["name"], strict=True)
+                    ],
+                    **{key: [_digits(value, 4) for value in own[key]] for key in ("contribution", "low", "high")},
+                    "rest": person.rest[name],
+                }
+                for name, own in person.strongest.items()
+            },
+        }
+        for person in people
+    ]
+
+
 def findings(content: Content) -> list[str]:
-    """What the study found, a sentence each; never more than the intervals allow."""
-    return [*_performance_finding(content), *content.nulls, *_node_finding(content), _proof(content)]
+    """What the study found, a sentence each; never more than the intervals allow. What null networks say stands apart."""
+    return [*_performance_finding(content), *verdict.sentences(content), *_node_finding(content), _proof(content)]
 
 
 def _proof(content: Content) -> str:
+    if len(content.verdict):
+        return JUDGED_NODES
     return JUDGED if content.nulls else PROOF
 
 
@@ -252,9 +403,15 @@ def glance(content: Content) -> list[tuple[str, str, str]]:
                 "no interval" if np.isnan(best["low"]) else f"{signed(best['low'], 3)} to {signed(best['high'], 3)}"
             )
             found.append((signed(best["gain"], 3), f"gain over {best.name}", interval))
+    if len(content.verdict):
+        n = len(verdict.groups(content))
+        found.append(
+            (f"{n:,}", "robust group" if n == 1 else "robust groups", f"of {len(content.verdict):,} nodes judged")
+        )
     above = [level for level in content.topology.levels[1:] if level.name != GENE_LEVEL]
     nodes = sum(len(level) - len(level.copies) for level in above)
-    found.append((f"{nodes:,}", "pathways", f"on {len(above)} level{'s' if len(above) > 1 else ''}"))
+    if not len(content.verdict):
+        found.append((f"{nodes:,}", "pathways", f"on {len(above)} level{'s' if len(above) > 1 else ''}"))
     found.append((f"{len(content.outcome):,}", "samples", f"{len(content.topology.inputs):,} inputs each"))
     return found
 
@@ -394,6 +551,21 @@ def signed(value: float, digits: int = 2) -> str:
     return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
+def percent(value: float) -> str:
+    """A signed share in per cent."""
+    return "–" if value is None or not np.isfinite(value) else f"{signed(100 * value, 2 if abs(value) < 0.01 else 1)} %"
+
+
+def part(value: float) -> str:
+    """A part of 1 in per cent."""
+    return "–" if value is None or not np.isfinite(value) else f"{100 * value:.0f} %"
+
+
+def probability(value: float) -> str:
+    """A p or q in two significant digits."""
+    return "–" if value is None or not np.isfinite(value) else f"{value:#.2g}" if value >= 0.001 else f"{value:.0e}"
+
+
 def plain(value: float, digits: int = 3) -> str:
     """A number with a true minus; a dash if there is none."""
     if value is None or not np.isfinite(value):
@@ -426,6 +598,10 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, (float, np.floating)):
         return float(f"{value:.5g}") if np.isfinite(value) else None
     return value
+
+
+def _digits(value: float, digits: int) -> float | None:
+    return float(f"{value:.{digits}g}") if np.isfinite(value) else None
 
 
 def _three(value: float) -> float | None:
@@ -464,9 +640,19 @@ def _asset(name: str) -> str:
 
 @cache
 def _scripts() -> tuple[str, ...]:
-    """Plotly and the scripts of the page, in their order, as they stand between the tags."""
-    texts = (get_plotlyjs(), *(_asset(f"{name}.js") for name in ("table", "figures", "page")))
-    return tuple(re.sub(r"\r\n?", "\n", text).replace("\0", "").replace("</script", r"<\/script") for text in texts)
+    """The scripts of the page, in their order, as they stand between the tags."""
+    return tuple(_script(_asset(f"{name}.js")) for name in ("list", "table", "verdict", "figures", "page"))
+
+
+@cache
+def _plotting() -> tuple[str, str]:
+    """Plotly as it runs, and as it travels: compressed, for it would be most of the page."""
+    text = _script(get_plotlyjs())
+    return text, base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
+
+
+def _script(text: str) -> str:
+    return re.sub(r"\r\n?", "\n", text).replace("\0", "").replace("</script", r"<\/script")
 
 
 @cache

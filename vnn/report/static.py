@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path as Curve
 
 from vnn._atomic import replacing
-from vnn.report import figures
+from vnn.report import figures, verdict
 from vnn.report.content import Content
 
 INK, MUTED, RULE, ACCENT = "#1b1e23", "#5a616c", "#dfe0da", "#0b5c8c"
@@ -34,6 +35,9 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 MOST_PATHWAYS = 20
 MOST_CLASSES = 6
+MOST_PEOPLE = 4
+MOST_LEADERS = 6
+BINS = 28
 
 
 def write_figures(folder: Path, content: Content) -> tuple[Path, ...]:
@@ -46,7 +50,11 @@ def write_figures(folder: Path, content: Content) -> tuple[Path, ...]:
     -------
     The files, in the order of the page.
     """
-    drawn = {"performance": partial(performance, content), "calibration": partial(calibration, content)}
+    drawn: dict[str, Callable[[], Figure | None]] = {
+        "verdict": partial(verdicts, content), "chance": partial(chance, content), "explainers": partial(explainers, content),
+        "stability": partial(stability, content), "people": partial(people, content),
+    }  # fmt: skip
+    drawn |= {"performance": partial(performance, content), "calibration": partial(calibration, content)}
     for number, contrast in enumerate(figures.contrasts(content), 1):
         suffix = f"-{number}" if number > 1 else ""
         drawn[f"pathways{suffix}"] = partial(pathways, content, contrast)
@@ -121,6 +129,132 @@ def calibration(content: Content) -> Figure | None:
         axes.axis("off")
     panels[0].set_ylabel("how often it was")
     panels[0].legend(frameon=False, loc="upper left", fontsize=8)
+    return figure
+
+
+def verdicts(content: Content) -> Figure | None:
+    """How many nodes have each verdict, and the leaders of the robust groups with their shares."""
+    found = verdict.counts(content)
+    if not found:
+        return None
+    groups = verdict.groups(content)[:MOST_PATHWAYS]
+    figure = Figure(figsize=(7.4, 0.9 + 0.27 * max(len(found), len(groups))), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[2, 3])
+    words = list(found)
+    totals = [sum(found[word].values()) for word in words]
+    left.barh(words, totals, color=[ACCENT if word == verdict.ROBUST else OTHER for word in words], height=0.55)
+    for place, total in enumerate(totals):
+        left.annotate(f"{total:,}", (total, place), (3, 0), textcoords="offset points", va="center", fontsize=8)
+    left.invert_yaxis()
+    left.set_xlabel("nodes")
+    left.spines["left"].set_visible(False)
+    left.tick_params(axis="y", length=0)
+    several = len({group.contrast for group in groups}) > 1
+    for place, group in enumerate(groups):
+        share, low, high = (100 * float(group.leader[key]) for key in ("share", "share_low", "share_high"))
+        right.hlines(place, low, high, colors=UP if share >= 0 else DOWN, linewidth=1.4)
+        right.scatter(share, place, s=26, color=UP if share >= 0 else DOWN, zorder=3)
+    labels = [_cut(group.leader["name"] + (f" ({group.contrast})" if several else ""), 38) for group in groups]
+    right.set_yticks(range(len(groups)), labels, fontsize=8)
+    right.set_ylim(len(groups) - 0.5, -0.5)
+    right.axvline(0, color=MUTED, linewidth=0.8)
+    right.set_xlabel("share of the level in per cent, leaders of robust groups" if groups else "no group is robust")
+    return figure
+
+
+def chance(content: Content) -> Figure | None:
+    """For the leaders of the first robust groups, or the nodes that got furthest, the draws of both nulls and the real share."""
+    drawn = verdict.draws(content)
+    if drawn is None or not len(drawn.rows):
+        return None
+    table = verdict.ordered(content)
+    leaders = {group.leader["at"] for group in verdict.groups(content)[:MOST_LEADERS]}
+    chosen = [k for k, row in enumerate(drawn.rows) if table.index[row] in leaders] or list(
+        range(min(3, len(drawn.rows)))
+    )
+    figure = Figure(figsize=(7.4, 1.7 * len(chosen) + 0.3), layout="constrained")
+    panels = figure.subplots(len(chosen), len(drawn.values), squeeze=False, sharex="row")
+    for line, k in zip(panels, chosen, strict=True):
+        row = table.iloc[drawn.rows[k]]
+        size = 100 * abs(float(row["share"]))
+        reach = (
+            max([size, *(100 * np.nanmax(values[k], initial=0.0) for values in drawn.values.values())]) * 1.06 or 1.0
+        )
+        for axes, (name, values) in zip(line, drawn.values.items(), strict=True):
+            own = values[k][np.isfinite(values[k])]
+            axes.hist(100 * own, bins=BINS, range=(0, reach), color=OTHER, rwidth=0.92)
+            axes.axvline(size, color=ACCENT, linewidth=2)
+            axes.set_xlim(0, reach)
+            axes.set_yticks([])
+            axes.spines["left"].set_visible(False)
+            axes.set_title(f"{verdict.NULLS[name]}, {len(own)} draws", fontsize=7.5, color=MUTED, loc="right")
+        line[0].set_title(_cut(row["name"], 34), fontsize=8.5, loc="left")
+    for axes in panels[-1]:
+        axes.set_xlabel("share of the level in per cent, without sign; line: this study", fontsize=8)
+    return figure
+
+
+def explainers(content: Content) -> Figure | None:
+    """Agreement between explainers, a cell each."""
+    table = content.overlap
+    if table.empty:
+        return None
+    n, m = table.shape
+    figure, axes = _axes(2.4 + 0.62 * m, 1.4 + 0.42 * n)
+    axes.imshow(table.to_numpy(dtype=float), cmap=DIVERGING, vmin=-1.5, vmax=1.5, aspect="auto")
+    for (i, j), value in np.ndenumerate(table.to_numpy(dtype=float)):
+        axes.text(j, i, "–" if np.isnan(value) else f"{value:.2f}", ha="center", va="center", fontsize=8)
+    axes.set_xticks(range(m), [_cut(name, 24) for name in table.columns], rotation=35, ha="right", fontsize=8)
+    axes.set_yticks(range(n), [_cut(name, 28) for name in table.index], fontsize=8)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_title(textwrap.fill(str(table.attrs.get("words", "")), 70), fontsize=8, loc="left", color=MUTED)
+    return figure
+
+
+def stability(content: Content) -> Figure | None:
+    """The stability curves, a frame for each panel."""
+    found = figures.stability(content)
+    if not found:
+        return None
+    n_rows = -(-len(found) // 2)
+    figure = Figure(figsize=(3.9 * min(len(found), 2), 3.1 * n_rows), layout="constrained")
+    frames = figure.subplots(n_rows, min(len(found), 2), squeeze=False).ravel()
+    for axes, panel in zip(frames, found, strict=False):
+        looks = ((ACCENT, "-"), (DOWN, "--"), (UP, ":"), (MUTED, "-."), (INK, (0, (6, 2))))
+        for i, (name, curve) in enumerate(panel.curves.items()):
+            colour, dash = looks[i % len(looks)]
+            axes.fill_between(curve["x"], curve["low"], curve["high"], color=colour, alpha=0.13, linewidth=0)
+            axes.plot(curve["x"], curve["value"], color=colour, linestyle=dash, label=_cut(name, 40))
+        axes.set(xlabel=panel.x, ylabel=panel.y)
+        axes.set_title(_cut(panel.name, 50), fontsize=8.5, loc="left")
+        axes.grid(visible=True)
+        if len(panel.curves) > 1:
+            axes.legend(frameon=False, fontsize=7.5)
+    for axes in frames[len(found) :]:
+        axes.axis("off")
+    return figure
+
+
+def people(content: Content) -> Figure | None:
+    """What moved the predictions of the first few people, where individuals may be shown."""
+    found, _ = figures.contributions(content, most_nodes=10, most_people=MOST_PEOPLE)
+    if not found:
+        return None
+    figure = Figure(figsize=(7.4, 2.6 * -(-len(found) // 2)), layout="constrained")
+    frames = figure.subplots(-(-len(found) // 2), 2, squeeze=False).ravel()
+    for axes, person in zip(frames, found, strict=False):
+        contrast, own = next(iter(person.strongest.items()))
+        places = np.arange(len(own))[::-1]
+        colours = [UP if value >= 0 else DOWN for value in own["contribution"]]
+        axes.hlines(places, own["low"], own["high"], colors=colours, linewidth=1.3)
+        axes.scatter(own["contribution"], places, s=20, color=colours, zorder=3)
+        axes.axvline(0, color=MUTED, linewidth=0.8)
+        axes.set_yticks(places, [_cut(name, 30) for name in own["name"]], fontsize=7)
+        heading = " · ".join(text for text in (person.label, person.group, contrast) if text)
+        axes.set_title(_cut(heading, 60), fontsize=8, loc="left")
+    for axes in frames[len(found) :]:
+        axes.axis("off")
     return figure
 
 

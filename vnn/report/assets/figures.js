@@ -152,12 +152,7 @@
     const found = data.paths.find((item) => item.contrast === contrast) || data.paths[0];
     const { levels, stops, bands } = found;
     const wide = Math.max(width("paths"), 128 * levels.length), high = 560, top = 34, edge = 118, long = wide - edge;
-    const shape = (name, attributes, content) => {
-      const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-      for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-      if (content !== undefined) made.textContent = content;
-      return made;
-    };
+    const { shape } = vnnPage;
     const x = (value) => value * long, y = (value) => top + value * (high - top - 6);
     const tall = (value) => value * (high - top - 6);
     const kind = (sign) => (sign > 0 ? "up" : sign < 0 ? "down" : "rest");
@@ -215,10 +210,59 @@
     }), config);
   };
 
-  vnnPage.draw = () => [performance, calibration, heat, sunburst, paths, curves].forEach((figure) => figure());
+  const stability = () => data.stability.forEach((panel, number) => {
+    const id = `stability-${number}`, looks = [["accent", "solid"], ["down", "dash"], ["fine", "dot"], ["muted", "dashdot"], ["ink", "longdash"]];
+    const traces = Object.entries(panel.curves).flatMap(([name, { x, value, low, high }], i) => {
+      const [tone, dash] = looks[i % looks.length], known = x.map((_, k) => k).filter((k) => low[k] !== null && high[k] !== null);
+      const back = [...known].reverse();
+      return [
+        { x: [...known, ...back].map((k) => x[k]), y: [...known.map((k) => high[k]), ...back.map((k) => low[k])], fill: "toself", fillcolor: colour(tone) + "22", line: { width: 0 }, mode: "lines", hoverinfo: "skip", type: "scatter", showlegend: false },
+        {
+          x, y: value, name: label(name, narrow() ? 30 : 48), mode: x.length < 13 ? "lines+markers" : "lines", type: "scatter", connectgaps: false,
+          line: { color: colour(tone), width: 2.2, dash }, marker: { size: 6 }, hoverinfo: "text",
+          text: value.map((v, k) => `${label(name)}<br>${label(panel.x, 40)} ${x[k].toLocaleString("en")}: ${v === null ? "missing" : v.toPrecision(3)}${low[k] === null ? "" : ` (${low[k].toPrecision(3)} to ${high[k].toPrecision(3)})`}`),
+        },
+      ];
+    });
+    const several = data.stability.some(({ curves }) => Object.keys(curves).length > 1);
+    Plotly.react(id, traces, layout(id, {
+      margin: { l: 56, r: 12, t: 12, b: several ? 92 : 48 }, showlegend: several,
+      legend: { orientation: "h", x: 0, y: -0.22, yanchor: "top", font: { size: 12 }, itemclick: false, itemdoubleclick: false },
+      xaxis: axis({ title: { text: label(panel.x, 60), standoff: 8 }, nticks: narrow() ? 5 : 8 }), yaxis: axis({ title: { text: label(panel.y, 40), standoff: 8 }, nticks: 6 }),
+    }), config);
+  });
+
+  const people = () => {
+    if (!at("person")) return;
+    const { element, signed } = vnnPage, { nodes } = data;
+    const person = data.people[Number(at("person").value)], names = Object.keys(person.contrasts);
+    const contrast = at("person-contrast") ? at("person-contrast").value : names[0];
+    const own = person.contrasts[contrast], body = at("person-table").tBodies[0];
+    if (!own) { body.replaceChildren(); at("person-rest").textContent = "Nothing is recorded for this person and contrast."; return; }
+    const reach = 1.05 * Math.max(...[...own.contribution, ...own.low, ...own.high].map((value) => Math.abs(value ?? 0))) || 1;
+    body.replaceChildren(...own.at.map((node, i) => {
+      const row = element("tr"), head = element("th", nodes.name[node], "name"), cell = element("td"), bar = element("div", undefined, "bar");
+      head.scope = "row";
+      if (nodes.level[node]) head.append(element("small", nodes.level[node]));
+      const value = own.contribution[i], low = own.low[i], high = own.high[i];
+      const digits = reach < 0.2 ? 4 : reach < 2 ? 3 : 2;
+      bar.append(element("span", signed(value, digits)), vnnPage.interval(value, low, high, reach, innerWidth < 640 ? 110 : 220));
+      if (low !== null) bar.append(element("small", `${signed(low, digits)} to ${signed(high, digits)}`));
+      cell.append(bar);
+      row.append(head, cell);
+      return row;
+    }));
+    const [count, sum] = own.rest;
+    at("person-rest").textContent = count ? `The other ${count.toLocaleString("en")} nodes sum to ${signed(sum, 3)}.` : "";
+  };
+
+  const all = [performance, calibration, heat, sunburst, paths, curves, stability, people, () => vnnPage.chances && vnnPage.chances()];
+  vnnPage.draw = () => all.forEach((figure) => figure());
   const on = (id, figure) => { if (at(id)) at(id).addEventListener("change", figure); };
   on("metric", performance);
   on("calibration-class", calibration);
+  on("person", people);
+  on("person-contrast", people);
   on("sunburst-contrast", sunburst);
   on("paths-contrast", paths);
 }
