@@ -22,7 +22,9 @@ from vnn.training.metrics import METRIC, score
 
 PENALTIES = np.logspace(-3, 3, 13)
 PARTS = ("training", "validation", "both")
-SAME_RANKING = "not defined: one unit over the one value of its only child ranks samples as the child does, or in reverse"
+SAME_RANKING = (
+    "not defined: one unit over the one value of its only child ranks samples as the child does, or in reverse"
+)
 ONE_UNIT = "one unit is one weighted sum of its children: a gain says that its weights predict better, not that it combines them"
 FLAT = "its units or its children's do not vary in a split; those networks do not count"
 LEAST = 10
