@@ -117,6 +117,11 @@ def test_the_planted_set_is_asked_first_and_other_splits_find_it_again() -> None
     assert CAUSAL in result.table["rule"][0]
 
 
+def test_the_only_output_is_asked_on_request_alone() -> None:
+    assert "root" not in set(found(depth=3).nodes["node"])
+    assert set(rules(trained(), cohort(), levels=["level 3"], depth=1).nodes["node"]) == {"root"}
+
+
 def test_performance_stands_beside_the_networks_and_the_majority() -> None:
     result = found()
     table = result.performance.set_index(["model", "metric"])["mean"]

@@ -111,7 +111,8 @@ def rules(
     samples
         The samples of the fit.
     levels
-        Levels whose nodes may be asked; all that have activities unless given.
+        Levels whose nodes may be asked; unless given all that have activities, but for an only output node at the top, which is
+        the prediction under another name.
     depth
         Most conditions of a rule, 1 to 3.
     smallest
@@ -147,7 +148,7 @@ def rules(
         raise ValueError(
             "these networks have no oriented activities, as nulls do not; rules are read from the real networks of a study."
         )
-    kept = list(read.levels) if levels is None else [choose("the level", level, read.levels) for level in levels]
+    kept = _below_the_top(fit, read) if levels is None else [choose("the level", one, read.levels) for one in levels]
     columns = [(level, node) for level in kept for node in read.nodes[level]]
     place = {name: i for i, name in enumerate(fit.ids)}
     names = fit.replicates["split"].to_numpy()[fit.sound]
@@ -180,6 +181,12 @@ def rules(
         _agreement([tree.used for tree in trees]),
         _chance_agreement(fit.networks.seed, [len(tree.used) for tree in trees], len(columns)),
     )
+
+
+def _below_the_top(fit: Fit, read: Activities) -> list[str]:
+    outputs = fit.topology.outputs
+    top = outputs[0] if len(outputs) == 1 else ("", "")
+    return [level for level in read.levels if (level, *read.nodes[level]) != top] or list(read.levels)
 
 
 def simplified(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
