@@ -44,17 +44,14 @@ class ExplainedSample:
         found = self.explained
         chosen = found.levels[1] if level is None else level
         lines = [f"{found.sample}, by {found.n_networks} of {found.n_all} networks (those that did not learn from it):"]
-        for name, row in found.prediction.iterrows():
-            lines.append(f"  {name!s:<24} {row['mean']:.3f}{_within(row['low'], row['high'])}")
+        for name, mean, low, high in found.prediction[["mean", "low", "high"]].itertuples(name=None):
+            lines.append(f"  {name!s:<24} {mean:.3f}{_within(low, high)}")
         lines += ["", f"{found.contrast}: {found.start:+.3f} at the baseline, {found.end:+.3f} here. At {chosen}:"]
-        table = found.nodes[found.nodes["level"] == chosen].set_index("node")
+        mine = found.nodes[found.nodes["level"] == chosen]
+        percentiles = dict(zip(mine["node"], mine["percentile"].astype(float), strict=True))
         for step in found.steps(chosen, most=most):
-            said = ""
-            if step.node:
-                percentile = table.loc[step.node, "percentile"]
-                said = _within(step.low, step.high) + (
-                    f"  percentile {percentile:.0f}" if percentile == percentile else ""
-                )
+            at = percentiles.get(step.node, float("nan"))
+            said = _within(step.low, step.high) + ("" if at != at else f"  percentile {at:.0f}")
             lines.append(f"  {step.label[:40]:<40} {step.value:+.3f}{said}")
         lines += ["", f"Against {found.baseline}.", *self.notes]
         return "\n".join(lines)
@@ -139,8 +136,8 @@ def explained_sample(
         )
     if found.distance == found.distance:
         notes.append(
-            f"Root mean squared z-score of the inputs {found.distance:.2f}, more than that of {found.distance_percentile:.0f} % of the "
-            "training samples; near 100 % the networks may never have seen anyone alike."
+            f"Root mean squared z-score of the inputs {found.distance:.2f}, more than that of {found.distance_percentile:.0f} % "
+            "of the training samples; near 100 % the networks may never have seen anyone alike."
         )
     notes.append("Association, not causation; not validated for clinical use.")
     return ExplainedSample(shown(found, individuals) if own else found, tuple(notes))

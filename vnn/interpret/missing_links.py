@@ -94,23 +94,25 @@ class MissingLinks:
         """What was recovered, a sentence per scope."""
         found = []
         for scope, part in self.recovery.groupby("scope", sort=False):
-            row = part.set_index("ranking").loc[NETWORK]
-            trivial = part[part["ranking"].isin(TRIVIAL)]
-            best = (
-                trivial.loc[trivial["average_precision"].idxmax()]
-                if trivial["average_precision"].notna().any()
-                else None
-            )
-            if best is None:
-                found.append(f"{scope}: no hidden annotation was among them, so nothing can be said.")
+            rows = part.set_index("ranking").to_dict("index")
+            row = rows[NETWORK]
+            if not row["n_repetitions"]:
+                found.append(f"{scope}: there are none with hidden annotations, so nothing can be said.")
                 continue
-            sure = "" if row["gain_low"] > 0 else " Not shown to be better than the trivial rankings." if not row["gain"] < 0 else (
-                " Not better than the trivial rankings."
-            )  # fmt: skip
+            best = max(TRIVIAL, key=lambda name: float(rows[name]["average_precision"]))
+            verdict = (
+                "Better than"
+                if row["gain_low"] > 0
+                else "Not better than"
+                if row["gain"] < 0
+                else "Not shown to be better than"
+            )
+            permuted = f", with permuted labels {rows[PERMUTED]['average_precision']:.3f}" if PERMUTED in rows else ""
             found.append(
-                f"{scope}: average precision {row['average_precision']:.3f} (chance {row['chance']:.3f}); best trivial ranking, "
-                f"{best['ranking']}, {best['average_precision']:.3f}; gain {row['gain']:+.3f}, 95 % interval "
-                f"{row['gain_low']:+.3f} to {row['gain_high']:+.3f} over {row['n_repetitions']:.0f} repetitions.{sure}"
+                f"{scope}: average precision {row['average_precision']:.3f}{permuted}, by chance {row['chance']:.3f}; best trivial "
+                f"ranking, {best}, {rows[best]['average_precision']:.3f}; gain {row['gain']:+.3f}, 95 % interval "
+                f"{row['gain_low']:+.3f} to {row['gain_high']:+.3f} over {row['n_repetitions']} repetitions. {verdict} the trivial "
+                "rankings."
             )
         return tuple(found)
 
@@ -136,10 +138,10 @@ def missing_links(
     """Hide annotations, see whether networks recover them, and propose absent ones with a q.
 
     The annotations are dealt into as many parts as there are repetitions, genes of few and of many annotations and terms of few
-    and of many genes evenly; each part is hidden once, and a term keeps at least three genes. Networks are trained on the rest, once on the labels and once on permuted
-    ones, for every split and seed. Candidates are all features of `samples`, also those without any annotation, with all
-    terms that have genes of their own; pairs the ontology implies (the gene is in a term below) are none. An annotation that
-    a term also has from a term below is never hidden.
+    and of many genes evenly; each part is hidden once, and a term keeps at least three genes. Networks are trained on the
+    rest, once on the labels and once on permuted ones, for every split and seed. Candidates are all features of `samples`,
+    also those without any annotation, with all terms that have genes of their own; pairs the ontology implies (the gene is in
+    a term below) are none. An annotation that a term also has from a term below is never hidden.
 
     Networks can only tell links of terms that lead to the prediction. Recovery is therefore given twice: over all terms, and
     over those the networks use: by `node_scores` of the same networks the share of the term is at least three times the mean
@@ -312,8 +314,8 @@ class Annotations:
             found = np.zeros((len(terms), len(features)), dtype=bool)
             for level, matrix in by_level.items():
                 row = {node: i for i, node in enumerate(plain.level(level).nodes)}
-                mine = [i for i, (where, _) in enumerate(terms) if where == level]
-                found[np.ix_(mine, columns)] = matrix[[row[terms[i][1]] for i in mine]].toarray() > 0
+                mine = np.array([i for i, (where, _) in enumerate(terms) if where == level], dtype=int)
+                found[np.ix_(mine, columns)] = matrix.tocsr()[[row[terms[i][1]] for i in mine]].toarray() > 0
             return found
 
         below = {mask.target_level: sparse.csr_array((len(mask.targets), len(plain.inputs))) for mask in masks}

@@ -204,8 +204,8 @@ def one_sample(
     counts = predicted.held_out[0] & np.isfinite(predicted.logits[0]).all(axis=1)
     if not counts.any():
         raise ValueError(
-            f"all {len(counts)} networks learnt from {sample!r}, so that none can be asked as if it were new. Use splits in which it "
-            "is in a test part."
+            f"all {len(counts)} networks learnt from {sample!r}, so that none can be asked as if it were new. Use splits in "
+            "which it is in a test part."
         )
     if label is None and len(fit.target.classes) > 2:
         label = fit.target.classes[int(predicted.ensemble(held_out=True).mean[0].argmax())]

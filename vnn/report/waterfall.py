@@ -80,7 +80,9 @@ def waterfall(explained: OneSample, level: str | None = None, *, most: int = 10)
     bars += [_bar(step, next(labels) if step.node else step.label) for step in steps]
     bars.append(Bar("prediction", explained.end, explained.end, missing, missing, "end"))
     probable = explained.prediction
-    said = "; ".join(f"{name} {row['mean']:.2f} (sd {row['sd']:.2f})" for name, row in probable.iterrows())
+    said = "; ".join(
+        f"{name} {mean:.2f} (sd {sd:.2f})" for name, mean, sd in probable[["mean", "sd"]].itertuples(name=None)
+    )
     caption = (
         f"{explained.sample}: {said}; {explained.n_networks} networks that did not learn from this sample. {chosen}. Against "
         f"{explained.baseline}. Blue pushes up, orange down; grey sums up several. Whiskers: 95 % intervals over networks."
@@ -101,8 +103,9 @@ def draw_waterfall(explained: OneSample, level: str | None = None, *, most: int 
                 axes.vlines(bar.end, place - 0.4, place + 0.4, colors=INK, linewidth=2.2)
                 continue
             colour = OTHER if bar.kind == "sum" else UP if bar.end >= bar.start else DOWN
-            hatch = {"hatch": "///", "edgecolor": "white"} if colour == DOWN else {}
-            axes.barh(place, bar.end - bar.start, left=bar.start, height=0.62, color=colour, **hatch)
+            (drawn,) = axes.barh(place, bar.end - bar.start, left=bar.start, height=0.62, color=colour)
+            if colour == DOWN:
+                drawn.set(hatch="///", edgecolor="white")
             if np.isfinite(bar.low):
                 axes.hlines(place, bar.low, bar.high, colors=INK, linewidth=1.0)
         ends = [bar.end for bar in shown.bars]
