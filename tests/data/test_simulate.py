@@ -331,7 +331,8 @@ def test_a_larger_cohort_begins_with_the_smaller_whatever_is_in_it(
 ) -> None:
     small, large = (
         simulate_expression(
-            NESTED, causal=["low", "side"], n_samples=size, oracle_auc=0.75, missing=missing, batch=Batch(levels, association=association / 2),
+            NESTED, causal=["low", "side"], n_samples=size, oracle_auc=0.75, missing=missing,
+            batch=Batch(levels, association=association / 2),
             confounder=Confounder("far", association=association), residual=Residual(rank=rank), seed=seed, targets=TARGETS,
         )
         for size in (n, n + extra)

@@ -455,6 +455,44 @@ def bench_replicates(
     _measured(records, json_file)
 
 
+@bench_app.command("truth")
+def bench_truth(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all records and their summary here.")] = None,
+    folder: Annotated[
+        Path,
+        typer.Option(help="Holds the finished pieces; what is there is not run again, and processes may share it."),
+    ] = Path("vnn-truth"),
+    setting: Annotated[str, typer.Option(help='"reactome" or "small".')] = "reactome",
+    data: Annotated[Path | None, typer.Option(help="Folder of the real inputs, instead of VNN_DATA.")] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="Arms; all the setting has unless given.")] = None,
+    seeds: Annotated[str, typer.Option(metavar="N-M", help="Seeds, such as 1-20 or 3.")] = "1-20",
+    methods: Annotated[str | None, typer.Option(help="Names with commas between them; all unless given.")] = None,
+    limit: Annotated[float | None, typer.Option(help="Seconds after which nothing new is begun.")] = None,
+) -> None:
+    """Planted cohorts: how often each method names the causal pathway, and what else it calls."""
+    from vnn._atomic import write_text
+    from vnn.bench import truth
+
+    first, _, last = seeds.partition("-")
+    if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
+        raise ValueError(f"--seeds is {seeds!r}; it needs a whole number or two with - between them, such as 1-20.")
+    where = truth.setting(setting, data=data)
+    records = truth.run(
+        where,
+        folder,
+        arms=arm or [name for name, plan in truth.ARMS.items() if where.real is not None or not plan.real],
+        seeds=range(int(first), int(last or first) + 1),
+        methods=None if methods is None else [name.strip() for name in methods.split(",")],
+        limit=limit,
+        tell=lambda line: typer.echo(line, err=True),
+    )
+    found = truth.summary(records)
+    typer.echo(truth.summary_text(found))
+    if json_file is not None:
+        rows = json.loads(found.to_json(orient="records"))
+        write_text(json_file, json.dumps({"summary": rows, "records": records}, indent=1))
+
+
 def main() -> None:
     """Run the command line; what went wrong is told in words, without a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
