@@ -140,7 +140,9 @@ def test_in_a_dense_network_nid_is_that_of_tsang() -> None:
     samples = noise(genes, 60)
     made = fit(topology, samples, target="y", splits=k_fold(samples.ids, k=2, seed=0),
                recipe=Recipe(normalisation="none", heads="outputs"), training=Training(epochs=2, dtype="float64"))  # fmt: skip
-    table = interactions(made, samples, n_candidates=5, methods=["nid"]).table.set_index(["first", "second"])["strength"]
+    table = interactions(made, samples, n_candidates=5, methods=["nid"]).table.set_index(["first", "second"])[
+        "strength"
+    ]
     by_split = []
     for r, split in enumerate(made.splits):
         dense = made.networks.dense(r)

@@ -114,7 +114,9 @@ def chain() -> Topology:
     edges += [("level 1", "set 2", "level 2", "only"), ("level 2", "only", "level 3", "root")]
     edges += [("level 1", name, "level 3", "root") for name in ("set 0", "set 1")]
     levels = {"inputs": genes, "level 1": list(sets), "level 2": ["only"], "level 3": ["root"]}
-    return Topology.from_edges(levels, pd.DataFrame(edges, columns=["source_level", "source", "target_level", "target"]))
+    return Topology.from_edges(
+        levels, pd.DataFrame(edges, columns=["source_level", "source", "target_level", "target"])
+    )
 
 
 @cache
@@ -201,7 +203,9 @@ def test_order_of_samples_and_features_changes_nothing() -> None:
 
 
 def test_several_classes_and_one_split() -> None:
-    made = fit(wiring(), cohort(), target="thirds", splits=folds()[:1], recipe=Recipe(units=2), training=Training(epochs=5))
+    made = fit(
+        wiring(), cohort(), target="thirds", splits=folds()[:1], recipe=Recipe(units=2), training=Training(epochs=5)
+    )
     table = rlipp(made, cohort())
     assert table.attrs["label"] == "macro AUC - 0.5"
     assert table["label_low"].isna().all()

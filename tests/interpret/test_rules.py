@@ -142,7 +142,9 @@ def test_performance_stands_beside_the_networks_and_the_majority() -> None:
         aucs.append(np.mean([roc_auc_score(y, prediction.logits[at, r, 0]) for r in own]))
     assert table[NETWORK, "AUC"] == pytest.approx(np.mean(aucs))
     by_split = result.by_split
-    right = [(own["right"].fillna(0) * own["n_test"]).sum() / own["n_test"].sum() for _, own in by_split.groupby("split")]
+    right = [
+        (own["right"].fillna(0) * own["n_test"]).sum() / own["n_test"].sum() for _, own in by_split.groupby("split")
+    ]
     assert table[RULES, "accuracy"] == pytest.approx(np.mean(right)), "rules call what their leaves call"
 
 

@@ -24,8 +24,10 @@ from vnn._errors import AlignmentError, choose
 from vnn.chance import generator
 from vnn.data.samples import Samples
 from vnn.interpret.ablation import SAMPLES_AT_ONCE, Values, batches_of_values, change
-from vnn.interpret.attribution import Attributions, per_node, reference_signal
+from vnn.interpret.attribution import Attributions
+from vnn.interpret.axis import per_node
 from vnn.interpret.baseline import Baseline, baseline_of
+from vnn.interpret.batch import reference_signal
 from vnn.interpret.contrast import Contrast, contrasts
 from vnn.interpret.deeplift import DeepLift, Explained
 from vnn.kernels import transposed_product

@@ -17,8 +17,8 @@ from vnn.chance import generator
 from vnn.data.samples import Samples
 from vnn.data.shift import adjusted
 from vnn.data.splits import Split
-from vnn.interpret.attribution import reference_signal
 from vnn.interpret.baseline import baseline_of
+from vnn.interpret.batch import reference_signal
 from vnn.interpret.contrast import contrasts
 from vnn.interpret.deeplift import preflight
 from vnn.kernels import sparse_product, transposed_product

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from vnn._errors import choose
-from vnn.data.samples import Samples
 from vnn.chance import generator
+from vnn.data.samples import Samples
 from vnn.interpret.baseline import Baseline, baseline_of
 from vnn.interpret.batch import batches_of
 from vnn.interpret.contrast import contrasts
@@ -340,7 +340,9 @@ def _expected(asked: Asked, level: str) -> tuple[Tensor, float]:
             for _ in range(REPEATS):
                 np.random.seed(int(rng.integers(2**32)))
                 torch.manual_seed(int(rng.integers(2**32)))
-                parts.append(_first(GradientShap(asked.network).attribute(asked.inputs, asked.references, n_samples=100)))
+                parts.append(
+                    _first(GradientShap(asked.network).attribute(asked.inputs, asked.references, n_samples=100))
+                )
     finally:
         np.random.set_state(before)
     every = torch.stack(parts)

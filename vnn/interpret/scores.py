@@ -12,8 +12,10 @@ from torch import Tensor
 
 from vnn.data.samples import Samples
 from vnn.data.targets import Target
-from vnn.interpret.attribution import batches, check_completeness, mean_of, node_names, per_node
+from vnn.interpret.attribution import batches, check_completeness
+from vnn.interpret.axis import node_names, per_node
 from vnn.interpret.baseline import Baseline, baseline_of
+from vnn.interpret.batch import mean_of
 from vnn.interpret.contrast import Contrast, contrasts, part_of
 from vnn.interpret.deeplift import PREDICTION, DeepLift
 from vnn.models.network import COVARIATES
