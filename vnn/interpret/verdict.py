@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -297,7 +298,7 @@ def _judge(
 
 def _flat(values: np.ndarray) -> np.ndarray:
     """All contrasts side by side, (n_draws, n_contrasts * n_nodes)."""
-    return values.reshape(len(values), -1)
+    return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
 def _draws(scores: Scored, kind: str, method: str) -> np.ndarray:

@@ -19,7 +19,7 @@ from vnn.training.problem import Problem
 
 AT_ONCE = 16
 POWER = 4
-SHARED, LEAST_TAKEN, MOST_TAKEN = 0.5, 3.0, 64
+SHARED, LEAST_TAKEN, MOST_TAKEN = 0.7, 3.0, 64
 LOGIT_SD = 1.0
 FLAT = 1e-12
 
@@ -36,7 +36,7 @@ def prime(network: VisibleNetwork, problem: Problem) -> None:
     n the number of inputs it reads, directly or through others, mean and var those of t^2 over all inputs. This is the mean
     squared t of gene-set testing, standardised; an input that goes down counts as much as one that goes up. To the nodes
     above it a node says length * (1 - 1 / gate), length being that of its vector of t. Only training samples of the replicate,
-    with its own labels and wiring, are looked at; covariates are regressed out of the target first. With several
+    with its own labels and wiring, are looked at; covariates are regressed out of the target first, and begin with the slopes of that regression. With several
     outputs a node follows the one that is strongest in it, each further unit the next; units beyond the outputs keep random
     weights and begin unheard.
 
@@ -84,7 +84,7 @@ class _Primer:
     """The replicates that are primed at once."""
 
     def __init__(self, network: VisibleNetwork, problem: Problem) -> None:
-        self.network, self.inputs = network, network.topology.levels[0].name
+        self.network, self.problem, self.inputs = network, problem, network.topology.levels[0].name
         self.t = associations(problem, network.n_targets)
         self.readings = self._readings()
         self.signal = network.signal(problem.inputs, torch.from_numpy(problem.universe))
@@ -128,6 +128,18 @@ class _Primer:
                 h = (h - mean[:, :, None]) * factor[:, :, None]
             values[stage.level] = network.activations[i](h)
         self._prime_heads(values)
+        if network.n_covariates:
+            self._prime_covariates()
+
+    def _prime_covariates(self) -> None:
+        """Slopes of a linear regression; at a probability of a half those of a logit are four times as steep."""
+        network = self.network
+        steeper = 1.0 if self.problem.task in ("regression", "cox") else 4.0
+        weight = network.covariate_linear.weights[0].view(network.n_targets, network.n_covariates, -1)
+        for r in range(network.n_replicates):
+            at = np.flatnonzero(self.problem.train_weight[r].numpy() > 0)
+            slopes = residuals(self.problem, r, at, network.n_targets)[1]
+            weight[:, :, r] = torch.from_numpy(slopes.T).to(weight) * steeper / network.covariate_scaling.scale[:, r]
 
     def _prime_heads(self, values: Mapping[str, Tensor | Signal]) -> None:
         heads, total = self.network.head_layers, self.network.output_scale.new_zeros(())
@@ -201,7 +213,7 @@ def associations(problem: Problem, n_outputs: int) -> np.ndarray:
         at = np.flatnonzero(weight > 0)
         if at.tobytes() != before:
             before, x = at.tobytes(), _standardised(inputs[:, at].astype(np.float64))
-        residual = residuals(problem, r, at, n_outputs)
+        residual, _ = residuals(problem, r, at, n_outputs)
         for c in range(n_outputs):
             u = weight[at] * residual[:, c]
             u = u - u.mean()
@@ -209,8 +221,13 @@ def associations(problem: Problem, n_outputs: int) -> np.ndarray:
     return found
 
 
-def residuals(problem: Problem, replicate: int, at: np.ndarray, n_outputs: int) -> np.ndarray:
-    """The target of the training samples `at` of a replicate, less what a constant and covariates explain, (n_at, n_outputs)."""
+def residuals(problem: Problem, replicate: int, at: np.ndarray, n_outputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a constant and covariates leave of the target of the training samples `at`, and the slopes on the covariates.
+
+    Returns
+    -------
+    Shapes (n_at, n_outputs) and (n_covariates, n_outputs). Covariates that repeat each other share their slope.
+    """
     target = np.asarray(problem.target_of(slice(replicate, replicate + 1)))
     if problem.task == "cox":
         ranks, events = target.reshape(-1, 2, target.shape[-1])[0][:, at]
@@ -224,8 +241,7 @@ def residuals(problem: Problem, replicate: int, at: np.ndarray, n_outputs: int) 
         columns = np.concatenate([columns, problem.covariates[:, at].double().numpy().T], axis=1)
     root = np.sqrt(problem.train_weight[replicate, at].double().numpy())[:, None]
     slopes = np.linalg.lstsq(columns * root, y * root, rcond=None)[0]
-    left: np.ndarray = y - columns @ slopes
-    return left
+    return y - columns @ slopes, slopes[1:]
 
 
 def reaches(network: VisibleNetwork, sources: Mapping[tuple[str, str], np.ndarray]) -> dict[str, sparse.csr_array]:

@@ -23,6 +23,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from vnn.bench.truth.cohorts import Cohort, covariates_of
 from vnn.bench.truth.evaluation import Found
+from vnn.bench.truth.ours import verdict_of_networks
 from vnn.chance import generator
 from vnn.data import hold_out
 from vnn.data.splits import Split
@@ -414,4 +415,5 @@ METHODS: Mapping[str, Method] = {
     "mean squared t": mean_squared_t,
     "ridge": ridge_enrichment,
     "single network": single_network,
+    "verdict": verdict_of_networks,
 }
