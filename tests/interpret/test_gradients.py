@@ -38,9 +38,7 @@ def points(topology: Topology, n: int = 2) -> Tensor:
     return draws(n, len(topology.inputs), name="points")
 
 
-def batch(
-    net: VisibleNetwork, x: Tensor, there: Tensor, late: tuple[Tensor, Tensor] | None
-) -> Batch:
+def batch(net: VisibleNetwork, x: Tensor, there: Tensor, late: tuple[Tensor, Tensor] | None) -> Batch:
     """Samples (n, n_in) beside references (n_draws, n_in) shared by all replicates, or (n_draws, n_in, R)."""
     values = there[:, :, None].expand(-1, -1, net.n_replicates) if there.dim() == 2 else there
     baseline = Baseline("", values.numpy(), None if late is None else late[1].numpy())
@@ -48,7 +46,9 @@ def batch(
     return Batch(machine, net.entrance(x), None if late is None else late[0], References(machine, baseline))
 
 
-def case(skips: str = "edges", **recipe: object) -> tuple[VisibleNetwork, Batch, Tensor, Tensor, tuple[Tensor, Tensor], Tensor]:
+def case(
+    skips: str = "edges", **recipe: object
+) -> tuple[VisibleNetwork, Batch, Tensor, Tensor, tuple[Tensor, Tensor], Tensor]:
     topology = toy_topology(skips)
     net = network(topology, **recipe)
     x, _, late, contrast = setting(topology)
@@ -56,7 +56,9 @@ def case(skips: str = "edges", **recipe: object) -> tuple[VisibleNetwork, Batch,
     return net, batch(net, x, there, late), x, there, late, contrast
 
 
-def gradient_at(dense: DenseNetwork, x: Tensor, late: Tensor, contrast: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def gradient_at(
+    dense: DenseNetwork, x: Tensor, late: Tensor, contrast: Tensor
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """By level the gradient of the contrast and the values, (batch, n_units), inputs raw, copies left out."""
     held: dict[str, Tensor] = {}
     x = x.clone().requires_grad_()
@@ -82,8 +84,7 @@ def gradient_at(dense: DenseNetwork, x: Tensor, late: Tensor, contrast: Tensor) 
 def speeds_at(dense: DenseNetwork, x: Tensor, by: Tensor) -> dict[str, Tensor]:
     """By level how fast its values move when the raw inputs move by `by`."""
     return {
-        level: torch.func.jvp(lambda at, name=level: dense.activities(at)[name], (x,), (by,))[1]
-        for level in LEVELS[1:]
+        level: torch.func.jvp(lambda at, name=level: dense.activities(at)[name], (x,), (by,))[1] for level in LEVELS[1:]
     }
 
 
@@ -296,7 +297,9 @@ def test_all_contributions_agree_on_a_linear_network(name: str) -> None:
     found = METHODS[name].explain(made, contrast)
     for r in range(2):
         dense = net.dense(r).eval()
-        slope = torch.autograd.functional.jacobian(lambda one: dense(one[None], late[0][:1])[0] @ contrast.double(), x[0])  # noqa: B023
+        slope = torch.autograd.functional.jacobian(
+            lambda one: dense(one[None], late[0][:1])[0] @ contrast.double(), x[0]
+        )  # noqa: B023
         assert torch.allclose(of(found, "inputs", r), slope * (x - there.mean(0)), **SAME)
         reference = METHODS["deeplift"].explain(made, contrast)
         for level in LEVELS:
@@ -344,9 +347,7 @@ def test_samples_and_replicates_alone_and_together(name: str) -> None:
     net, made, x, there, late, contrast = case(activation="relu", units={"y": 2})
     together = METHODS[name].explain(made, contrast)
     one = METHODS[name].explain(batch(net, x[3:4], there, (late[0][3:4], late[1])), contrast)
-    other = METHODS[name].explain(
-        batch(net.replicates(["b"]), x, there, (late[0], late[1][:, 1:])), contrast
-    )
+    other = METHODS[name].explain(batch(net.replicates(["b"]), x, there, (late[0], late[1][:, 1:])), contrast)
     for level, values in together.levels.items():
         assert torch.allclose(one.levels[level][:, :, 0], values[:, :, 3], atol=1e-13, rtol=1e-12), level
         assert torch.allclose(other.levels[level][:, 0], values[:, 1], atol=1e-13, rtol=1e-12), level
@@ -408,7 +409,11 @@ def test_a_method_of_one_reference_is_averaged_over_the_draws() -> None:
 def wired() -> VisibleNetwork:
     """Two replicates, each with a rewired wiring of its own, k units and skips."""
     rng, rows = np.random.default_rng(1), []
-    for below, above, n_below, n_above, n in (("in", "low", 12, 6, 30), ("low", "high", 6, 4, 12), ("in", "high", 12, 4, 10)):
+    for below, above, n_below, n_above, n in (
+        ("in", "low", 12, 6, 30),
+        ("low", "high", 6, 4, 12),
+        ("in", "high", 12, 4, 10),
+    ):
         every = {(i % n_below, i % n_above) for i in range(max(n_below, n_above))}
         while len(every) < n:
             every.add((int(rng.integers(n_below)), int(rng.integers(n_above))))
@@ -469,7 +474,9 @@ def test_any_wiring_is_complete_at_every_level(topology: Topology, activation: s
         gaps = [gap[:, :N] for gap in METHODS[name].explain(made, contrast).missed().values()]
         assert all(torch.allclose(gap, gaps[0], **SAME) for gap in gaps), name
     lowest = METHODS["internal gradients"].explain(made, contrast).levels[topology.levels[0].name]
-    assert torch.allclose(lowest, METHODS["integrated gradients"].explain(made, contrast).levels[topology.levels[0].name], **SAME)
+    assert torch.allclose(
+        lowest, METHODS["integrated gradients"].explain(made, contrast).levels[topology.levels[0].name], **SAME
+    )
     slope = torch.func.jacrev(lambda one: net(one[None])[0] @ contrast.double())(x[0])
     first = METHODS["gradient x difference"].explain(made, contrast).levels[topology.levels[0].name][:, :, 0]
     assert torch.allclose(first.T, slope * (x[0] - points(topology).mean(0)), **SAME)

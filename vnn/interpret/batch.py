@@ -148,7 +148,12 @@ class Batch:
         return values.expand(rows, self.network.n_replicates, self.here.logits.shape[2])
 
     def explained(
-        self, levels: dict[str, Tensor], late: Tensor | None, contrast: Tensor, *, passing: dict[str, Tensor] | None = None
+        self,
+        levels: dict[str, Tensor],
+        late: Tensor | None,
+        contrast: Tensor,
+        *,
+        passing: dict[str, Tensor] | None = None,
     ) -> Explained:
         """The result of a method, its levels in the order of the network and its covariates last.
 

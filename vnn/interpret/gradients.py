@@ -215,7 +215,9 @@ def _across(batch: Batch, contrast: Tensor, d: int, places: Sequence[float], wei
     delta = {sweep.inputs: sweep.moved(here.signal, there.signal.numbers)}
     delta |= {level: values - there.state.values[level] for level, values in here.state.values.items()}
     start = dict(there.entering)
-    carried = {(sweep.inputs, level): here.entering[level] - there.entering[level] for level in sweep.out[sweep.inputs].weights}
+    carried = {
+        (sweep.inputs, level): here.entering[level] - there.entering[level] for level in sweep.out[sweep.inputs].weights
+    }
     moved = {level: carried.get((sweep.inputs, level), torch.zeros_like(values)) for level, values in start.items()}
     levels: dict[str, Tensor] = {}
     passing: dict[str, Tensor] = {}
@@ -227,7 +229,9 @@ def _across(batch: Batch, contrast: Tensor, d: int, places: Sequence[float], wei
                 moved[target] = moved[target] + carried[cut, target]
         products: dict[str, Tensor] = {}
         for place, weight in zip(places, weights, strict=True):
-            entering = {stage.level: start[stage.level] + place * moved[stage.level] for stage, _, _ in sweep.above(cut)}
+            entering = {
+                stage.level: start[stage.level] + place * moved[stage.level] for stage, _, _ in sweep.above(cut)
+            }
             found = sweep.back(direct, _times(sweep.slopes(sweep.run(entering, cut))), cut)
             for target, values in found.products.items():
                 _add(products, target, values, weight)

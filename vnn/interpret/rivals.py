@@ -340,7 +340,9 @@ def _expected(asked: Asked, level: str) -> tuple[Tensor, float]:
             for _ in range(REPEATS):
                 np.random.seed(int(rng.integers(2**32)))
                 torch.manual_seed(int(rng.integers(2**32)))
-                parts.append(_first(GradientShap(asked.network).attribute(asked.inputs, asked.references, n_samples=100)))
+                parts.append(
+                    _first(GradientShap(asked.network).attribute(asked.inputs, asked.references, n_samples=100))
+                )
     finally:
         np.random.set_state(before)
     every = torch.stack(parts)

@@ -101,7 +101,9 @@ class Trace:
     def narrow(self, at: slice) -> Trace:
         """Some of the columns."""
         own = Signal(self.signal.numbers[:, :, at], None, len(range(*at.indices(self.signal.n_samples))))
-        entering = {level: values if values.shape[2] == 1 else values[:, :, at] for level, values in self.entering.items()}
+        entering = {
+            level: values if values.shape[2] == 1 else values[:, :, at] for level, values in self.entering.items()
+        }
         state = State(*({k: v[:, :, at] for k, v in part.items()} for part in (self.state.inner, self.state.values)))
         return Trace(own, entering, state, self.logits[:, :, at], self.rounding)
 
