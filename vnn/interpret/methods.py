@@ -111,7 +111,8 @@ class Method:
     ) -> tuple[str | np.ndarray | pd.Series, int]:
         """Kind and number of draws of the baseline, as asked for or as the method needs them; see `baseline_of`."""
         background = self.n_background if kind is None or (isinstance(kind, str) and kind == "samples") else 0
-        return ("samples" if self.n_background else "mean") if kind is None else kind, n_draws or background or 10
+        kind = ("samples" if self.n_background else "mean") if kind is None else kind
+        return kind, (background or 10) if n_draws is None else n_draws
 
 
 def averaged(function: Single) -> Explain:
