@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -57,6 +57,7 @@ def test_the_surest_group_comes_first_and_its_leader_before_its_members() -> Non
     assert list(verdict.ordered(study())["node"]) == ["c", "b", "d", "h", "f", "g", "e", "a"]
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.permutations(range(len(ROWS))))
 def test_order_groups_and_counts_do_not_depend_on_the_order_of_rows(order: list[int]) -> None:
     other = replace(STUDY, verdict=STUDY.verdict.iloc[order])
@@ -140,6 +141,7 @@ def unpacked(packed: dict[str, Any]) -> np.ndarray:
                      for row, high in zip(codes, packed["high"], strict=True)])  # fmt: skip
 
 
+@settings(max_examples=60, deadline=None)
 @given(arrays(float, (3, 5), elements=st.floats(0, 1e3, allow_nan=False) | st.just(np.nan)))
 def test_packed_draws_are_right_to_a_sixtythird_of_the_largest(values: np.ndarray) -> None:
     found = unpacked(verdict.packed(values))
@@ -266,6 +268,7 @@ def test_prose_sets_a_little_markdown_and_nothing_else() -> None:
     assert "javascript" not in html
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=80))
 def test_prose_makes_only_its_own_markup(text: str) -> None:
     tags = set(re.findall(r"<[^>]*>", str(prose(text))))
