@@ -238,6 +238,18 @@ def judged(study: Content, *, n_draws: tuple[int, int] = (100, 40), **changes: A
     return replace(study, **values | changes)
 
 
+@cache
+def plain() -> Content:
+    """The small study without a verdict, made once."""
+    return content()
+
+
+@cache
+def whole() -> Content:
+    """The small study with a verdict, made once."""
+    return judged(plain())
+
+
 def _stability(rng: np.random.Generator) -> pd.DataFrame:
     parts = []
     for panel, curves in {

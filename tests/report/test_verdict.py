@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tests.report.browsing import opened, requests, resized
-from tests.report.contents import HOSTILE, SCRIPT, content, judged, large_topology, small_topology
+from tests.report.contents import HOSTILE, SCRIPT, content, judged, large_topology, plain, small_topology, whole
 from tests.report.test_page import data_of, visible
 from vnn.report import figures, static, verdict
 from vnn.report import page as pages
@@ -49,7 +49,7 @@ ROWS = (
 
 
 def study(*rows: Any, **changes: Any) -> Content:
-    return replace(content(), verdict=table(*(rows or ROWS)), **changes)
+    return replace(plain(), verdict=table(*(rows or ROWS)), **changes)
 
 
 def test_the_surest_group_comes_first_and_its_leader_before_its_members() -> None:
@@ -57,6 +57,7 @@ def test_the_surest_group_comes_first_and_its_leader_before_its_members() -> Non
     assert list(verdict.ordered(study())["node"]) == ["c", "b", "d", "h", "f", "g", "e", "a"]
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.permutations(range(len(ROWS))))
 def test_order_groups_and_counts_do_not_depend_on_the_order_of_rows(order: list[int]) -> None:
     other = replace(STUDY, verdict=STUDY.verdict.iloc[order])
@@ -102,7 +103,7 @@ def test_headlines_count_groups_not_nodes() -> None:
 def test_every_contrast_has_its_own_groups_and_sentence() -> None:
     first = table(*ROWS)
     both = pd.concat([first, first.assign(contrast="mild minus the rest", verdict="not resolvable")], ignore_index=True)
-    two = replace(content(), verdict=both)
+    two = replace(plain(), verdict=both)
     assert len(verdict.groups(two)) == 3
     assert verdict.counts(two)["not resolvable"] == {"case minus control": 0, "mild minus the rest": 8}
     assert [said.split(":")[0] for said in verdict.sentences(two)] == [
@@ -140,6 +141,7 @@ def unpacked(packed: dict[str, Any]) -> np.ndarray:
                      for row, high in zip(codes, packed["high"], strict=True)])  # fmt: skip
 
 
+@settings(max_examples=60, deadline=None)
 @given(arrays(float, (3, 5), elements=st.floats(0, 1e3, allow_nan=False) | st.just(np.nan)))
 def test_packed_draws_are_right_to_a_sixtythird_of_the_largest(values: np.ndarray) -> None:
     found = unpacked(verdict.packed(values))
@@ -162,7 +164,7 @@ def test_draws_are_absolute_and_in_the_order_of_the_table() -> None:
 def test_where_draws_take_too_much_room_those_of_the_best_are_kept_and_the_page_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    two = judged(content())
+    two = whole()
     found = verdict.draws(two, most_bytes=140 * 5)
     assert found is not None
     assert (list(found.rows), found.n_left_out) == ([0, 1, 2, 3, 4], 28)
@@ -175,7 +177,7 @@ def test_where_draws_take_too_much_room_those_of_the_best_are_kept_and_the_page_
 
 
 def test_a_page_without_a_verdict_has_nothing_of_it() -> None:
-    page = pages.page(content())
+    page = pages.page(plain())
     for words in ('id="verdict"', 'id="evidence"', 'id="one-person"', 'href="#verdict"'):
         assert words not in page
     assert data_of(page)["verdict"] is None
@@ -183,37 +185,34 @@ def test_a_page_without_a_verdict_has_nothing_of_it() -> None:
 
 
 def test_every_part_stands_by_itself() -> None:
-    whole = judged(content())
     for name in ("overlap", "stability"):
-        page = pages.page(replace(content(), **{name: getattr(whole, name)}))
+        page = pages.page(replace(plain(), **{name: getattr(whole(), name)}))
         assert 'id="evidence"' in page
         assert 'id="verdict"' not in page
-    assert 'id="one-person"' in pages.page(replace(content(), contributions=whole.contributions))
+    assert 'id="one-person"' in pages.page(replace(plain(), contributions=whole().contributions))
     bare = pages.page(STUDY)  # no thresholds, no draws, hardly a column
     assert "Thresholds" not in visible(bare)
     assert 'id="evidence"' not in bare
 
 
 def test_what_the_page_says_without_scripts() -> None:
-    whole = judged(content())
-    text = visible(pages.page(whole))
+    text = visible(pages.page(whole()))
     for words in (
         "2 groups of related pathways are robust",
         *verdict.VERDICTS, *verdict.VERDICTS.values(), *(column.meaning for column in verdict.COLUMNS),
-        *whole.thresholds["meaning"], *whole.thresholds["name"], *whole.verdict.attrs["words"], *verdict.SAYS.values(),
+        *whole().thresholds["meaning"], *whole().thresholds["name"], *whole().verdict.attrs["words"], *verdict.SAYS.values(),
         "Spearman correlation of the shares of all nodes.", "LRP gamma", "\N{MINUS SIGN}0.31", pages.JUDGED_NODES,
         "Only stability over people counts for the verdict.",
     ):  # fmt: skip
         assert words in text
-    for group in verdict.groups(whole):
+    for group in verdict.groups(whole()):
         for row in (group.leader, *group.members):
             assert str(row["name"]) in text
 
 
 def test_the_table_on_the_page_is_the_frame() -> None:
-    whole = judged(content())
-    held, nodes = (data_of(pages.page(whole))[key] for key in ("verdict", "nodes"))
-    frame = verdict.ordered(whole).reset_index(drop=True)
+    held, nodes = (data_of(pages.page(whole()))[key] for key in ("verdict", "nodes"))
+    frame = verdict.ordered(whole()).reset_index(drop=True)
     for key in ("share", "q_wiring", "maxt_labels", "halves_top"):
         np.testing.assert_allclose(np.array(held["columns"][key], float), frame[key], rtol=1e-3)
     for key in ("verdict", "families", "decided_by", "driven_by", "group"):
@@ -225,41 +224,38 @@ def test_the_table_on_the_page_is_the_frame() -> None:
 
 
 def test_people_are_shown_only_where_they_may_be() -> None:
-    whole = judged(content())
-    hidden = pages.page(replace(whole, individuals="none"))
+    hidden = pages.page(replace(whole(), individuals="none"))
     assert data_of(hidden)["people"] == []
     assert 'id="person"' not in hidden
     assert "patient-0" not in hidden
-    assert static.people(replace(whole, individuals="none")) is None
-    numbered = pages.page(whole)
+    assert static.people(replace(whole(), individuals="none")) is None
+    numbered = pages.page(whole())
     assert "patient-0" not in numbered
-    assert "patient-0001-x" in pages.page(replace(whole, individuals="full"))
+    assert "patient-0001-x" in pages.page(replace(whole(), individuals="full"))
 
 
 def test_a_person_has_one_number_on_the_whole_page() -> None:
-    whole = judged(content())
-    named, numbered = (figures.heat_map(replace(whole, individuals=how)) for how in ("full", "pseudonym"))  # type: ignore[arg-type]
+    named, numbered = (figures.heat_map(replace(whole(), individuals=how)) for how in ("full", "pseudonym"))  # type: ignore[arg-type]
     assert named is not None
     assert numbered is not None
     called = dict(zip(named.columns, numbered.columns, strict=True))
-    found, left_out = figures.contributions(whole)
+    found, left_out = figures.contributions(whole())
     assert left_out == 0
     by_label = {person.label: person for person in found}
     for sample in ("patient-0003-x", "patient-0042-x"):
-        own = whole.contributions[whole.contributions["sample"] == sample]
+        own = whole().contributions[whole().contributions["sample"] == sample]
         top = own.loc[own["contribution"].abs().idxmax()]
         person = by_label[called[sample]]
         assert person.strongest["case minus control"]["name"].iloc[0] == top["name"]
-        assert person.group == whole.outcome[sample]
+        assert person.group == whole().outcome[sample]
         shown = person.strongest["case minus control"]["contribution"]
         assert shown.sum() + person.rest["case minus control"][1] == pytest.approx(own["contribution"].sum())
         assert len(shown) + person.rest["case minus control"][0] == len(own)
 
 
 def test_a_quantity_of_a_person_is_not_told() -> None:
-    whole = judged(content())
-    outcome = pd.Series(np.linspace(20, 80, 120), whole.outcome.index, name="age")
-    assert {person.group for person in figures.contributions(replace(whole, outcome=outcome))[0]} == {""}
+    outcome = pd.Series(np.linspace(20, 80, 120), whole().outcome.index, name="age")
+    assert {person.group for person in figures.contributions(replace(whole(), outcome=outcome))[0]} == {""}
 
 
 def test_prose_sets_a_little_markdown_and_nothing_else() -> None:
@@ -272,6 +268,7 @@ def test_prose_sets_a_little_markdown_and_nothing_else() -> None:
     assert "javascript" not in html
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=80))
 def test_prose_makes_only_its_own_markup(text: str) -> None:
     tags = set(re.findall(r"<[^>]*>", str(prose(text))))
@@ -332,9 +329,9 @@ def test_the_new_figures_are_drawn_and_missing_ones_are_not(tmp_path: Path) -> N
     ]  # fmt: skip
     assert "<img" not in (tmp_path / "verdict.svg").read_text()
     for draw in (static.verdicts, static.chance, static.explainers, static.stability, static.people):
-        assert draw(content()) is None
-        assert draw(judged(content())) is not None
-    none = replace(judged(content()), verdict=judged(content()).verdict.assign(verdict="not resolvable"))
+        assert draw(plain()) is None
+        assert draw(whole()) is not None
+    none = replace(whole(), verdict=whole().verdict.assign(verdict="not resolvable"))
     assert static.verdicts(none) is not None
     assert static.chance(none) is not None
 
@@ -368,9 +365,8 @@ def test_the_page_with_verdicts_is_quiet_and_fits(browser: Any, tmp_path: Path) 
 
 @pytest.mark.browser
 def test_the_table_of_verdicts_sorts_by_every_column_searches_and_filters(browser: Any, tmp_path: Path) -> None:
-    whole = judged(content())
-    opened(browser, tmp_path / "page.html", whole)
-    frame = verdict.ordered(whole).reset_index(drop=True)
+    opened(browser, tmp_path / "page.html", whole())
+    frame = verdict.ordered(whole()).reset_index(drop=True)
     assert shown(browser) == list(frame["name"].head(25))
     browser.find_element("id", "verdict-all").click()
     heads = browser.find_elements("css selector", "#verdict-nodes thead th")
@@ -426,12 +422,11 @@ def test_the_csv_of_verdicts_is_the_frame_and_harmless(browser: Any, tmp_path: P
 
 @pytest.mark.browser
 def test_a_row_opens_by_keyboard_and_shows_numbers_and_draws(browser: Any, tmp_path: Path) -> None:
-    whole = judged(content())
-    opened(browser, tmp_path / "page.html", whole)
+    opened(browser, tmp_path / "page.html", whole())
     button = browser.find_elements("css selector", "#verdict-nodes td.name button")[1]
     button.send_keys("\n")
     assert button.get_attribute("aria-expanded") == "true"
-    frame = verdict.ordered(whole)
+    frame = verdict.ordered(whole())
     second = frame.iloc[1]
     text = browser.find_element("css selector", "tr.detail").text
     assert second["decided_by"] in text
@@ -439,7 +434,7 @@ def test_a_row_opens_by_keyboard_and_shows_numbers_and_draws(browser: Any, tmp_p
     at = int(frame.index[1])
     label = browser.execute_script("return document.querySelector('tr.detail svg').getAttribute('aria-label')")
     largest = [float(x) for x in re.findall(r"the largest ([\d.]+) %", label)]
-    expected = [100 * whole.draws[name][at].max() for name in ("labels", "wiring")]
+    expected = [100 * whole().draws[name][at].max() for name in ("labels", "wiring")]
     np.testing.assert_allclose(largest, expected, rtol=0.02)
     heights = browser.execute_script(
         "const number = (bar, name) => Number(bar.getAttribute(name));"
@@ -447,8 +442,8 @@ def test_a_row_opens_by_keyboard_and_shows_numbers_and_draws(browser: Any, tmp_p
         "return bars.map(bar => [number(bar, 'x'), number(bar, 'y'), number(bar, 'height')])"
     )
     first = [(x, height) for x, y, height in heights if y < 80]
-    reach = 1.06 * max(*(whole.draws[name][at].max() for name in whole.draws), abs(second["share"]))
-    values = whole.draws["labels"][at]
+    reach = 1.06 * max(*(whole().draws[name][at].max() for name in whole().draws), abs(second["share"]))
+    values = whole().draws["labels"][at]
     seen = np.rint(values / values.max() * 63) / 63 * values.max()
     bins = np.histogram(seen, bins=28, range=(0, reach))[0]
     expected_heights = bins[bins > 0] / bins.max()
@@ -460,14 +455,13 @@ def test_a_row_opens_by_keyboard_and_shows_numbers_and_draws(browser: Any, tmp_p
 
 @pytest.mark.browser
 def test_without_scripts_the_groups_stand_there_and_no_empty_tools(browser: Any, tmp_path: Path) -> None:
-    whole = judged(content())
-    write_page(tmp_path / "page.html", whole)
+    write_page(tmp_path / "page.html", whole())
     resized(browser, 1280)
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         browser.get((tmp_path / "page.html").as_uri())
         seen = browser.find_element("id", "verdict").text
-        for group in verdict.groups(whole):
+        for group in verdict.groups(whole()):
             assert str(group.leader["name"]) in seen
         assert "Every node" not in seen
         for name in ("verdict-tools", "tools", "performance", "chance"):
@@ -478,9 +472,8 @@ def test_without_scripts_the_groups_stand_there_and_no_empty_tools(browser: Any,
 
 @pytest.mark.browser
 def test_one_person_after_another(browser: Any, tmp_path: Path) -> None:
-    whole = judged(content())
-    opened(browser, tmp_path / "page.html", whole)
-    found, _ = figures.contributions(whole)
+    opened(browser, tmp_path / "page.html", whole())
+    found, _ = figures.contributions(whole())
     names = "return [...document.querySelectorAll('#person-table tbody th')].map(x => x.firstChild.textContent)"
     assert browser.execute_script(names) == list(found[0].strongest["case minus control"]["name"])
     browser.execute_script(CHOOSE, "person", "7")
@@ -490,7 +483,7 @@ def test_one_person_after_another(browser: Any, tmp_path: Path) -> None:
 
 @pytest.mark.browser
 def test_paper_has_all_rows_without_tools(browser: Any, tmp_path: Path) -> None:
-    opened(browser, tmp_path / "page.html", judged(content()))
+    opened(browser, tmp_path / "page.html", whole())
     browser.execute_script("vnnPage.print(true)")
     assert len(shown(browser)) == 33
     resized(browser, 1280, media="print")
