@@ -122,7 +122,8 @@ class OneSample:
         rest = mine.iloc[most:]
         missing = float("nan")
         if len(rest):
-            rows.append((f"{len(rest):,} other nodes", "", float(rest["contribution"].sum()), missing, missing))
+            what = "1 other node" if len(rest) == 1 else f"{len(rest):,} other nodes"
+            rows.append((what, "", float(rest["contribution"].sum()), missing, missing))
         if abs(over := self.passing.get(level, 0.0)) > FLAT:
             rows.append(("paths that jump over the level", "", over, missing, missing))
         late = self.nodes[self.nodes["level"] == COVARIATES]
