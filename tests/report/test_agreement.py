@@ -82,7 +82,7 @@ def test_nothing_is_drawn_where_there_is_nothing(tmp_path: Path) -> None:
     assert matrix(made(("saliency",)), "inputs") is None
 
 
-@pytest.mark.parametrize("name", ["saliency", *HOSTILE.values()])
+@pytest.mark.parametrize("name", ["saliency", HOSTILE["MTOR"]])
 def test_files_open_and_are_the_same_every_time(tmp_path: Path, name: str) -> None:
     one, two = (write_agreement(tmp_path / folder, made(("DeepLIFT (mean)", name))) for folder in ("one", "two"))
     assert [path.name for path in one] == ["curves-1.png", "curves-1.svg", "matrix-1.png", "matrix-1.svg"]

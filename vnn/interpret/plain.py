@@ -90,8 +90,8 @@ class PlainExplainer:
     compares
         Whether it compares with a reference.
     complete
-        By how much of the largest difference of logits a sum of attributions may miss it; None where completeness is
-        not defined.
+        How far a sum of attributions may be from the difference of logits, as a share of the largest difference plus the
+        largest sum of absolute attributions; None where completeness is not defined.
     by_size
         Whether it measures sensitivity, so that a node is scored by the mean of its absolute values, and not by a difference
         between classes.
@@ -229,7 +229,7 @@ def explain_plain(
     rows, references = _as_input(model, x), _as_input(model, points)
     references = references if explainer.compares else references[:1]
     at_once = max(1, min(MOST_AT_ONCE, VALUES_AT_ONCE // (x.shape[1] * (STEPS if explainer.compares else 1))))
-    total, missed, scale = np.zeros(x.shape), 0.0, 0.0
+    total, missed, scale, size = np.zeros(x.shape), 0.0, 0.0, 0.0
     thinned: Sequence[Mapping[str, Thinning]] = masks or [{}]
     for mask in thinned:
         with undisturbed(model, mask), quiet():
@@ -244,11 +244,12 @@ def explain_plain(
                             difference = network(part) - network(reference)
                         missed = max(missed, float((found.sum(1) - difference).abs().max()))
                         scale = max(scale, float(difference.abs().max()))
+                        size = max(size, float(found.abs().sum(1).max()))
                     total[start : start + len(part)] += found.double().cpu().numpy()
                     start += len(part)
     if explainer.complete is None:
         missed = scale = float("nan")
-    elif missed > explainer.complete * scale + 1e-6:
+    elif missed > explainer.complete * (scale + size) + 1e-6:
         raise RuntimeError(
             f"its attributions miss the difference of the logits by up to {missed:.3g}, and the largest difference is {scale:.3g}: "
             "the model uses a function Captum does not see, such as torch.tanh in place of nn.Tanh, or one module twice"
