@@ -304,7 +304,7 @@ def compared(a: Stability, b: Stability, names: dict[str, str]) -> None:
         pd.testing.assert_frame_equal(left, right, rtol=1e-9, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=6)
+@settings(deadline=None, max_examples=3)
 @given(st.integers(0, 100))
 def test_order_and_names_do_not_matter(seed: int) -> None:
     networks = made(seed)
