@@ -132,7 +132,9 @@ def listed(terms: Sequence[str], p: np.ndarray, strength: np.ndarray, q: np.ndar
     place = np.flatnonzero(first)[np.cumsum(first) - 1] + 1.0
     rank = np.empty(len(p))
     rank[order] = place
-    return pd.DataFrame({"rank": rank, "called": q < LEVEL, "p": p, "q": q}, index=pd.Index(terms, dtype=object))
+    return pd.DataFrame(
+        {"rank": rank, "called": q < LEVEL, "p": p, "q": q, "strength": strength}, index=pd.Index(terms, dtype=object)
+    )
 
 
 def over_representation(planted: Cohort) -> Found:
@@ -151,7 +153,8 @@ def over_representation(planted: Cohort) -> Found:
 def gsea(planted: Cohort) -> Found:
     """GSEA on genes ordered by t (prerank, weight 1, 1,000 draws of genes), by gseapy where it is installed.
 
-    Ours draws random sets of a grid of sizes, each a tenth larger than the last, and interpolates their mean scores. Called are sets with a false discovery rate below 0.05.
+    Ours draws random sets of a grid of sizes, each a tenth larger than the last, and interpolates their mean scores.
+    Called are sets with a false discovery rate below 0.05.
 
     References
     ----------
@@ -262,11 +265,13 @@ def ulm_activities(data: Seen, values: np.ndarray) -> tuple[np.ndarray, str]:
 
     genes = [f"g{number}" for number in range(len(values))]
     people = pd.DataFrame(values.T, index=[f"p{number}" for number in range(values.shape[1])], columns=genes)
+    varies = data.sizes < len(genes)  # a set of all genes has no slope, and decoupler divides by 0
     rows, columns = data.membership.nonzero()
+    rows, columns = rows[varies[rows]], columns[varies[rows]]
     net = pd.DataFrame({"source": [f"t{row}" for row in rows], "target": [genes[column] for column in columns]})
     scores, _ = decoupler.mt.ulm(people, net.assign(weight=1.0), tmin=1)
-    found = scores.reindex(columns=[f"t{row}" for row in range(len(data.terms))]).to_numpy(dtype=float).T
-    return found, f"decoupler {version('decoupler')}"
+    found = scores.reindex(index=people.index, columns=[f"t{row}" for row in range(len(data.terms))])
+    return found.fillna(0.0).to_numpy(dtype=float).T, f"decoupler {version('decoupler')}"
 
 
 def _ulm(membership: sparse.csr_array, values: np.ndarray) -> np.ndarray:
@@ -292,7 +297,7 @@ def camera(planted: Cohort) -> Found:
     """
     data = seen(planted)
     t, df = t_statistics(data.values, data.case, data.covariates)
-    z = norm.isf(student.sf(t, df))
+    z = np.sign(t) * norm.isf(student.sf(np.abs(t), df))
     n, m = len(z), data.sizes
     residuals = without(data.values, np.column_stack([data.covariates, data.case]))
     residuals /= np.maximum(np.sqrt((residuals**2).sum(axis=1, keepdims=True) / df), 1e-12)
