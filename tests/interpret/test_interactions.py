@@ -302,7 +302,8 @@ def noise(genes: list[str], n: int, seed: int = 0, strength: float = 0.0, permut
     if permuted:
         case = rng.permutation(case)
     empty = pd.DataFrame(index=list(ids))
-    return Samples(x, tuple(genes), ids, pd.DataFrame({"y": np.where(case, "case", "control")}, index=list(ids)), empty, empty)  # fmt: skip
+    targets = pd.DataFrame({"y": np.where(case, "case", "control")}, index=list(ids))
+    return Samples(x, tuple(genes), ids, targets, empty, empty)
 
 
 @cache
@@ -371,7 +372,7 @@ def test_the_null_repeats_the_choice_of_pairs_and_p_is_its_rank() -> None:
     assert set(null["draw"]) == {0, 1, 2, 3}
     chosen = null.groupby("draw")["first"].apply(set)
     assert len({frozenset(own) for own in chosen}) > 1, "draws choose for themselves"
-    by_rank = {node: rank for node, rank in zip(result.candidates["node"], result.candidates["rank"], strict=True)}
+    by_rank = dict(zip(result.candidates["node"], result.candidates["rank"], strict=True))
     pairs = [(a, b) for a in range(1, 5) for b in range(a + 1, 5)]
     for row in table.to_dict("records"):
         position = pairs.index(tuple(sorted((by_rank[row["first"]], by_rank[row["second"]]))))

@@ -218,7 +218,8 @@ def test_survival_is_measured_by_concordance() -> None:
     times = rng.exponential(np.exp(-2 * factor)) + 0.01
     targets = pd.DataFrame({"time": times, "event": rng.random(len(times)) < 0.8}, index=list(cohort().ids))
     samples = Samples(cohort().values, cohort().features, cohort().ids, targets, cohort().covariates, cohort().groups)
-    made = fit(wiring(), samples, target="time", event="event", splits=folds(), recipe=Recipe(units=2), training=Training(epochs=30, lr=1e-2))  # fmt: skip
+    longer = Training(epochs=30, lr=1e-2)
+    made = fit(wiring(), samples, target="time", event="event", splits=folds(), recipe=Recipe(units=2), training=longer)
     table = rlipp(made, samples).set_index("node")
     assert table.loc["set 3", "label_children"] > 0.1
     assert rlipp(made, samples).attrs["label"] == "C-index - 0.5"
@@ -232,9 +233,10 @@ def test_what_cannot_be_asked_is_refused() -> None:
     with pytest.raises(ValueError, match="`learn` is 'test'"):
         rlipp(trained(), cohort(), learn="test")
     ids = cohort().ids
-    without = fit(wiring(), cohort(), target="phenotype", splits=[Split("all", tuple(sorted(ids)), (), ())], training=Training(epochs=1))  # fmt: skip
+    everyone, short = Split("all", tuple(sorted(ids)), (), ()), Training(epochs=1)
+    without = fit(wiring(), cohort(), target="phenotype", splits=[everyone], training=short)
     with pytest.raises(ValueError, match="no split has a test part"):
         rlipp(without, cohort())
-    rewired = fit(wiring(), cohort(), target="phenotype", splits=folds(), kind="rewired", draws=[0], training=Training(epochs=1))  # fmt: skip
+    rewired = fit(wiring(), cohort(), target="phenotype", splits=folds(), kind="rewired", draws=[0], training=short)
     with pytest.raises(ValueError, match="wired each in its own way"):
         rlipp(rewired, cohort())

@@ -41,7 +41,8 @@ def test_a_simplified_rule_holds_for_the_same_samples(given_: list[Condition], v
     at = dict(zip(["a/x", "a/y", "b/z"], values, strict=True))
 
     def holds(some: list[Condition] | tuple[Condition, ...]) -> bool:
-        return all(at[one.node] > one.threshold if one.side == "high" else at[one.node] <= one.threshold for one in some)  # fmt: skip
+        above = [(at[one.node] > one.threshold) == (one.side == "high") for one in some]
+        return all(above)
 
     short = simplified(given_)
     assert holds(given_) == holds(short)
@@ -216,9 +217,10 @@ def test_what_cannot_be_asked_is_refused(options: dict[str, object], words: str)
 def test_other_samples_nulls_and_splits_without_a_test_part_are_refused() -> None:
     with pytest.raises(ValueError, match="these are others"):
         rules(trained(), cohort().select(ids=cohort().ids[:50]))
-    null = fit(wiring(), cohort(), target="phenotype", splits=folds(), kind="labels", draws=[0], training=Training(epochs=1))  # fmt: skip
+    short = Training(epochs=1)
+    null = fit(wiring(), cohort(), target="phenotype", splits=folds(), kind="labels", draws=[0], training=short)
     with pytest.raises(ValueError, match="no oriented activities"):
         rules(null, cohort())
     everyone = Split("all", tuple(sorted(cohort().ids)), (), ())
     with pytest.raises(ValueError, match="no split with networks has a test part"):
-        rules(fit(wiring(), cohort(), target="phenotype", splits=[everyone], training=Training(epochs=1)), cohort())
+        rules(fit(wiring(), cohort(), target="phenotype", splits=[everyone], training=short), cohort())

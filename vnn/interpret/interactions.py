@@ -330,8 +330,8 @@ class _View:
 
     def strengths(self, method: str, pairs: np.ndarray) -> np.ndarray:
         """Of every network and pair, (R, n_pairs)."""
-        members, at = np.unique(pairs, return_inverse=True)
-        at = torch.from_numpy(at.reshape(pairs.shape))
+        members, places = np.unique(pairs, return_inverse=True)
+        at = torch.from_numpy(places.reshape(pairs.shape))
         units = [torch.nonzero(self.node == int(i))[:, 0] for i in members]
         of = {"nid": self._nid, "dfim": self._dfim, "hessian": self._hessian}[method]
         return of(units, at).double().numpy()
@@ -365,7 +365,7 @@ class _View:
         slopes = [_secant(module, h, h0) for module, h, h0 in zip(modules, here, there, strict=True)]
         variable = point.clone().requires_grad_()
         out, _ = self._forward(held, variable, lambda i, h: slopes[i - self.first] * h)
-        return _gradient(out.sum(), variable)[0] * (point - reference)
+        return _gradient(out.sum(), variable) * (point - reference)
 
     def _repeated(self, times: int) -> dict[str, Tensor]:
         below = list(self.held)[: self.first]
@@ -399,7 +399,7 @@ class _View:
 
     def _onward(self) -> dict[str, Tensor]:
         """By level the sum over paths from each unit to the contrast of products of absolute weights, (n_units, R, 1)."""
-        network, found = self.network, {}
+        network, found = self.network, dict[str, Tensor]()
         upstream = (self.contrast[:, None] * network.output_scale / len(network.head_layers))[:, :, None]
         for linear in network.head_layers:
             for source, graph, weight in linear.parts():
@@ -420,7 +420,7 @@ class _View:
         start = self.point.new_zeros(len(self.node), 1, len(units))
         for j, rows in enumerate(units):
             start[rows, 0, j] = 1
-        reached, joined, found = {self.level: start}, {}, {}
+        reached, joined, found = {self.level: start}, dict[str, Tensor](), dict[str, Tensor]()
         for i, (stage, linear) in enumerate(self.network.layers):
             if i < self.first:
                 continue
@@ -488,11 +488,11 @@ class _View:
             variable = torch.cat([other + t * moved for t in points.tolist()], dim=2).requires_grad_()
             moved = moved.repeat(1, 1, N_POINTS)
             out, _ = self._forward(held, variable, act)
-            slope = _gradient(out.sum(), variable, create_graph=True)[0]
+            slope = _gradient(out.sum(), variable, again=True)
             rows = []
             for own in units:
                 along = (slope[own] * moved[own]).sum()
-                curved = _gradient(along, variable, retain_graph=True)[0] * moved * weight
+                curved = _gradient(along, variable, keep=True) * moved * weight
                 rows.append(self._of(curved, units).unflatten(-1, (N_POINTS, -1)).sum(-2))
             found = torch.stack(rows).detach()
             total += found[at[:, 0], at[:, 1]].abs().mean(-1).T
@@ -527,12 +527,12 @@ def product_rule(n: int) -> tuple[np.ndarray, np.ndarray]:
     return points, total * found[0] ** 2
 
 
-def _gradient(of: Tensor, by: Tensor, **options: bool) -> tuple[Tensor, ...]:
-    """The gradient, 0 where nothing depends on it."""
+def _gradient(of: Tensor, by: Tensor, *, again: bool = False, keep: bool = False) -> Tensor:
+    """The gradient, 0 where nothing depends on it; `again` where it is differentiated itself, `keep` where others follow."""
     if not of.requires_grad:
-        return (torch.zeros_like(by),)
-    (found,) = torch.autograd.grad(of, by, allow_unused=True, **options)
-    return (torch.zeros_like(by) if found is None else found,)
+        return torch.zeros_like(by)
+    (found,) = torch.autograd.grad(of, by, create_graph=again, retain_graph=again or keep, allow_unused=True)
+    return torch.zeros_like(by) if found is None else found
 
 
 def _secant(activation: nn.Module, h: Tensor, h0: Tensor) -> Tensor:
@@ -590,14 +590,15 @@ def _draws(fit: Fit, null: Fit) -> Iterator[tuple[int, np.ndarray]]:
     design = sorted(zip(fit.replicates["split"], fit.replicates["seed"], strict=True))
     rows = null.replicates.reset_index(drop=True)
     draw_of = rows["draw"].to_numpy()[null.sound]
-    for draw, own in rows.groupby("draw"):
+    for draw in sorted({int(one) for one in rows["draw"]}):
+        own = rows[rows["draw"] == draw]
         if sorted(zip(own["split"], own["seed"], strict=True)) != design:
             raise FitError(
                 f"draw {draw} has {len(own)} networks where the fit has {len(design)}, or other splits and seeds; the "
                 "statistic of a draw must be the same mean. Train nulls with the splits and `n_seeds` of the fit."
             )
         if len(replicates := np.flatnonzero(draw_of == draw)):
-            yield int(draw), replicates
+            yield draw, replicates
 
 
 def _result(

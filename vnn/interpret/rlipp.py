@@ -242,7 +242,7 @@ def _rows(fit: Fit, levels: Sequence[str], powers: Powers) -> list[dict[str, obj
             continue
         children = _children(network, stage.level)
         units = network.own_units(stage.level)
-        columns = {}
+        columns: dict[str, np.ndarray] = {}
         for what in ("label", "prediction"):
             own, below = powers[stage.level, what, "node"], powers[stage.level, what, "children"]
             gain, low, high = interval(own - below, ratio, repeats=repeats)

@@ -297,16 +297,22 @@ def _by_split(fit: Fit, trees: Sequence[_Tree]) -> pd.DataFrame:
             inside, learnt = tree.holds(conditions, tree.test), tree.holds(conditions, tree.learn)
             right = outcome == value if tree.truth.classes else outcome
             low, high = _exact(right[inside]) if tree.truth.classes else (np.nan, np.nan)
-            rows.append(
-                {
-                    "split": tree.split, "rule": _words(fit, conditions, value, label, thresholds=False),
-                    "text": _words(fit, conditions, value, label, thresholds=True),
-                    "conditions": tuple((one.node, one.side) for one in conditions),
-                    "thresholds": tuple(one.threshold for one in conditions),
-                    "prediction": _prediction(fit.target, value), "n_learnt": int(learnt.sum()), "n_test": int(inside.sum()),
-                    "support": float(inside.mean()), "right": _mean(right[inside]), "low": low, "high": high, "otherwise": _mean(right[~inside]),
-                }
-            )  # fmt: skip
+            row = {
+                "split": tree.split,
+                "rule": _words(fit, conditions, value, label, thresholds=False),
+                "text": _words(fit, conditions, value, label, thresholds=True),
+                "conditions": tuple((one.node, one.side) for one in conditions),
+                "thresholds": tuple(one.threshold for one in conditions),
+                "prediction": _prediction(fit.target, value),
+                "n_learnt": int(learnt.sum()),
+                "n_test": int(inside.sum()),
+                "support": float(inside.mean()),
+                "right": _mean(right[inside]),
+                "low": low,
+                "high": high,
+                "otherwise": _mean(right[~inside]),
+            }
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -350,7 +356,8 @@ def _table(fit: Fit, by_split: pd.DataFrame, trees: Sequence[_Tree]) -> pd.DataF
         mean, low, high = (float(end[0]) for end in interval(each[["right"]].to_numpy(), ratio, repeats=repeats))
         rows.append(
             {
-                "rule": rule, "conditions": conditions, "prediction": prediction, "n_conditions": len(conditions),
+                "rule": rule, "conditions": conditions, "prediction": prediction,
+                "n_conditions": own["conditions"].map(len).iloc[0],
                 "n_splits": len(each), "stability": len(each) / len(trees), "support": each["support"].mean(),
                 "right": mean, "right_low": low, "right_high": high, "otherwise": each["otherwise"].mean(),
                 "thresholds": tuple(np.median(np.array(own["thresholds"].tolist()).reshape(len(own), -1), axis=0).tolist()),
@@ -374,14 +381,14 @@ def _nodes(fit: Fit, trees: Sequence[_Tree]) -> pd.DataFrame:
 
 def _performance(fit: Fit, samples: Samples, trees: Sequence[_Tree]) -> pd.DataFrame:
     rows = [(tree.split, RULES, name, value) for tree in trees for name, value in tree.scores().items()]
-    rows += [(r["split"], NETWORK, r["metric"], r["value"]) for r in network_rows(fit, samples, NETWORK)]
+    tables = [pd.DataFrame(network_rows(fit, samples, NETWORK))]
     if COVARIATES in applicable(fit.target.task, samples, fit.topology.inputs):
-        found = baselines(fit, samples, [COVARIATES])
-        rows += list(found[["split", "model", "metric", "value"]].itertuples(index=False, name=None))
+        tables.append(baselines(fit, samples, [COVARIATES]))
     if fit.target.classes:
         rows += _accuracies(fit, samples, trees)
         rows += [(tree.split, MAJORITY, name, value) for tree in trees for name, value in tree.majority().items()]
-    table = pd.DataFrame(rows, columns=["split", "model", "metric", "value"])
+    columns = ["split", "model", "metric", "value"]
+    table = pd.concat([pd.DataFrame(rows, columns=columns), *(one[columns] for one in tables)], ignore_index=True)
     ratio, repeats = ratio_of(fit.splits), repeats_of(fit.splits)
     summary = []
     for metric in (METRIC[fit.target.task], ACCURACY, BALANCED):
