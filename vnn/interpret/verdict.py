@@ -111,8 +111,9 @@ class Verdict:
     ----------
     table
         A row per contrast and node: contrast, level, node, name, score (in standard deviations of the logit), low, high (95 % over
-        splits), p_labels, q_labels, maxt_labels, z_labels, the same of the wiring null, q by family, families, seeds_agree,
-        halves_sign, halves_top, band_low, band_high, verdict, decided_by, draws_needed.
+        splits), p_labels, q_labels, maxt_labels, z_labels, the same of the wiring null, by family whether it was asked and
+        passes ("asked ablation", "passes ablation"), families (that pass), seeds_agree, halves_sign, halves_top, band_low, band_high,
+        verdict, decided_by, draws_needed; once grouped n_genes, group, leader, driven_by, left.
     thresholds
         What was asked.
     stability
@@ -121,6 +122,8 @@ class Verdict:
         Spearman correlation of the methods' scores over all nodes: method_a, method_b, correlation, overlap (of their top tenth).
     wiring
         Which null of the wiring was used; empty without one.
+    families
+        Of methods, that were asked.
     left_out
         What could not be computed and why, a sentence each.
     """
@@ -130,6 +133,7 @@ class Verdict:
     stability: dict[str, Stability]
     agreement: pd.DataFrame
     wiring: str
+    families: tuple[str, ...]
     left_out: tuple[str, ...] = field(default=())
 
     @property
@@ -194,8 +198,8 @@ def verdict(
                 f"{least_draws(threshold)} are needed."
             )
     families = _families(scores, nulls, wiring, asked)
-    for name, found in families.items():
-        table[f"passes {name}"] = found
+    for name, (passes, known) in families.items():
+        table[f"passes {name}"], table[f"asked {name}"] = passes, known
     table["families"] = table[[f"passes {name}" for name in families]].sum(axis=1)
     told = {}
     for c, name in enumerate(scores.contrasts):
@@ -215,7 +219,13 @@ def verdict(
     needed = np.where(table["verdict"] == STRUCTURE, table["more_wiring"], table["more_labels"])
     table["draws_needed"] = np.where(open_, needed, np.nan)
     return Verdict(
-        table.drop(columns=["more_labels", "more_wiring"]), asked, told, agreement(scores), wiring, tuple(left_out)
+        table.drop(columns=["more_labels", "more_wiring"]),
+        asked,
+        told,
+        agreement(scores),
+        wiring,
+        tuple(families),
+        tuple(left_out),
     )
 
 
@@ -324,8 +334,10 @@ def _against(
     return columns.set_index(np.flatnonzero(alive)).reindex(table.index)
 
 
-def _families(scores: Scored, nulls: Mapping[str, np.ndarray], wiring: str, asked: Thresholds) -> dict[str, np.ndarray]:
-    """By family of methods whether a node passes both nulls with its first method."""
+def _families(
+    scores: Scored, nulls: Mapping[str, np.ndarray], wiring: str, asked: Thresholds
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """By family of methods whether a node passes both nulls with its first method, and whether it was asked."""
     methods: dict[str, str] = {}
     for name in scores.values:
         methods.setdefault(METHODS[name].family, name)
@@ -344,7 +356,7 @@ def _families(scores: Scored, nulls: Mapping[str, np.ndarray], wiring: str, aske
                 sides="upper", scale="shared", alpha=threshold,
             )  # fmt: skip
             passes[alive] &= own["q"].to_numpy() <= threshold
-        found[family] = passes
+        found[family] = passes, alive
     return found
 
 

@@ -158,7 +158,9 @@ def verdicts(content: Content) -> Figure | None:
     right.set_yticks(range(len(groups)), labels, fontsize=8)
     right.set_ylim(len(groups) - 0.5, -0.5)
     right.axvline(0, color=MUTED, linewidth=0.8)
-    right.set_xlabel("share of the level in per cent, leaders of robust groups" if groups else "no group is robust")
+    right.set_xlabel(
+        "share of the separation in per cent, leaders of robust groups" if groups else "no group is robust"
+    )
     return figure
 
 
@@ -190,7 +192,7 @@ def chance(content: Content) -> Figure | None:
             axes.set_title(f"{verdict.NULLS[name]}, {len(own)} draws", fontsize=7.5, color=MUTED, loc="right")
         line[0].set_title(_cut(row["name"], 34), fontsize=8.5, loc="left")
     for axes in panels[-1]:
-        axes.set_xlabel("share of the level in per cent, without sign; line: this study", fontsize=8)
+        axes.set_xlabel("share of the separation in per cent; line: this study", fontsize=8)
     return figure
 
 

@@ -80,8 +80,9 @@ COLUMNS = (
     Column("verdict", "Verdict", "text",
            "The first criterion, in the order below, that the node does not pass; else robust.", main=True),
     Column("share", "Share", "percent",
-           "The score as a part of all absolute scores of its level, with its sign and its 95 % interval from "
-           "leaving out one network at a time. Shares of different levels do not compare.", main=True),
+           "Part of the separation of the classes by the networks' logit, on people they were not trained on, that "
+           "this node is responsible for, with its 95 % interval over splits. What passes through a node also "
+           "passes through those above it, so shares do not sum to one.", main=True),
     Column("q_labels", "q, labels", "p",
            "False discovery rate against networks trained on permuted labels, over all nodes of the study.", main=True),
     Column("q_wiring", "q, wiring", "p",
@@ -109,21 +110,21 @@ COLUMNS = (
     Column("left", "Left", "part",
            "What remains of the score once the genes of the group's leader are set to baseline."),
     Column("score", "Score", "number",
-           "Difference between the classes of the mean signed attribution, averaged over networks, on people they "
-           "were not trained on."),
+           "Difference between the classes of the mean signed attribution, in standard deviations of the logit, "
+           "averaged over networks, on people they were not trained on."),
     Column("share_low", "Share, low", "percent",
            "Lower end of the 95 % interval of the share."),
     Column("share_high", "Share, high", "percent",
            "Upper end of the 95 % interval of the share."),
     Column("p_labels", "p, labels", "p",
-           "How often networks on permuted labels give the node at least this share; never smaller than one over "
+           "How often networks on permuted labels give the node at least this score; never smaller than one over "
            "the number of draws plus one."),
     Column("maxt_labels", "maxT, labels", "p",
            "p adjusted for all nodes of the level by the largest score of each draw."),
     Column("z_labels", "z, labels", "number",
            "By how many standard deviations of its own draws the node exceeds their mean."),
     Column("p_wiring", "p, wiring", "p",
-           "How often rewired networks give this place at least this share."),
+           "How often rewired networks give this place at least this score."),
     Column("z_wiring", "z, wiring", "number",
            "As z, labels, for rewired networks."),
     Column("seeds_agree", "Seeds agree", "part",

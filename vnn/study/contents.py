@@ -16,6 +16,7 @@ from vnn.interpret import NodeScores
 from vnn.models.network import COVARIATES
 from vnn.ontology import Topology
 from vnn.report.content import Content
+from vnn.study.judged import verdict_content
 from vnn.study.settings import is_file
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def content_of(results: Results) -> Content:
             if (found := results.calibration) is None
             else {"calibration": found.table, "calibration_curve": found.curve}
         ),
+        **verdict_content(results),
     )
 
 

@@ -30,7 +30,7 @@ BESIDE = (
     "deeplift",
     "integrated gradients",
     "gradient x difference",
-    "ablation of nodes",
+    "ablation",
     "lrp-gamma",
     "weight products",
 )
