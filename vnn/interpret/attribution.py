@@ -16,8 +16,8 @@ from vnn._errors import choose
 from vnn.data.samples import Samples
 from vnn.interpret.activity import into_anndata, long, wide
 from vnn.interpret.baseline import Baseline, baseline_of
-from vnn.interpret.contrast import contrasts
 from vnn.interpret.batch import batches_of, mean_of
+from vnn.interpret.contrast import contrasts
 from vnn.interpret.deeplift import Comparison, DeepLift, Explained
 from vnn.interpret.methods import Completeness, Method, method_of
 from vnn.models import VisibleNetwork
@@ -32,7 +32,7 @@ __all__ = [
 ]  # fmt: skip
 ROUNDED = 1e3
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
-COARSE = 0.01
+COARSE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +165,7 @@ def attributions(
     Warns
     -----
     UserWarning
-        If a method has too few steps: its gap is beyond 1 % of the largest difference.
+        If a method has too few steps: its gap is beyond 5 % of the largest difference.
     """
     how = method_of(method)
     asked = contrasts(fit.target, label)

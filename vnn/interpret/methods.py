@@ -170,7 +170,7 @@ METHODS: dict[str, Method] = {
         Method(
             "expected gradients", "propagation", "sampled", "contribution",
             "Integrated gradients on average over people as references.",
-            "doi:10.1038/s42256-021-00343-w", expected_gradients, 50,
+            "doi:10.1038/s42256-021-00343-w", expected_gradients, 20,
         ),
         Method(
             "gradient x difference", "propagation", "not defined", "contribution",

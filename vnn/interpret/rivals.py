@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from vnn._errors import choose
-from vnn.data.samples import Samples
 from vnn.chance import generator
+from vnn.data.samples import Samples
 from vnn.interpret.baseline import Baseline, baseline_of
 from vnn.interpret.batch import batches_of
 from vnn.interpret.contrast import contrasts
@@ -334,17 +334,17 @@ def _expected(asked: Asked, level: str) -> tuple[Tensor, float]:
     from captum.attr import GradientShap
 
     rng = generator(0, "crosscheck", "GradientShap")
-    before, parts = np.random.get_state(), []
+    before, parts = np.random.get_state(), []  # noqa: NPY002
     try:
         with torch.random.fork_rng(devices=[]):
             for _ in range(REPEATS):
-                np.random.seed(int(rng.integers(2**32)))
+                np.random.seed(int(rng.integers(2**32)))  # noqa: NPY002
                 torch.manual_seed(int(rng.integers(2**32)))
                 parts.append(
                     _first(GradientShap(asked.network).attribute(asked.inputs, asked.references, n_samples=100))
                 )
     finally:
-        np.random.set_state(before)
+        np.random.set_state(before)  # noqa: NPY002
     every = torch.stack(parts)
     return every.mean(0), ERRORS * float(every.std(0).max()) / REPEATS**0.5
 
