@@ -126,7 +126,7 @@ def averaged(function: Single) -> Explain:
     def explain(batch: Batch, contrast: Tensor) -> Explained:
         mean, late = Mean(), batch.references.covariates
         for d in range(batch.n_draws):
-            reference = batch.references.draw(d).signal
+            reference = batch.references.signal(d)
             mean.add(function(batch.network, batch.signal, reference, batch.covariates, late, contrast))
         return mean.result()
 
