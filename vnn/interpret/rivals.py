@@ -320,9 +320,9 @@ def _internal(asked: Asked, level: str) -> Tensor:
     from captum.attr import LayerIntegratedGradients
 
     if _layer(asked.model, level)[0] is None:
-        found = _integrated(asked, level)
-        assert isinstance(found, Tensor)
-        return found
+        inputs = _integrated(asked, level)
+        assert isinstance(inputs, Tensor)
+        return inputs
     with quiet():
         found = LayerIntegratedGradients(asked.network, _cut(asked.model, level)).attribute(
             asked.x, asked.point, additional_forward_args=asked.extra, n_steps=STEPS
