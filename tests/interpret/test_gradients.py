@@ -298,8 +298,8 @@ def test_all_contributions_agree_on_a_linear_network(name: str) -> None:
     for r in range(2):
         dense = net.dense(r).eval()
         slope = torch.autograd.functional.jacobian(
-            lambda one: dense(one[None], late[0][:1])[0] @ contrast.double(), x[0]
-        )  # noqa: B023
+            lambda one, dense=dense: dense(one[None], late[0][:1])[0] @ contrast.double(), x[0]
+        )
         assert torch.allclose(of(found, "inputs", r), slope * (x - there.mean(0)), **SAME)
         reference = METHODS["deeplift"].explain(made, contrast)
         for level in LEVELS:

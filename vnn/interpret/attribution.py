@@ -32,7 +32,7 @@ __all__ = [
 ]  # fmt: skip
 ROUNDED = 1e3
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
-COARSE = 0.01
+COARSE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +165,7 @@ def attributions(
     Warns
     -----
     UserWarning
-        If a method has too few steps: its gap is beyond 1 % of the largest difference.
+        If a method has too few steps: its gap is beyond 5 % of the largest difference.
     """
     how = method_of(method)
     asked = contrasts(fit.target, label)

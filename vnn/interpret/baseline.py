@@ -69,7 +69,8 @@ def baseline_of(
         "mean", the default: the training mean of each input. "zero": 0, right for mutations and copy numbers. "normal",
         "universal", "specific": random references as Zhao et al. compare them, averaged over `n_draws`; the first
         around each input's mean, the others between 0 and one standard deviation, of all inputs or of each. "samples":
-        `n_draws` people of the training part, covariates at their mean: a background. Or values of your own, one per input: a Series by name, or an array in the order of `fit.topology.inputs`.
+        `n_draws` people of the training part, covariates at their mean: a background. Or values of your own, one per input: a
+        Series by name, or an array in the order of `fit.topology.inputs`.
     background
         Samples of the fit; needed where the fit itself does not hold what the baseline is made of.
     group

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +13,6 @@ from vnn.interpret.baseline import Baseline
 from vnn.interpret.deeplift import Comparison, DeepLift, Explained
 from vnn.interpret.sweep import Multipliers, Trace
 from vnn.layers import Signal
-from vnn.models import VisibleNetwork
 from vnn.models.network import COVARIATES
 
 VALUES_AT_ONCE, MOST_AT_ONCE, LANES = 2**23, 256, 16
@@ -55,6 +53,10 @@ class References:
     def draw(self, d: int) -> Trace:
         """One of them."""
         return self.trace.narrow(slice(d, d + 1))
+
+    def signal(self, d: int) -> Signal:
+        """One of them as raw inputs of one sample, padded to whole lanes."""
+        return Signal(self.trace.signal.numbers[:, :, d : d + 1].repeat(1, 1, LANES), None, 1)
 
 
 class Batch:
@@ -223,12 +225,6 @@ class Mean:
         levels = {level: values / n for level, values in held.levels.items()}
         passing = {level: values / n for level, values in held.passing.items()}
         return Explained(levels, passing, held.difference / n, {}, {}, held.rounding)
-
-
-def reference_signal(network: VisibleNetwork, values: np.ndarray) -> Signal:
-    """Raw reference inputs (n_in, R) as the network takes them."""
-    columns = torch.from_numpy(np.ascontiguousarray(values)).to(network.output_scale.dtype)
-    return Signal(columns[:, :, None].repeat(1, 1, LANES), None, 1)
 
 
 def mean_of(explained: Sequence[Explained], level: str) -> Tensor:

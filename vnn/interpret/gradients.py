@@ -137,7 +137,7 @@ def internal_gradients(batch: Batch, contrast: Tensor, *, n_steps: int = 16) -> 
 
 
 @torch.no_grad()
-def expected_gradients(batch: Batch, contrast: Tensor, *, n_points: int = 1) -> Explained:
+def expected_gradients(batch: Batch, contrast: Tensor, *, n_points: int = 4) -> Explained:
     """Integrated gradients over a background, the place on every line drawn at random.
 
     The places are stratified along every line and over all lines, and the same for every sample and replicate. The standard

@@ -128,7 +128,7 @@ def averaged(function: Single) -> Explain:
     def explain(batch: Batch, contrast: Tensor) -> Explained:
         mean, late = Mean(), batch.references.covariates
         for d in range(batch.n_draws):
-            reference = batch.references.draw(d).signal
+            reference = batch.references.signal(d)
             mean.add(function(batch.network, batch.signal, reference, batch.covariates, late, contrast))
         return mean.result()
 
@@ -184,7 +184,7 @@ METHODS: dict[str, Method] = {
         Method(
             "expected gradients", "propagation", "sampled", "contribution",
             "Integrated gradients on average over people as references.",
-            "doi:10.1038/s42256-021-00343-w", expected_gradients, 50,
+            "doi:10.1038/s42256-021-00343-w", expected_gradients, 20,
         ),
         Method(
             "gradient x difference", "propagation", "not defined", "contribution",

@@ -320,9 +320,9 @@ def _internal(asked: Asked, level: str) -> Tensor:
     from captum.attr import LayerIntegratedGradients
 
     if _layer(asked.model, level)[0] is None:
-        found = _integrated(asked, level)
-        assert isinstance(found, Tensor)
-        return found
+        inputs = _integrated(asked, level)
+        assert isinstance(inputs, Tensor)
+        return inputs
     with quiet():
         found = LayerIntegratedGradients(asked.network, _cut(asked.model, level)).attribute(
             asked.x, asked.point, additional_forward_args=asked.extra, n_steps=STEPS
@@ -334,17 +334,17 @@ def _expected(asked: Asked, level: str) -> tuple[Tensor, float]:
     from captum.attr import GradientShap
 
     rng = generator(0, "crosscheck", "GradientShap")
-    before, parts = np.random.get_state(), []
+    before, parts = np.random.get_state(), []  # noqa: NPY002
     try:
         with torch.random.fork_rng(devices=[]):
             for _ in range(REPEATS):
-                np.random.seed(int(rng.integers(2**32)))
+                np.random.seed(int(rng.integers(2**32)))  # noqa: NPY002
                 torch.manual_seed(int(rng.integers(2**32)))
                 parts.append(
                     _first(GradientShap(asked.network).attribute(asked.inputs, asked.references, n_samples=100))
                 )
     finally:
-        np.random.set_state(before)
+        np.random.set_state(before)  # noqa: NPY002
     every = torch.stack(parts)
     return every.mean(0), ERRORS * float(every.std(0).max()) / REPEATS**0.5
 

@@ -350,15 +350,14 @@ class _Out:
         self.weights: dict[str, Tensor] = {}
         graphs, pairs, units, n_targets = [], [], [], 0
         for stage, linear in network.layers:
-            if source in stage.edges:
-                at = linear.sources.index(source)
-                self.weights[stage.level] = linear.weights[at]
-                graphs.append(linear.graphs[at])
-                pairs.append(stage.edges[source] + np.array([[0, n_targets]]))
-                units.append(network.own_units(stage.level))
-                n_targets += len(stage.nodes)
+            for name, graph, weight in linear.parts():
+                if name == source:
+                    self.weights[stage.level] = weight
+                    graphs.append(graph)
+                    pairs.append(stage.edges[source] + np.array([[0, n_targets]]))
+                    units.append(network.own_units(stage.level))
+                    n_targets += len(stage.nodes)
         first = graphs[0]
-        assert isinstance(first, Graph)
         if len(graphs) == 1:
             self.graph = first
             return
