@@ -331,8 +331,13 @@ class KnockOut:
         rows = []
         for name, members in groups.items():
             part = table[members]
-            row: dict[str, object] = {"samples": name, "n_samples": len(part), "logit": part["logit"].mean(), "sd": part["logit"].std(),
-                   "falls": (part["logit"] < 0).mean() if len(part) else np.nan}  # fmt: skip
+            row: dict[str, object] = {
+                "samples": name,
+                "n_samples": len(part),
+                "logit": part["logit"].mean(),
+                "sd": part["logit"].std(),
+                "falls": (part["logit"] < 0).mean() if len(part) else np.nan,
+            }
             if "probability" in part:
                 row["probability"] = part["probability"].mean()
             rows.append(row)
@@ -618,14 +623,14 @@ class _Expansion:
                     h = sparse_product(moved[source], weights[source, step.level][taken], graph, None, h)
                 h = self.network.activations[step.position](h)
                 moved[step.level] = h - sample[step.level].index_select(0, step.rows)
-            found = [
-                sparse_product(moved[level][pairs], heads[level][rows, :, 0], graph)
-                for level, graph, pairs, rows in chunk.heads
-            ]
-            if found:
+            found: Tensor | float = 0.0
+            for level, graph, pairs, rows in chunk.heads:
+                found = found + sparse_product(moved[level][pairs], heads[level][rows, :, 0], graph)
+            if isinstance(found, Tensor):
                 share = torch.from_numpy(self.units[chunk.level][chunk.nodes])
-                effect = -torch.stack(found).sum(0) / share[:, None, None].to(found[0])
-                levels[chunk.level][chunk.rows].index_copy_(1, at, effect.repeat_interleave(share, dim=0))
+                spread = (-found / share[:, None, None].to(found)).repeat_interleave(share, dim=0)
+                kept = levels[chunk.level]
+                kept[chunk.rows] = spread if alone else kept[chunk.rows].index_copy(1, at, spread)
 
     def chunks(self, most: int) -> Iterator[_Chunk]:
         """All nodes, in chunks of at most `most` rows of pairs, or of one node."""
