@@ -338,9 +338,16 @@ class KnockOut:
         rows = []
         for name, members in groups.items():
             part = table[members]
-            row = {"samples": name, "n_samples": len(part), "logit": part["logit"].mean(), "sd": part["logit"].std(),
-                   "falls": (part["logit"] < 0).mean() if len(part) else np.nan}  # fmt: skip
-            rows.append(row | ({"probability": part["probability"].mean()} if "probability" in part else {}))
+            row: dict[str, object] = {
+                "samples": name,
+                "n_samples": len(part),
+                "logit": part["logit"].mean(),
+                "sd": part["logit"].std(),
+                "falls": (part["logit"] < 0).mean() if len(part) else np.nan,
+            }
+            if "probability" in part:
+                row["probability"] = part["probability"].mean()
+            rows.append(row)
         return pd.DataFrame(rows)
 
 
@@ -403,7 +410,8 @@ def knock_out(
     ]
     found = torch.cat(changes, dim=1).double().numpy()
     before = fit.predict(samples)
-    probability = observed = None
+    probability: np.ndarray | None = None
+    observed: np.ndarray | None = None
     if fit.target.classes:
         at = fit.target.classes.index(asked[0].label)
         after = [replace(before, logits=before.logits + one).values[..., at] for one in found]
@@ -624,15 +632,14 @@ class _Expansion:
                     h = sparse_product(moved[source], weights[source, step.level][taken], graph, None, h)
                 h = self.network.activations[step.position](h)
                 moved[step.level] = h - sample[step.level].index_select(0, step.rows)
-            found = 0.0
+            found: Tensor | float = 0.0
             for level, graph, pairs, rows in chunk.heads:
                 found = found + sparse_product(moved[level][pairs], heads[level][rows, :, 0], graph)
             if isinstance(found, Tensor):
-                share = torch.from_numpy(self.units[chunk.level][chunk.nodes]).to(found.device)
+                share = torch.from_numpy(self.units[chunk.level][chunk.nodes])
                 spread = (-found / share[:, None, None].to(found)).repeat_interleave(share, dim=0)
-                levels[chunk.level][chunk.rows] = (
-                    spread if alone else levels[chunk.level][chunk.rows].index_copy(1, at, spread)
-                )
+                kept = levels[chunk.level]
+                kept[chunk.rows] = spread if alone else kept[chunk.rows].index_copy(1, at, spread)
 
     def single(self, only: Mapping[str, Sequence[int]]) -> Iterator[_Chunk]:
         """Some nodes, one by one."""
@@ -649,9 +656,8 @@ class _Expansion:
         size = 0
         for level in self.units:
             rows = self.rows_above(level) + self.units[level]
-            chunk = np.cumsum(rows) // most
-            ends = np.flatnonzero(np.diff(chunk, append=-1)) + 1
-            for first, last in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+            ends = _cut(rows, most)
+            for first, last in zip([0, *ends[:-1]], ends, strict=True):
                 one = self.chunk(level, first, last)
                 size += int(rows[first:last].sum())
                 if size <= PAIRS_KEPT:
@@ -741,6 +747,17 @@ class _Out:
         pair = np.repeat(np.arange(len(node)), count)
         at = np.repeat(self.begin[node] - (np.cumsum(count) - count), count) + np.arange(len(pair))
         return pair, ablated[pair], self.target[at], self.order[at]
+
+
+def _cut(sizes: np.ndarray, most: int) -> list[int]:
+    """Where to end each run of neighbours so that its sizes sum to at most `most`, unless it is one alone."""
+    ends, total = [], 0
+    for i, size in enumerate(sizes.astype(np.int64).tolist()):
+        if total and total + size > most:
+            ends.append(i)
+            total = 0
+        total += size
+    return [*ends, len(sizes)]
 
 
 def _levels(network: VisibleNetwork) -> list[str]:

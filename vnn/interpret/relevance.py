@@ -189,7 +189,7 @@ class _Sweep:
         weights = contrast.to(network.output_scale)
         upstream = weights[:, None] * network.output_scale
         direct = self._heads(upstream)
-        late = {}
+        late: dict[str, Tensor] = {}
         if network.n_covariates:
             weight = network.covariate_linear.weights[0].view(network.n_targets, network.n_covariates, -1)
             late = {
@@ -201,7 +201,7 @@ class _Sweep:
             constant = difference - _sum_of(found.sum(0) for found in (*self.levels.values(), *late.values()))
             for level in order:
                 absorbed[level] += constant
-        multipliers = {}
+        multipliers: dict[str, Tensor] = {}
         for i, (stage, linear) in reversed(list(enumerate(network.layers))):
             multiplier, lost = self._through(i, stage.level, linear)
             multipliers[stage.level] = multiplier
