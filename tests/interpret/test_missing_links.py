@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from sklearn.metrics import average_precision_score
 from tests.planted import CAUSAL, cohort, folds, gene_sets, wiring
 from vnn._errors import AlignmentError, OntologyError
 from vnn.data import Samples
-from vnn.interpret import missing_links as station
 from vnn.interpret.missing_links import (
     ALL,
     NETWORK,
@@ -37,6 +37,7 @@ from vnn.models import Recipe, VisibleNetwork
 from vnn.ontology import Topology, load_ontology
 from vnn.training import Fit, Training, fit
 
+station = import_module("vnn.interpret.missing_links")  # the function of this name may hide it in the package
 SHORT = Training(epochs=10, batch_size=32, lr=1e-2)
 PLAIN = Recipe(normalisation="none", dropout=0.0, input_dropout=0.0)
 
