@@ -215,7 +215,7 @@ def test_expected_hessian_is_the_double_integral_of_second_derivatives(level: st
         for i, (first, second) in enumerate(asked(level)):
             block = total[columns_of(made, level, first)][:, columns_of(made, level, second)]
             expected[i] += abs(float(block.sum())) / 4
-    assert found(made, "hessian", level) == pytest.approx(expected, rel=2e-2 if activation == "relu" else 1e-3)
+    assert found(made, "hessian", level) == pytest.approx(expected, rel=5e-2 if activation == "relu" else 1e-3)
     assert (expected > 0).all()
 
 

@@ -41,7 +41,7 @@ CHOSEN = (
 GIVEN = "pairs given by the user; a pair is compared with itself"
 SMOOTH = "; relu, whose second derivative is 0, was replaced by softplus with beta {beta:g} as Janizek et al. do"
 BETA = 10.0
-N_POINTS = 4
+N_POINTS, N_POINTS_OF_RELU = 6, 24
 TINY = {torch.float32: 1e-6, torch.float64: 1e-10}
 FEWEST_DRAWS = 3
 SHOWN = 3
@@ -473,27 +473,28 @@ class _View:
         return total / len(self.references)
 
     def _hessian(self, units: list[Tensor], at: Tensor) -> Tensor:
-        points, weights = product_rule(N_POINTS)
+        n = N_POINTS_OF_RELU if self.smoothed else N_POINTS
+        points, weights = product_rule(n)
         smooth = nn.Softplus(beta=BETA)
 
         def act(i: int, h: Tensor) -> Tensor:
             module = self.network.activations[i]
             return smooth(h) if isinstance(module, nn.ReLU) else module(h)
 
-        held = self._repeated(N_POINTS)
+        held = self._repeated(n)
         weight = torch.from_numpy(np.repeat(weights, self.point.shape[2])).to(self.point)
         total = self.point.new_zeros(self.network.n_replicates, len(at))
         for other in self.others:
             moved = self.point - other
             variable = torch.cat([other + t * moved for t in points.tolist()], dim=2).requires_grad_()
-            moved = moved.repeat(1, 1, N_POINTS)
+            moved = moved.repeat(1, 1, n)
             out, _ = self._forward(held, variable, act)
             slope = _gradient(out.sum(), variable, again=True)
             rows = []
             for own in units:
                 along = (slope[own] * moved[own]).sum()
                 curved = _gradient(along, variable, keep=True) * moved * weight
-                rows.append(self._of(curved, units).unflatten(-1, (N_POINTS, -1)).sum(-2))
+                rows.append(self._of(curved, units).unflatten(-1, (n, -1)).sum(-2))
             found = torch.stack(rows).detach()
             total += found[at[:, 0], at[:, 1]].abs().mean(-1).T
         return total / len(self.others)
