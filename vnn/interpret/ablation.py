@@ -468,21 +468,21 @@ def _found(fit: Fit, network: VisibleNetwork, nodes: Sequence[str | tuple[str, s
             by_id.setdefault(node, []).append((level, node))
             by_name.setdefault(fit.topology.names.get(node, node), []).append((level, node))
     chosen, unknown = [], []
-    for node in nodes:
-        if not isinstance(node, str):
-            held = [place for place in by_id.get(node[1], []) if place[0] == node[0]]
+    for asked in nodes:
+        if not isinstance(asked, str):
+            held = [place for place in by_id.get(asked[1], []) if place[0] == asked[0]]
         else:
-            held = by_id.get(node) or by_name.get(node, [])
+            held = by_id.get(asked) or by_name.get(asked, [])
         if len(held) > 1:
             raise AlignmentError(
-                f"{node!r} means {len(held)} nodes: {culprits(held)}. Name the one that is meant as (level, id)."
+                f"{asked!r} means {len(held)} nodes: {culprits(held)}. Name the one that is meant as (level, id)."
             )
         if not held:
-            unknown.append(node)
+            unknown.append(asked)
         chosen += held
     if unknown:
         near = [
-            m for node in unknown if isinstance(node, str) for m in get_close_matches(node, [*by_id, *by_name], n=1)
+            m for asked in unknown if isinstance(asked, str) for m in get_close_matches(asked, [*by_id, *by_name], n=1)
         ]
         hint = f" Near are {culprits(dict.fromkeys(near))}." if near else ""
         raise AlignmentError(
@@ -496,7 +496,7 @@ def _observed(fit: Fit, samples: Samples) -> np.ndarray:
     """Class of every sample, None where it is not known."""
     known: dict[str, object] = {}
     if fit.target.name in samples.targets.columns:
-        known = {i: None if pd.isna(v) else str(v) for i, v in samples.targets[fit.target.name].items()}
+        known = {str(i): None if pd.isna(v) else str(v) for i, v in samples.targets[fit.target.name].items()}
     else:
         held = [fit.target.classes[int(code)] for code in fit.target.values]
         known = dict(zip(fit.ids, held, strict=True))

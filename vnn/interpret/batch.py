@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from vnn.interpret.baseline import Baseline
 from vnn.interpret.deeplift import Comparison, DeepLift, Explained
 from vnn.interpret.sweep import Multipliers, Trace
 from vnn.layers import Signal
+from vnn.models import VisibleNetwork
 from vnn.models.network import COVARIATES
 
 VALUES_AT_ONCE, MOST_AT_ONCE, LANES = 2**23, 256, 16
@@ -232,3 +234,9 @@ def mean_of(explained: Sequence[Explained], level: str) -> Tensor:
     if len(explained) == 1:
         return explained[0].levels[level]
     return torch.stack([one.levels[level] for one in explained]).mean(0)
+
+
+def reference_signal(network: VisibleNetwork, values: np.ndarray) -> Signal:
+    """Raw reference inputs (n_in, R) as the network takes them, one sample wide."""
+    columns = torch.from_numpy(np.ascontiguousarray(values)).to(network.output_scale.dtype)
+    return Signal(columns[:, :, None].repeat(1, 1, LANES), None, 1)

@@ -142,7 +142,7 @@ def ablated(batch: Batch, contrast: Tensor, *, only: Mapping[str, Sequence[int]]
         prepared["ablation"] = Ablation(batch.network)
     machine: Ablation = prepared["ablation"]
     for d in range(batch.n_draws):
-        reference = batch.references.draw(d).signal
+        reference = batch.references.signal(d)
         mean.add(machine.explain(machine.values(batch.signal, reference, batch.covariates, late), contrast, only=only))
     return mean.result()
 

@@ -112,8 +112,8 @@ class Verdict:
     table
         A row per contrast and node: contrast, level, node, name, score (in standard deviations of the logit), low, high (95 % over
         splits), p_labels, q_labels, maxt_labels, z_labels, the same of the wiring null, by family whether it was asked and
-        passes ("asked ablation", "passes ablation"), families (that pass), seeds_agree, halves_sign, halves_top, band_low, band_high,
-        verdict, decided_by, draws_needed; once grouped n_genes, group, leader, driven_by, left.
+        passes ("asked ablation", "passes ablation"), families (that pass), seeds_agree, halves_sign, halves_top, band_low,
+        band_high, verdict, decided_by, draws_needed; once grouped n_genes, group, leader, driven_by, left.
     thresholds
         What was asked.
     stability

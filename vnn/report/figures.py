@@ -197,7 +197,7 @@ def stability(content: Content) -> tuple[Panel, ...]:
     axes = content.stability.attrs.get("axes", {})
     return tuple(
         Panel(
-            str(name), *map(str, axes.get(name, ("", ""))),
+            str(name), str(axes.get(name, ("", ""))[0]), str(axes.get(name, ("", ""))[1]),
             {str(curve): part.sort_values("x").drop(columns="curve").astype(float)
              for curve, part in own.groupby("curve", sort=False)},
         )

@@ -199,7 +199,8 @@ def verdict_table(content: Content, pool: Pool) -> dict[str, Any] | None:
     rows = verdict.ordered(content)
     fixed = {"contrast": list(dict.fromkeys(content.verdict["contrast"].astype(str))),
              "verdict": list(verdict.VERDICTS)}  # fmt: skip
-    texts, columns = dict(fixed), {}
+    texts: dict[str, list[str]] = dict(fixed)
+    columns: dict[str, list[Any]] = {}
     columns["at"] = [
         pool.add(*row) for row in zip(rows["level"], rows["node"], rows["name"], rows["n_genes"], strict=True)
     ]

@@ -219,7 +219,7 @@ def groups(content: Content) -> tuple[Group, ...]:
     found: dict[str, list[dict[str, Any]]] = {}
     for unit, row in zip(_units(kept), kept.assign(at=kept.index).to_dict(orient="records"), strict=True):
         driver = names.get((row["contrast"], row["driven_by"]), row["driven_by"])
-        found.setdefault(unit, []).append({**row, "driver": driver})
+        found.setdefault(unit, []).append({str(key): value for key, value in row.items()} | {"driver": driver})
     made = []
     for rows in found.values():
         robust = [row for row in rows if row["verdict"] == ROBUST]

@@ -69,13 +69,14 @@ def content_of(results: Results) -> Content:
         nulls=results.null_words,
         populations=study.report.populations,
         individuals=study.report.individuals,
-        **(
-            {}
-            if (found := results.calibration) is None
-            else {"calibration": found.table, "calibration_curve": found.curve}
-        ),
+        **_calibration(results),
         **verdict_content(results),
     )
+
+
+def _calibration(results: Results) -> dict[str, Any]:
+    found = results.calibration
+    return {} if found is None else {"calibration": found.table, "calibration_curve": found.curve}
 
 
 def _knowledge(record: Mapping[str, Any]) -> dict[str, Any]:

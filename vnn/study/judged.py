@@ -32,7 +32,9 @@ def verdict_content(results: Results) -> dict[str, Any]:
         share=found.table["score"] / total,
         share_low=found.table["low"] / total,
         share_high=found.table["high"] / total,
-        families=[_families(row, found) for row in found.table.to_dict("records")],
+        families=[
+            _families({str(key): value for key, value in row.items()}, found) for row in found.table.to_dict("records")
+        ],
         group=found.table["group"].astype(object).where(found.table["group"].notna(), ""),
     )
     draws = {}
@@ -64,8 +66,8 @@ def _words(results: Results, found: Verdict, draws: dict[str, np.ndarray]) -> li
     for name, held in draws.items():
         least = reach(held.shape[1], len(held))
         said.append(
-            f"{held.shape[1]} draws of the null of the {name}: the smallest p of a node by itself is {least.own_p:.2g}, the smallest q "
-            f"{least.q:.2g}."
+            f"{held.shape[1]} draws of the null of the {name}: the smallest p of a node by itself is {least.own_p:.2g}, the "
+            f"smallest q {least.q:.2g}."
         )
     if results.study.search.n:
         said.append(
@@ -111,9 +113,10 @@ def _contributions(results: Results, found: Verdict) -> pd.DataFrame:
     for contrast in contrasts(fit.target):
         own = found.table[found.table["contrast"] == contrast.name]
         lead = own.assign(robust=own["leader"]).sort_values(["robust", "score"], ascending=False).head(MOST_NODES)
+        asked = results.study.attribution
         explained = attributions(
-            fit, samples, label=contrast.label or None, levels=sorted(set(lead["level"])),
-            baseline=results.study.attribution.baseline, group=results.study.attribution.group, n_draws=results.study.attribution.draws,
+            fit, samples, label=contrast.label or None, levels=sorted(set(lead["level"])), baseline=asked.baseline,
+            group=asked.group, n_draws=asked.draws,
         )  # fmt: skip
         counts = explained.held_out[:, :, None]
         n = counts.sum(1)
@@ -122,10 +125,7 @@ def _contributions(results: Results, found: Verdict) -> pd.DataFrame:
             mean = np.where(counts, values, 0).sum(1) / np.where(n > 0, n, np.nan)
             spread = np.sqrt(np.where(counts, (values - mean[:, None]) ** 2, 0).sum(1) / np.where(n > 1, n - 1, np.nan))
             half = stats.t.ppf(0.975, np.maximum(n - 1, 1)) * spread / np.sqrt(np.maximum(n, 1))
-            parts.append(
-                pd.DataFrame(
-                    {"sample": samples.ids, "node": row["node"], "name": row["name"], "level": row["level"], "contrast": contrast.name,
-                     "contribution": mean[:, 0], "low": (mean - half)[:, 0], "high": (mean + half)[:, 0]}
-                )
-            )  # fmt: skip
+            columns = {"contribution": mean[:, 0], "low": (mean - half)[:, 0], "high": (mean + half)[:, 0]}
+            about = {name: row[name] for name in ("node", "name", "level", "contrast")}
+            parts.append(pd.DataFrame({"sample": samples.ids} | about | columns))
     return pd.concat(parts, ignore_index=True).dropna(subset="contribution")

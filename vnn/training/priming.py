@@ -35,10 +35,11 @@ def prime(network: VisibleNetwork, problem: Problem) -> None:
 
     n the number of inputs it reads, directly or through others, mean and var those of t^2 over all inputs. This is the mean
     squared t of gene-set testing, standardised; an input that goes down counts as much as one that goes up. To the nodes
-    above it a node says length * (1 - 1 / gate), length being that of its vector of t. Only training samples of the replicate,
-    with its own labels and wiring, are looked at; covariates are regressed out of the target first, and begin with the slopes of that regression. With several
-    outputs a node follows the one that is strongest in it, each further unit the next; units beyond the outputs keep random
-    weights and begin unheard.
+    above it a node says length * (1 - 1 / gate), length being that of its vector of t. What a strong node has taken counts
+    less for the weaker ones that share its inputs (`concentrations`), so that one of several nested nodes speaks. Only
+    training samples of the replicate, with its own labels and wiring, are looked at; covariates are regressed out of the
+    target first, and begin with the slopes of that regression. With several outputs a node follows the one that is strongest
+    in it, each further unit the next; units beyond the outputs keep random weights and begin unheard.
 
     Training goes on from there, and keeps these weights where it finds none with a smaller validation loss.
 

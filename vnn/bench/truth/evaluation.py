@@ -191,7 +191,7 @@ def summary(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             "confounded_called": "confounded_called",
         }
         for name, column in shares.items():
-            known = own[column].dropna() if column in own else []
+            known: list[Any] = own[column].dropna().tolist() if column in own else []
             if len(known):
                 hits = int(sum(map(bool, known)))
                 row[name] = hits / len(known)
@@ -232,7 +232,8 @@ def summary_text(table: pd.DataFrame) -> str:
         "groups / false", "FDP", "any call", "confounded called", "AUC", "s",
     )  # fmt: skip
     lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
-    for row in table.to_dict("records"):
+    for held in table.to_dict("records"):
+        row = {str(key): value for key, value in held.items()}
         cells = (
             row["arm"], row["method"], str(row["n"]), row["seeds"], number(row["median_rank"], 1),
             share(row, "top5"), share(row, "top10"), share(row, "called"),

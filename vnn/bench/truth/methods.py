@@ -133,7 +133,8 @@ def listed(terms: Sequence[str], p: np.ndarray, strength: np.ndarray, q: np.ndar
     rank = np.empty(len(p))
     rank[order] = place
     return pd.DataFrame(
-        {"rank": rank, "called": q < LEVEL, "p": p, "q": q, "strength": strength}, index=pd.Index(terms, dtype=object)
+        {"rank": rank, "called": q < LEVEL, "p": p, "q": q, "strength": strength},
+        index=pd.Index(list(terms), dtype=object),
     )
 
 
