@@ -210,15 +210,15 @@ def associations(problem: Problem, n_outputs: int) -> np.ndarray:
     found = np.zeros((len(inputs), n_replicates, n_outputs))
     before, x = b"", np.zeros(0)
     for r in range(n_replicates):
-        weight = problem.train_weight[r].double().numpy()
-        at = np.flatnonzero(weight > 0)
-        if at.tobytes() != before:
-            before, x = at.tobytes(), _standardised(inputs[:, at].astype(np.float64))
+        weights = problem.train_weight[r].double().numpy()
+        at = np.flatnonzero(weights > 0)
+        own = weights[at]
+        if weights.tobytes() != before:
+            before, x = weights.tobytes(), _standardised(inputs[:, at].astype(np.float64), own)
         residual, _ = residuals(problem, r, at, n_outputs)
         for c in range(n_outputs):
-            u = weight[at] * residual[:, c]
-            u = u - u.mean()
-            found[:, r, c] = x @ (u / max(float(np.sqrt(u @ u)), FLAT))
+            size = float(np.sqrt((own * residual[:, c] ** 2).sum()))
+            found[:, r, c] = x @ (own * residual[:, c]) / max(size, FLAT)
     return found
 
 
@@ -310,13 +310,13 @@ def concentrations(reach: sparse.csr_array, squares: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(found), z, found)
 
 
-def _standardised(x: np.ndarray) -> np.ndarray:
-    """Rows with mean 0 and variance 1 over their values, 0 where missing or without spread."""
-    gaps = np.isnan(x)
-    n = np.maximum((~gaps).sum(1, keepdims=True), 1)
-    x = np.where(gaps, 0.0, x)
-    x = np.where(gaps, 0.0, x - x.sum(1, keepdims=True) / n)
-    sd = np.sqrt((x**2).sum(1, keepdims=True) / n)
+def _standardised(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Rows with weighted mean 0 and variance 1 over their values, 0 where missing or without spread."""
+    there = ~np.isnan(x)
+    total = np.maximum(there @ weights, FLAT)[:, None]
+    x = np.where(there, x, 0.0)
+    x = np.where(there, x - (x @ weights)[:, None] / total, 0.0)
+    sd = np.sqrt((x**2 @ weights)[:, None] / total)
     found: np.ndarray = x / np.where(sd > FLAT, sd, np.inf)
     return found
 

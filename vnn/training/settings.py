@@ -15,8 +15,8 @@ class Training(BaseModel):
     Parameters
     ----------
     start
-        Initial weights: those that "associations" of the inputs with the target suggest (`vnn.training.priming.prime`), or
-        "random" ones.
+        Initial weights: "random", or those that "associations" of the inputs with the target suggest; see
+        `vnn.training.priming.prime`.
     epochs
         Most passes over the training samples.
     batch_size
@@ -46,14 +46,14 @@ class Training(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    start: Literal["random", "associations"] = "associations"
+    start: Literal["random", "associations"] = "random"
     epochs: Annotated[int, Field(ge=1)] = 200
     batch_size: Annotated[int, Field(ge=1)] = 64
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: Annotated[float, Field(gt=0)] = 1e-3
+    lr: Annotated[float, Field(gt=0)] = 3e-3
     weight_decay: Annotated[float, Field(ge=0)] = 1.0
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
-    patience: Annotated[int, Field(ge=1)] = 10
+    patience: Annotated[int, Field(ge=1)] = 20
     min_gain: Annotated[float, Field(ge=0)] = 1e-4
     clip: Annotated[float, Field(ge=0)] = 0.0
     class_weight: Literal["balanced", "none"] = "balanced"
