@@ -51,9 +51,9 @@ class Thresholds(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    informative: Annotated[float, Field(gt=0, le=1)] = 0.05
-    chance: Annotated[float, Field(gt=0, le=1)] = 0.05
-    structure: Annotated[float, Field(gt=0, le=1)] = 0.05
+    informative: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    chance: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    structure: Annotated[float, Field(gt=0, lt=1)] = 0.05
     band: bool = True
     families: Annotated[int, Field(ge=1, le=3)] = 2
     signs: Annotated[float, Field(ge=0, le=1)] = 0.9
