@@ -306,7 +306,7 @@ def test_one_network_ranks_every_term_and_calls_none() -> None:
     assert len(found.table) == made_setting().topology.n_nodes
     assert not found.table["called"].any()
     assert found.auc is not None
-    assert found.auc > 0.8
+    assert found.auc > 0.7
 
 
 def test_permuted_labels_stay_in_their_strata_and_declared_confounders_are_taken_out() -> None:

@@ -196,7 +196,7 @@ def test_sensitivity_of_a_linear_network_is_that_of_its_attributions() -> None:
         deviation = 1 / network.scaling.scale[:, 0]
         for j in held[:5]:
             moves = [module.generator(4, "nearby", samples.ids[j], i).uniform(-0.2, 0.2, len(mean)) for i in range(3)]
-            moved = [float((slope * deviation * torch.from_numpy(move)).norm()) for move in moves]
+            moved = [float((slope.detach() * deviation * torch.from_numpy(move)).norm()) for move in moves]
             expected = max(moved) / np.linalg.norm(found.levels["inputs"][j, r].astype(np.float64))
             assert result["sensitivity"].iloc[j] == pytest.approx(expected, rel=1e-5)
     assert result["n_replicates"].tolist() == found.held_out.sum(1).tolist()

@@ -148,7 +148,9 @@ def test_in_a_dense_network_nid_is_that_of_tsang() -> None:
         dense = made.networks.dense(r)
         w1, w2 = (level.products[0].weight.detach().abs().numpy() for level in dense.levels)
         last = dense.heads[0].weight.detach().abs().numpy()[0, -3:]
-        spread = dense.affine(torch.from_numpy(samples.select(ids=split.test).values.T).double()).std(0, unbiased=False)
+        spread = dense.affine(torch.from_numpy(samples.select(ids=split.test).values.T.copy()).double()).std(
+            0, unbiased=False
+        )
         w1 = w1 * spread.numpy()
         z = last @ w2
         by_split.append({(i, j): (z * np.minimum(w1[:, i], w1[:, j])).sum() for i in range(5) for j in range(5)})
@@ -215,7 +217,9 @@ def test_expected_hessian_is_the_double_integral_of_second_derivatives(level: st
         for i, (first, second) in enumerate(asked(level)):
             block = total[columns_of(made, level, first)][:, columns_of(made, level, second)]
             expected[i] += abs(float(block.sum())) / 4
-    assert found(made, "hessian", level) == pytest.approx(expected, rel=5e-2 if activation == "relu" else 1e-3)
+    assert found(made, "hessian", level) == pytest.approx(
+        expected, rel=5e-2 if activation == "relu" else 5e-3, abs=1e-3 * expected.max()
+    )
     assert (expected > 0).all()
 
 

@@ -189,8 +189,18 @@ def test_labels_may_be_names_predicted_or_a_column() -> None:
     names = protocol(models, frame, labels=named, classes=["control", "case"], **asked)  # type: ignore[arg-type]
     assert np.allclose(numbers.importance["score"], names.importance["score"])
     assert set(names.importance["contrast"]) == {"case minus control"}
+    for model in models:
+        with torch.no_grad():
+            model[3].bias += torch.tensor([float(np.median(logit_gaps(model, frame))), 0.0])
     predicted = protocol(models, frame, **asked)  # type: ignore[arg-type]
     assert "the class the models predict" in predicted.words()
+
+
+def logit_gaps(model: nn.Module, frame: pd.DataFrame) -> np.ndarray:
+    """Second logit minus first of every sample."""
+    with torch.no_grad():
+        found = model.eval()(torch.from_numpy(frame.to_numpy(dtype=np.float32).copy()))
+    return (found[:, 1] - found[:, 0]).numpy()
 
 
 def test_one_model_has_no_curve_and_says_why() -> None:
@@ -237,7 +247,7 @@ def bad(**changed: object) -> None:
         ({"labels": [None, 1] * 30}, ValueError, "30 of 60 samples have no label"),
         ({"labels": pd.Series([0, 1], ["a", "b"])}, AlignmentError, "`labels` lacks 60 of 60"),
         ({"classes": ["only"]}, ValueError, "there are 1 classes"),
-        ({"explainers": ["deeplift"]}, ValueError, "Did you mean 'DeepLIFT'"),
+        ({"explainers": ["DeepLIFTs"]}, ValueError, "Did you mean 'DeepLIFT'"),
         ({"explainers": "DeepLIFT"}, TypeError, "lists of names"),
         ({"explainers": []}, ValueError, "no explainer is asked for"),
         ({"references": ["median"]}, ValueError, "the reference is 'median'"),

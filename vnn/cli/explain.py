@@ -123,7 +123,7 @@ def explained_sample(
         whole = prepare(stated, [], dtype=fit.training.dtype).samples
         if set(fit.ids) <= set(whole.ids):
             known = whole.select(ids=fit.ids)
-    if known is None:
+    if known is None and not set(fit.ids) <= set(samples.ids):
         notes.append("The study's own files are not where they were, so that there are no percentiles.")
     asked = AttributionSection(**record["attribution"])
     found = one_sample(

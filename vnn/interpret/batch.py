@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -213,7 +214,11 @@ class Mean:
         if self.held is None:
             self.held = one
             return
-        for mine, other in ((self.held.levels, one.levels), (self.held.passing, one.passing)):
+        for mine, other in (
+            (self.held.levels, one.levels),
+            (self.held.passing, one.passing),
+            (_lost(self.held), _lost(one)),
+        ):
             for level, values in other.items():
                 mine[level] += values
         self.held.difference.add_(one.difference)
@@ -224,9 +229,19 @@ class Mean:
         held, n = self.held, self.n
         if n == 1:
             return held
-        levels = {level: values / n for level, values in held.levels.items()}
-        passing = {level: values / n for level, values in held.passing.items()}
-        return Explained(levels, passing, held.difference / n, {}, {}, held.rounding)
+        means = [
+            {level: values / n for level, values in part.items()} for part in (held.levels, held.passing, _lost(held))
+        ]
+        mean = replace(
+            held, levels=means[0], passing=means[1], difference=held.difference / n, multipliers={}, direct={}
+        )
+        return replace(mean, absorbed=means[2]) if means[2] else mean  # type: ignore[call-arg]
+
+
+def _lost(one: Explained) -> dict[str, Tensor]:
+    """What did not arrive, by level, for methods that absorb."""
+    found: dict[str, Tensor] = getattr(one, "absorbed", {})
+    return found
 
 
 def mean_of(explained: Sequence[Explained], level: str) -> Tensor:
