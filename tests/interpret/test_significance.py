@@ -286,3 +286,40 @@ def test_other_mistakes_are_named() -> None:
         least_draws(0)
     with pytest.raises(ValueError, match="rank"):
         draws_needed(np.array([1]), np.array([0]), n_draws=20)
+
+
+@pytest.mark.parametrize("sides", ["upper", "both"])
+def test_in_a_shared_unit_values_are_compared_as_they_are(sides: str) -> None:
+    rng = np.random.default_rng(9)
+    spread = rng.choice([1e-6, 0.01, 1.0], 40)
+    real, null = spread * rng.standard_normal(40), spread * rng.standard_normal((20, 40))
+    table = significance(real, null, nodes=range(40), levels=["a"] * 20 + ["b"] * 20, sides=sides, scale="shared")
+    a, b = (np.abs(real), np.abs(null)) if sides == "both" else (real, null)
+    pooled = np.array([(1 + (b >= x).sum()) / (1 + b.size) for x in a])
+    study = (1 + (b.max(1) >= a.max()).sum()) / 21
+    assert np.allclose(table["p_pooled"], pooled)
+    assert np.allclose(table["p_any"], study)
+    assert np.allclose(table["q"], np.maximum(stats.false_discovery_control(pooled), study))
+    for level in (slice(0, 20), slice(20, 40)):
+        order = np.argsort(-a[level])
+        best, found = 0.0, np.empty(20)
+        for k, i in enumerate(order):
+            rest = order[k:]
+            best = max(best, (1 + (b[:, level][:, rest].max(1) >= a[level][i]).sum()) / 21)
+            found[i] = best
+        assert np.allclose(table["p_max_t"].to_numpy()[level], found)
+
+
+def test_in_a_shared_unit_a_speck_is_no_finding() -> None:
+    """A node that hardly varies under the null is far out in its own unit, and nothing in the shared one."""
+    rng = np.random.default_rng(3)
+    null = np.column_stack([rng.standard_normal((20, 30)), 1e-6 * rng.standard_normal((20, 1))])
+    real = np.append(rng.standard_normal(30) * 0.1, 1e-4)
+    own, shared = (
+        significance(real, null, nodes=range(31), levels=["a"] * 31, sides="upper", scale=scale)
+        for scale in ("own", "shared")
+    )
+    assert own["q"].iloc[-1] <= 0.05
+    assert shared["q"].iloc[-1] > 0.5
+    with pytest.raises(ValueError, match="`scale`"):
+        significance(real, null, nodes=range(31), levels=["a"] * 31, scale="none")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vnn.cli import stability
+from vnn.cli.explain import explain
 
 if TYPE_CHECKING:
     from vnn.study import Results
@@ -222,6 +223,7 @@ def predict(
         write_csv(activities_to, found.activities)
 
 
+app.command()(explain)
 stability.add(app)
 
 
