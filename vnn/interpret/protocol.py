@@ -210,9 +210,15 @@ def protocol(
     Examples
     --------
     >>> import torch
-    >>> with torch.random.fork_rng(devices=[]):
-    ...     models = [nn.Sequential(nn.Linear(40, 4), nn.ReLU(), nn.Linear(4, 2)) for _ in range(4)]
-    >>> frame = pd.DataFrame(np.random.default_rng(0).normal(size=(12, 40)), columns=[f"g{i}" for i in range(40)])
+    >>> from vnn.chance import generator
+    >>> def model(seed: int) -> nn.Module:
+    ...     weight = torch.from_numpy(generator(seed, "example").standard_normal((2, 40))).float()
+    ...     made = torch.nn.utils.skip_init(nn.Linear, 40, 2)
+    ...     made.weight.data.copy_(weight)
+    ...     made.bias.data.zero_()
+    ...     return nn.Sequential(made)
+    >>> models = [model(seed) for seed in range(4)]
+    >>> frame = pd.DataFrame(generator(0, "people").normal(size=(12, 40)), columns=[f"g{i}" for i in range(40)])
     >>> found = protocol(models, frame, labels=[0, 1] * 6, explainers=["gradient x input"])
     >>> found.curves["n"].tolist()
     [1, 1, 2, 2, 3]

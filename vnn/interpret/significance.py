@@ -377,8 +377,8 @@ def significance(
 
     Examples
     --------
-    >>> rng = np.random.default_rng(0)
-    >>> null, names = rng.standard_normal((99, 5)), list("abcde")
+    >>> from vnn.chance import generator
+    >>> null, names = generator(0, "example").standard_normal((99, 5)), list("abcde")
     >>> table = significance(np.array([9.0, 0, 1, -1, 0]), null, nodes=names, levels=["genes"] * 5)
     >>> table.loc[table["q"] <= 0.05, "node"].tolist()
     ['a']

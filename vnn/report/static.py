@@ -156,7 +156,7 @@ def verdicts(content: Content) -> Figure | None:
         right.scatter(share, place, s=26, color=UP if share >= 0 else DOWN, zorder=3)
     labels = [_cut(group.leader["name"] + (f" ({group.contrast})" if several else ""), 38) for group in groups]
     right.set_yticks(range(len(groups)), labels, fontsize=8)
-    right.set_ylim(len(groups) - 0.5, -0.5)
+    right.set_ylim(max(len(groups), 1) - 0.5, -0.5)
     right.axvline(0, color=MUTED, linewidth=0.8)
     right.set_xlabel(
         "share of the separation in per cent, leaders of robust groups" if groups else "no group is robust"
