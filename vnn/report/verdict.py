@@ -23,9 +23,9 @@ VERDICTS = {
         "There are too few draws or networks for the thresholds: whatever the score, it could not have passed. “Draws "
         "needed” says how many would be enough."
     ),
-    "not beyond chance": ("Networks trained on permuted labels give this node as large a share too often."),
+    "not beyond chance": ("Networks trained on permuted labels give this node as large a score too often."),
     "explained by structure": (
-        "Networks of the same shape whose genes were dealt out anew give this place as large a share too often, or the "
+        "Networks of the same shape whose genes were dealt out anew give this place as large a score too often, or the "
         "score is what number of genes, connections, level and expression let one expect."
     ),
     "method-dependent": (

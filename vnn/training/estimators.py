@@ -50,6 +50,7 @@ class _VisibleEstimator(BaseEstimator):
     input_dropout: float = 0.5
     heads: str = "levels"
     head_weight: float = 0.3
+    start: str = "random"
     epochs: int = 200
     batch_size: int = 64
     optimiser: str = "adamw"
@@ -193,7 +194,7 @@ class VNNClassifier(ClassifierMixin, _VisibleEstimator):
         must have exactly the inputs of the topology, in the order of `topology.inputs`, and no array meets an ontology.
     activation, normalisation, units, dropout, input_dropout, heads, head_weight
         As in `Recipe`.
-    epochs, batch_size, optimiser, lr, weight_decay, schedule, patience, clip, scaling, impute
+    start, epochs, batch_size, optimiser, lr, weight_decay, schedule, patience, clip, scaling, impute
         As in `Training`. Missing values are refused unless `impute` says what replaces them.
     n_networks
         Networks that differ only in chance; their probabilities are averaged.

@@ -64,7 +64,7 @@ if (vnnPage.data.verdict) {
     svg.removeAttribute("aria-hidden");
     svg.setAttribute("role", "img");
     const largest = nulls.map(([name, values]) => `${draws.words[name]}: ${values.length} draws, the largest ${(100 * Math.max(...values, 0)).toFixed(2)} %`);
-    svg.setAttribute("aria-label", `Share of the level, without sign. Here ${size === null ? "missing" : (100 * size).toFixed(2) + " %"}; ${largest.join("; ")}.`);
+    svg.setAttribute("aria-label", `Share of the separation. Here ${size === null ? "missing" : (100 * size).toFixed(2) + " %"}; ${largest.join("; ")}.`);
     made.append(svg);
     return made;
   };
