@@ -97,6 +97,8 @@ def test_what_passes_everything_is_robust() -> None:
         ({"ablation": 0.0, "relevance": 1.0}, {}, ROBUST),
         ({"halves_sign": 0.8}, {}, UNSTABLE),
         ({"halves_size": 0.0}, {}, UNSTABLE),
+        ({"halves_size": 0.021}, {"thresholds": Thresholds(top=0.02, signs=0.5)}, UNSTABLE),
+        ({"halves_size": 0.021}, {"thresholds": Thresholds(top=0.6, signs=0.5)}, ROBUST),
         ({"halves_sign": 0.8}, {"thresholds": Thresholds(signs=0.7)}, ROBUST),
         ({"wiring": 0.9}, {"thresholds": Thresholds(structure=0.999)}, ROBUST),
         ({"n_draws": 18}, {"thresholds": Thresholds(chance=0.1)}, ROBUST),

@@ -141,8 +141,8 @@ class Stability:
         pairs sharing people), n_pairs, n_nodes.
     nodes
         A row per node: level, node, score, dead, sign_agreement (share of half-samples with the sign of the score), top_decile
-        (share of half-samples in which |score| is among the largest tenth of its level), n_halves, and with structure size,
-        expected, lower, upper, above (`structure_band`).
+        (share of half-samples in which |score| is among the largest tenth of its level, or the part asked for), n_halves, and
+        with structure size, expected, lower, upper, above (`structure_band`).
     reliability
         Correlation between means of n networks and means of n others, by Spearman-Brown from one network's, and as
         observed between disjoint sets: level, n_networks, predicted, observed, n_sets.
@@ -228,6 +228,7 @@ def stability(
     score: np.ndarray | None = None,
     structure: pd.DataFrame | None = None,
     target: float = 0.9,
+    top: float = TOP,
     seed: int = 0,
 ) -> Stability:
     """How stable the scores of nodes are, over seeds and over people, and how far their size alone explains them.
@@ -247,6 +248,8 @@ def stability(
         As `vnn.interpret.trivial.structure` makes it; without it nothing is said of trivial rankings.
     target
         Reliability for "how many networks do I need?".
+    top
+        Share of a level that counts as its top in half-samples.
     seed
         Of the sets of networks whose means are compared.
 
@@ -279,7 +282,7 @@ def stability(
     over_seeds, correlations = _over_seeds(networks, cuts, table, left_out)
     over_people = _over_people(networks, names, halves, cuts, table, left_out)
     reliability, needed = _reliability(networks, cuts, correlations, target, seed, left_out)
-    nodes = _nodes(networks, reported, halves, dead, left_out)
+    nodes = _nodes(networks, reported, halves, dead, top, left_out)
     trivial = pd.DataFrame(columns=["level", "ranking", "correlation", "n_nodes"])
     alive = np.flatnonzero(~dead & np.isfinite(reported))
     if table is None:
@@ -569,7 +572,7 @@ def _reliability(
 
 
 def _nodes(
-    networks: NetworkScores, score: np.ndarray, halves: np.ndarray, dead: np.ndarray, left_out: list[str]
+    networks: NetworkScores, score: np.ndarray, halves: np.ndarray, dead: np.ndarray, share: float, left_out: list[str]
 ) -> pd.DataFrame:
     found = pd.DataFrame({"level": networks.levels, "node": networks.nodes, "score": score, "dead": dead})
     agreement, top = np.full(len(dead), np.nan), np.full(len(dead), np.nan)
@@ -578,7 +581,7 @@ def _nodes(
         flat = halves.reshape(counted, -1)
         signed = ~dead & np.isfinite(score) & (score != 0)
         agreement[signed] = (np.sign(flat) == np.sign(score))[:, signed].mean(0)
-        top[~dead] = in_top(flat, networks.levels, ~dead)[:, ~dead].mean(0)
+        top[~dead] = in_top(flat, networks.levels, ~dead, share)[:, ~dead].mean(0)
         if not np.isfinite(score).any():
             left_out.append("There is no score of all people, so half-samples have no sign to agree with.")
     return found.assign(sign_agreement=agreement, top_decile=top, n_halves=counted if len(halves) >= LEAST_PAIRS else 0)

@@ -203,7 +203,7 @@ def verdict(
     table["families"] = table[[f"passes {name}" for name in families]].sum(axis=1)
     told = {}
     for c, name in enumerate(scores.contrasts):
-        told[name] = stability(scores.by_network(c, main), structure=structure, seed=seed)
+        told[name] = stability(scores.by_network(c, main), structure=structure, top=asked.top, seed=seed)
         left_out += [f"{name}: {line}" for line in told[name].left_out] if n_contrasts > 1 else told[name].left_out
     held = pd.concat([one.nodes for one in told.values()], ignore_index=True)
     table["seeds_agree"] = _same_sign(scores, main)
