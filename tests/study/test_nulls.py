@@ -282,6 +282,16 @@ def test_killed_at_twenty_random_moments_the_study_ends_with_the_same_files(tmp_
     assert {name for name in whole if whole[name] != killed[name]} <= {"study.json"}
 
 
+def test_a_kill_after_a_fit_was_written_leaves_no_checkpoint(tmp_path: Path) -> None:
+    path = write_study(tmp_path, STUDY + NULLS)
+    run_study(path)
+    before = content(tmp_path / "results")
+    (tmp_path / "results" / "training.checkpoint").touch()
+    (tmp_path / "results" / "nulls" / ".labels-0000-0001.checkpoint").touch()
+    run_study(path)
+    assert content(tmp_path / "results") == before
+
+
 def test_networks_that_diverged_are_named(results: Results) -> None:
     table = results.fit.replicates.copy()
     table.loc[1, "state"] = "diverged"

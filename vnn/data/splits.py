@@ -5,6 +5,7 @@ A split depends on the set of sample ids, their labels and the seed, never on th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -183,6 +184,12 @@ def half_samples(
     """
     halves = k_fold(ids, k=2, repeats=pairs, validation=validation, seed=seed, stratify=stratify, groups=groups)
     return tuple(replace(split, name=f"half {i // 2}{'ab'[i % 2]}") for i, split in enumerate(halves))
+
+
+def half_of(split: str) -> tuple[int, str] | None:
+    """Number of the pair and "a" or "b", from the name of a half-sample; None for other splits."""
+    found = re.fullmatch(r"half (\d+)([ab])", split)
+    return None if found is None else (int(found[1]), found[2])
 
 
 def leave_one_group_out(

@@ -15,6 +15,7 @@ from torch import Tensor
 from vnn._atomic import replacing
 from vnn._errors import AlignmentError, culprits
 from vnn.data.samples import Samples
+from vnn.data.splits import half_of
 from vnn.data.targets import Target
 from vnn.interpret.attribution import check_completeness
 from vnn.interpret.axis import node_names, per_node
@@ -269,16 +270,19 @@ def mean(values: np.ndarray, axis: int) -> np.ndarray:
 
 def _networks(rows: pd.DataFrame) -> pd.DataFrame:
     kind, draw = rows["kind"].astype(object), rows.get("draw", pd.Series([None] * len(rows)))
-    halves = rows["split"].str.extract(r"^half (?P<pair>\d+)(?P<half>[ab])$")
-    kind = kind.where(halves["pair"].isna() | (kind != "real"), "half_samples")
-    draw = pd.to_numeric(draw).where(halves["pair"].isna(), pd.to_numeric(halves["pair"]))
+    halves = pd.DataFrame(
+        [half_of(split) or (None, None) for split in rows["split"]], rows.index, ["pair", "half"], dtype=object
+    )
+    whole = halves["pair"].isna()
+    kind = kind.where(whole | (kind != "real"), "half_samples")
+    draw = pd.to_numeric(draw).where(whole, pd.to_numeric(halves["pair"]))
     return pd.DataFrame(
         {
             "kind": kind,
             "draw": draw.astype("Int64"),
             "split": rows["split"],
             "seed": rows["seed"],
-            "half": halves["half"].astype(object).where(halves["half"].notna(), None),
+            "half": halves["half"].where(~whole, None),
         }
     )
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from vnn._errors import StudyError
 from vnn.data import Samples, Split, half_samples, read_table
+from vnn.data.splits import half_of
 from vnn.models import VisibleNetwork
 from vnn.study.folder import chosen_settings, common_setting
 from vnn.study.material import Material, stratum_of
@@ -122,6 +123,10 @@ def begun(folder: Path) -> list[Chunk]:
     ]
 
 
+def _checkpoint(folder: Path, chunk: Chunk) -> Path:
+    return folder / FOLDER / f".{chunk.name}{CHECKPOINT}"
+
+
 def _named(name: str) -> Chunk:
     kind, first, last = name.rsplit("-", 2)
     return Chunk(kind, tuple(range(int(first), int(last) + 1)))
@@ -141,6 +146,8 @@ def train_nulls(
     With `nulls.workers` they are trained in as many processes, each a chunk at a time; with `together` those that follow the
     study take part in every chunk.
     """
+    for chunk in {*begun(folder)} & {*finished(folder)}:  # killed after its fit was written
+        _checkpoint(folder, chunk).unlink(missing_ok=True)
     chunks, asked = missing_chunks(study, material, folder), study.nulls
     if chunks:
         (folder / FOLDER).mkdir(exist_ok=True)
@@ -199,7 +206,7 @@ def _train_chunk(
     listener: Listener | None = None,
     together: bool = False,
 ) -> None:
-    checkpoint = folder / FOLDER / f".{chunk.name}{CHECKPOINT}"
+    checkpoint = _checkpoint(folder, chunk)
     made = train(
         study,
         material,
@@ -215,7 +222,7 @@ def _train_chunk(
 def _which(study: Study, material: Material, folder: Path, chunk: Chunk) -> dict[str, Any]:
     if chunk.kind == HALVES:
         splits = halves_of(study, material.samples)
-        names = {split.name for split in splits if _pair(split.name) in chunk.draws}
+        names = {split.name for split in splits if (half := half_of(split.name)) and half[0] in chunk.draws}
         only = [r.id for r in replicates_of(splits, study.n_seeds) if r.split in names]
         return {"splits": splits, "only": only, "settings": common_setting(folder)}
     unit = study.nulls.unit or study.splits.group
@@ -233,11 +240,6 @@ def halves_of(study: Study, samples: Samples) -> tuple[Split, ...]:
         samples.ids, pairs=study.nulls.n_draws(HALVES), validation=study.splits.validation, seed=study.seed,
         stratify=stratum_of(study, samples), groups=None if group is None else samples.groups[group],
     )  # fmt: skip
-
-
-def _pair(split: str) -> int:
-    """The number of the pair in the name of a half-sample."""
-    return int(split[5:-1])
 
 
 def null_fits(folder: Path, material: Material) -> Iterator[tuple[Chunk, Fit]]:
@@ -259,7 +261,7 @@ def null_table(folder: Path, material: Material, trained: Fit) -> pd.DataFrame:
     for chunk, held in null_fits(folder, material):
         rows = replicate_scores(held, material.samples)
         if chunk.kind == HALVES:
-            rows["draw"] = rows["split"].map(_pair)
+            rows["draw"] = [half[0] for split in rows["split"] if (half := half_of(split))]
         tables.append(rows.assign(kind=chunk.kind))
         words[chunk.kind] = held.about["null"] or "complementary halves of the samples"
     table = pd.concat(tables, ignore_index=True)[["kind", "draw", "split", "seed", "state", "value"]]

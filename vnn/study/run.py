@@ -238,6 +238,7 @@ def run_study(
 
 def _trained(study: Study, material: Material, folder: Path, listener: Listener | None, together: bool) -> Fit:
     if (folder / "fit" / "fit.json").exists():
+        forget(folder / CHECKPOINT)
         return Fit.load(folder / "fit", material.topology)
     trained = train(
         study,
