@@ -160,7 +160,7 @@ def judged(robust: dict[str, float]) -> Verdict:
     )
     for node, score in robust.items():
         table.loc[table["node"] == node, ["verdict", "score"]] = ROBUST, score
-    return Verdict(table, Thresholds(), {}, pd.DataFrame(), "rewired", ("propagation",))
+    return Verdict(table, Thresholds(), {}, "rewired", ("propagation",))
 
 
 def test_groups_have_leaders_and_say_who_is_driven() -> None:

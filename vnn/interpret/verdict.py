@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -118,8 +118,6 @@ class Verdict:
         What was asked.
     stability
         By contrast.
-    agreement
-        Spearman correlation of the methods' scores over all nodes: method_a, method_b, correlation, overlap (of their top tenth).
     wiring
         Which null of the wiring was used; empty without one.
     families
@@ -131,7 +129,6 @@ class Verdict:
     table: pd.DataFrame
     thresholds: Thresholds
     stability: dict[str, Stability]
-    agreement: pd.DataFrame
     wiring: str
     families: tuple[str, ...]
     left_out: tuple[str, ...] = field(default=())
@@ -175,7 +172,64 @@ def verdict(
     seed
         Of the sets of networks in `stability`.
     """
-    asked = thresholds or Thresholds()
+    evidence = _evidence(scores, informative or Informative(), thresholds or Thresholds(), structure, ratio, seed)
+    return _decided(evidence, scores)
+
+
+def judge(
+    score: Callable[[Method], Scored],
+    *,
+    informative: Informative | None = None,
+    thresholds: Thresholds | None = None,
+    structure: pd.DataFrame | None = None,
+    ratio: float = 0.0,
+    seed: int = 0,
+) -> tuple[Verdict, Scored]:
+    """The verdict, asking for no more than it needs: explainers of other families only where DeepLIFT found something.
+
+    Ablation is asked of the nodes that are beyond both nulls, LRP-gamma where DeepLIFT and ablation disagree.
+
+    Parameters
+    ----------
+    score
+        Scores of all networks by a method; those of half-samples are needed by the first only.
+    informative, thresholds, structure, ratio, seed
+        As for `verdict`.
+    """
+    scores = score(method_of(PROPAGATION))
+    evidence = _evidence(scores, informative or Informative(), thresholds or Thresholds(), structure, ratio, seed)
+    found = _decided(evidence, scores)
+    if only := _undecided(found, scores):
+        scores = scores.beside(score(method_of(ABLATION).with_settings(only=only)))
+        found = _decided(evidence, scores)
+    if (found.table["verdict"] == METHOD).any():
+        scores = scores.beside(score(method_of(RELEVANCE)))
+        found = _decided(evidence, scores)
+    return found, scores
+
+
+@dataclass(frozen=True, eq=False)
+class _Evidence:
+    """What the first method says of every node, before other families of methods are asked."""
+
+    table: pd.DataFrame
+    thresholds: Thresholds
+    informative: Informative
+    stability: dict[str, Stability]
+    wiring: str
+    short: tuple[str, ...]
+    has_band: bool
+    left_out: tuple[str, ...]
+
+
+def _evidence(
+    scores: Scored,
+    informative: Informative,
+    asked: Thresholds,
+    structure: pd.DataFrame | None,
+    ratio: float,
+    seed: int,
+) -> _Evidence:
     main = next(iter(scores.values))
     n_contrasts, left_out = len(scores.contrasts), list[str]()
     real = _flat(scores.draws("real", main))[0]
@@ -185,22 +239,20 @@ def verdict(
     alive = np.isfinite(real)
     wiring = next((kind for kind in WIRINGS if (scores.networks["kind"] == kind).any()), "")
     nulls = {"labels": _draws(scores, LABELS, main), "wiring": _draws(scores, wiring, main)}
-    enough: dict[str, bool] = {}
+    short = list[str]()
     for what, null in nulls.items():
         threshold = asked.chance if what == "labels" else asked.structure
-        enough[what] = len(null) >= least_draws(threshold)
         table = table.join(_against(null, real, alive, table, what, threshold))
+        if len(null) >= least_draws(threshold):
+            continue
+        short.append(f"too few draws of the null of the {what}")
         if not len(null):
             left_out.append(f"There are no draws of the null of the {what}, so nothing is said against it.")
-        elif not enough[what]:
+        else:
             left_out.append(
                 f"{len(null)} draws of the null of the {what} cannot reach q = {threshold:g}; "
                 f"{least_draws(threshold)} are needed."
             )
-    families = _families(scores, nulls, wiring, asked)
-    for name, (passes, known) in families.items():
-        table[f"passes {name}"], table[f"asked {name}"] = passes, known
-    table["families"] = table[[f"passes {name}" for name in families]].sum(axis=1)
     told = {}
     for c, name in enumerate(scores.contrasts):
         told[name] = stability(scores.by_network(c, main), structure=structure, top=asked.top, seed=seed)
@@ -211,45 +263,25 @@ def verdict(
     has_band = bool("above" in held and held["upper"].notna().any())
     for column, own in (("band_low", "lower"), ("band_high", "upper")):
         table[column] = held[own] if has_band else np.nan
-    n_halves = int(held["n_halves"].max()) if len(held) else 0
-    table["verdict"], table["decided_by"] = _judge(
-        table, asked, informative or Informative(), enough, len(families), n_halves >= 2 * LEAST_PAIRS, has_band
-    )
+    if (int(held["n_halves"].max()) if len(held) else 0) < 2 * LEAST_PAIRS:
+        short.append(f"fewer than {LEAST_PAIRS} pairs of half-samples")
+    return _Evidence(table, asked, informative, told, wiring, tuple(short), has_band, tuple(left_out))
+
+
+def _decided(evidence: _Evidence, scores: Scored) -> Verdict:
+    """The verdict, with the families of methods that have scores."""
+    asked, table = evidence.thresholds, evidence.table.copy()
+    families = _families(scores, table, evidence.wiring, asked)
+    for name, (passes, known) in families.items():
+        table[f"passes {name}"], table[f"asked {name}"] = passes, known
+    table["families"] = table[[f"passes {name}" for name in families]].sum(axis=1)
+    decided = [_judge(row, evidence, len(families)) for row in table.to_dict("records")]
+    table["verdict"], table["decided_by"] = zip(*decided, strict=True) if decided else ([], [])
     open_ = table["verdict"].isin([CHANCE, STRUCTURE])
     needed = np.where(table["verdict"] == STRUCTURE, table["more_wiring"], table["more_labels"])
     table["draws_needed"] = np.where(open_, needed, np.nan)
-    return Verdict(
-        table.drop(columns=["more_labels", "more_wiring"]),
-        asked,
-        told,
-        agreement(scores),
-        wiring,
-        tuple(families),
-        tuple(left_out),
-    )
-
-
-def judge(score: Callable[[Method], Scored], **how: Any) -> tuple[Verdict, Scored]:
-    """The verdict, asking for no more than it needs: explainers of other families only where DeepLIFT found something.
-
-    Ablation is asked of the nodes that are beyond both nulls, LRP-gamma where DeepLIFT and ablation disagree.
-
-    Parameters
-    ----------
-    score
-        Scores of all networks by a method; those of half-samples are needed by the first only.
-    how
-        As for `verdict`.
-    """
-    scores = score(method_of(PROPAGATION))
-    found = verdict(scores, **how)
-    if only := _undecided(found, scores):
-        scores = scores.beside(score(method_of(ABLATION).with_settings(only=only)))
-        found = verdict(scores, **how)
-    if (found.table["verdict"] == METHOD).any():
-        scores = scores.beside(score(method_of(RELEVANCE)))
-        found = verdict(scores, **how)
-    return found, scores
+    table = table.drop(columns=["more_labels", "more_wiring"])
+    return Verdict(table, asked, evidence.stability, evidence.wiring, tuple(families), evidence.left_out)
 
 
 def _undecided(found: Verdict, scores: Scored) -> dict[str, list[int]]:
@@ -263,47 +295,28 @@ def _undecided(found: Verdict, scores: Scored) -> dict[str, list[int]]:
     }
 
 
-def _judge(
-    table: pd.DataFrame,
-    asked: Thresholds,
-    informative: Informative,
-    enough: Mapping[str, bool],
-    n_families: int,
-    halves: bool,
-    has_band: bool,
-) -> tuple[list[str], list[str]]:
-    """The verdict of each node, and the sentence that says what decided."""
-    why_not, short = informative.why_not(asked.informative), []
-    short += [f"too few draws of the null of the {what}" for what, there in enough.items() if not there]
-    short += [] if halves else [f"fewer than {LEAST_PAIRS} pairs of half-samples"]
-    verdicts, sentences = [], []
-    for row in table.to_dict("records"):
-        if why_not:
-            found = NOT_INFORMATIVE, why_not
-        elif not np.isfinite(row["score"]) or short:
-            found = NOT_RESOLVABLE, ", ".join(short) or "no score"
-        elif not row["q_labels"] <= asked.chance:
-            found = CHANCE, f"q = {row['q_labels']:.2g} against permuted labels"
-        elif not row["q_wiring"] <= asked.structure:
-            found = STRUCTURE, f"q = {row['q_wiring']:.2g} against rewired networks"
-        elif asked.band and has_band and not abs(row["score"]) > row["band_high"]:
-            found = STRUCTURE, f"score {row['score']:.2g}, and nodes of its size and place reach {row['band_high']:.2g}"
-        elif n_families < asked.families:
-            found = NOT_RESOLVABLE, f"{n_families} {FEW_FAMILIES}"
-        elif row["families"] < asked.families:
-            found = METHOD, f"{row['families']} of {n_families} families of explainers find it"
-        elif not row["halves_sign"] >= asked.signs:
-            found = UNSTABLE, f"the same sign in {row['halves_sign']:.0%} of half-samples"
-        elif not row["halves_top"] >= asked.top_share:
-            found = (
-                UNSTABLE,
-                f"among the largest {asked.top:.0%} of its level in {row['halves_top']:.0%} of half-samples",
-            )
-        else:
-            found = ROBUST, "passed every question"
-        verdicts.append(found[0])
-        sentences.append(found[1])
-    return verdicts, sentences
+def _judge(row: Mapping[Hashable, Any], evidence: _Evidence, n_families: int) -> tuple[str, str]:
+    """The verdict of a node, and the sentence that says what decided."""
+    asked = evidence.thresholds
+    if why_not := evidence.informative.why_not(asked.informative):
+        return NOT_INFORMATIVE, why_not
+    if not np.isfinite(row["score"]) or evidence.short:
+        return NOT_RESOLVABLE, ", ".join(evidence.short) or "no score"
+    if not row["q_labels"] <= asked.chance:
+        return CHANCE, f"q = {row['q_labels']:.2g} against permuted labels"
+    if not row["q_wiring"] <= asked.structure:
+        return STRUCTURE, f"q = {row['q_wiring']:.2g} against rewired networks"
+    if asked.band and evidence.has_band and not abs(row["score"]) > row["band_high"]:
+        return STRUCTURE, f"score {row['score']:.2g}, and nodes of its size and place reach {row['band_high']:.2g}"
+    if n_families < asked.families:
+        return NOT_RESOLVABLE, f"{n_families} {FEW_FAMILIES}"
+    if row["families"] < asked.families:
+        return METHOD, f"{row['families']} of {n_families} families of explainers find it"
+    if not row["halves_sign"] >= asked.signs:
+        return UNSTABLE, f"the same sign in {row['halves_sign']:.0%} of half-samples"
+    if not row["halves_top"] >= asked.top_share:
+        return UNSTABLE, f"among the largest {asked.top:.0%} of its level in {row['halves_top']:.0%} of half-samples"
+    return ROBUST, "passed every question"
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
@@ -335,28 +348,31 @@ def _against(
 
 
 def _families(
-    scores: Scored, nulls: Mapping[str, np.ndarray], wiring: str, asked: Thresholds
+    scores: Scored, table: pd.DataFrame, wiring: str, asked: Thresholds
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """By family of methods whether a node passes both nulls with its first method, and whether it was asked."""
+    """By family of methods whether a node passes both nulls with its first method, and whether it was asked.
+
+    What the first method of all says is in the table.
+    """
     methods: dict[str, str] = {}
     for name in scores.values:
         methods.setdefault(METHODS[name].family, name)
-    found = {}
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for family, method in methods.items():
         real = _flat(scores.draws("real", method))[0]
         alive = np.isfinite(real)
-        passes = alive.copy()
-        for kind, threshold in ((LABELS, asked.chance), (wiring, asked.structure)):
-            null = _draws(scores, kind, method)
-            if len(null) < 3:
-                passes[:] = False
-                continue
-            own = significance(
-                real[alive], null[:, alive], nodes=np.flatnonzero(alive).tolist(), levels=[0] * int(alive.sum()),
-                sides="upper", scale="shared", alpha=threshold,
-            )  # fmt: skip
-            passes[alive] &= own["q"].to_numpy() <= threshold
-        found[family] = passes, alive
+        against = table
+        if found:
+            kinds = {"labels": (LABELS, asked.chance), "wiring": (wiring, asked.structure)}
+            against = pd.concat(
+                [
+                    _against(_draws(scores, kind, method), real, alive, table, what, threshold)
+                    for what, (kind, threshold) in kinds.items()
+                ],
+                axis=1,
+            )
+        passes = (against["q_labels"] <= asked.chance) & (against["q_wiring"] <= asked.structure)
+        found[family] = passes.to_numpy(), alive
     return found
 
 
