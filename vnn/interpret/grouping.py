@@ -8,7 +8,6 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from vnn.data.samples import Samples
 from vnn.interpret.methods import Method
@@ -35,55 +34,53 @@ class Relations:
 
     @cached_property
     def places(self) -> dict[Node, int]:
-        """Number of every node above the inputs, copies left out."""
-        nodes = [(stage.level, node) for stage in resolve(self.topology).stages for node in stage.nodes]
-        return {node: i for i, node in enumerate(nodes)}
+        """Row of every node above the inputs in its level, copies left out."""
+        return {
+            (level.name, node): row
+            for level in self.topology.levels[1:]
+            for row, node in enumerate(level.nodes)
+            if node not in level.copies
+        }
 
     @cached_property
-    def _tables(self) -> tuple[sparse.csr_array, sparse.csr_array]:
-        inputs = self.topology.levels[0].name
-        held: dict[str, tuple[sparse.csr_array, sparse.csr_array]] = {}
-        n, n_in = len(self.places), len(self.topology.inputs)
+    def _reads(self) -> dict[Node, list[Node]]:
+        """The nodes each node reads from directly."""
+        found: dict[Node, list[Node]] = {node: [] for node in self.places}
         stages = resolve(self.topology).stages
-        first = 0
+        nodes = {stage.level: stage.nodes for stage in stages}
         for stage in stages:
-            rows = len(stage.nodes)
-            reads = sparse.csr_array((rows, n_in))
-            own = sparse.csr_array((np.ones(rows), (np.arange(rows), first + np.arange(rows))), shape=(rows, n))
             for source, edges in stage.edges.items():
-                width = n_in if source == inputs else held[source][0].shape[0]
-                wired = sparse.csr_array((np.ones(len(edges)), (edges[:, 1], edges[:, 0])), shape=(rows, width))
-                reads = reads + (wired if source == inputs else wired @ held[source][0])
-                own = own if source == inputs else own + wired @ held[source][1]
-            for table in (reads, own):
-                table.data[:] = 1.0
-            held[stage.level] = reads, own
-            first += rows
-        reads, below = (sparse.csr_array(sparse.vstack([held[s.level][i] for s in stages])) for i in range(2))
-        return reads, below
+                for below, node in edges if source in nodes else ():
+                    found[stage.level, stage.nodes[node]].append((source, nodes[source][below]))
+        return found
 
     def inputs_of(self, node: Node) -> tuple[str, ...]:
         """The inputs a node reads, directly or through others."""
-        return tuple(self.topology.inputs[i] for i in self._row(0, node))
+        return tuple(self.topology.inputs[i] for i in self._inputs(node))
 
     def n_inputs(self, node: Node) -> int:
         """How many these are."""
-        return len(self._row(0, node))
+        return len(self._inputs(node))
 
-    def below(self, node: Node) -> frozenset[int]:
-        """Numbers of the nodes it reads, itself among them."""
-        return frozenset(self._row(1, node).tolist())
+    def below(self, node: Node) -> frozenset[Node]:
+        """The nodes it reads, directly or through others, itself among them."""
+        found, open_ = {node}, [node]
+        while open_:
+            fresh = set(self._reads[open_.pop()]) - found
+            found |= fresh
+            open_ += fresh
+        return frozenset(found)
 
     def related(self, a: Node, b: Node, jaccard: float) -> bool:
         """Whether one lies above the other, or they share so much of their inputs."""
-        if self.places[a] in self.below(b) or self.places[b] in self.below(a):
+        if a in self.below(b) or b in self.below(a):
             return True
-        ours, theirs = set(self._row(0, a).tolist()), set(self._row(0, b).tolist())
+        ours, theirs = set(self._inputs(a)), set(self._inputs(b))
         return len(ours & theirs) >= jaccard * len(ours | theirs)
 
-    def _row(self, which: int, node: Node) -> np.ndarray:
-        table, i = self._tables[which], self.places[node]
-        found: np.ndarray = table.indices[table.indptr[i] : table.indptr[i + 1]]
+    def _inputs(self, node: Node) -> list[int]:
+        members, row = self.topology.members[node[0]], self.places[node]
+        found: list[int] = members.indices[members.indptr[row] : members.indptr[row + 1]].tolist()
         return found
 
 
