@@ -24,7 +24,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
-from scipy import sparse, stats
+from scipy import sparse
 from sklearn.metrics import average_precision_score
 
 from vnn._errors import AlignmentError, OntologyError, culprits
@@ -39,6 +39,7 @@ from vnn.models.wiring import resolve
 from vnn.ontology import Topology
 from vnn.training import Fit, Training, fit
 from vnn.training.cox import PartialLikelihood
+from vnn.training.interval import interval
 
 NETWORK, PERMUTED = "network", "network, labels permuted"
 TRIVIAL = ("gene degree x term size", "co-expression", "semantic overlap")
@@ -642,8 +643,8 @@ def recovery_of(by_repetition: pd.DataFrame) -> pd.DataFrame:
                 {
                     "scope": scope,
                     "ranking": ranking,
-                    **dict(zip(("average_precision", "low", "high"), _interval(own), strict=True)),
-                    **dict(zip(("gain", "gain_low", "gain_high"), _interval(gain), strict=True)),
+                    **_interval("average_precision", "low", "high", own),
+                    **_interval("gain", "gain_low", "gain_high", gain),
                     "chance": float((first["n_hidden"] / first["n_pairs"].replace(0, np.nan)).mean()),
                     "n_hidden": float(first["n_hidden"].mean()),
                     "n_pairs": float(first["n_pairs"].mean()),
@@ -666,12 +667,9 @@ def _check(missing: float | None, repetitions: int, label_draws: int, splits: Se
         raise ValueError("no split has a test part, so that no network can be asked about samples it never saw.")
 
 
-def _interval(values: pd.Series) -> tuple[float, float, float]:
-    if not len(values):
-        return float("nan"), float("nan"), float("nan")
-    mean, n = float(values.mean()), len(values)
-    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-    return mean, mean - half, mean + half
+def _interval(mean: str, low: str, high: str, values: pd.Series) -> dict[str, float]:
+    found = interval(values.to_numpy(dtype=float)[:, None], 0.0)
+    return {name: float(value[0]) for name, value in zip((mean, low, high), found, strict=True)}
 
 
 def _precision(truth: np.ndarray, score: np.ndarray) -> float:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from vnn._errors import AlignmentError, choose
 from vnn.data.samples import Samples
@@ -17,10 +16,10 @@ from vnn.interpret.attribution import Attributions, attributions
 from vnn.interpret.contrast import contrasts
 from vnn.models.network import COVARIATES
 from vnn.training import Fit
+from vnn.training.interval import interval
 
 INDIVIDUALS = ("none", "pseudonym", "full")
 PSEUDONYM = "this person"
-LEVEL = 0.95
 FLAT = 1e-12
 
 
@@ -216,7 +215,7 @@ def one_sample(
     )
     end = predicted.logits[0, counts] @ asked.logits
     values = predicted.values[0, counts]
-    low, high = _interval(values)
+    _, low, high = interval(values, 0.0)
     if fit.target.classes:
         low, high = np.maximum(low, 0), np.minimum(high, 1)
     table = pd.DataFrame(
@@ -270,7 +269,7 @@ def _nodes(fit: Fit, one: Samples, known: Samples | None, found: Attributions, c
     parts = []
     for level, contributions in found.levels.items():
         values = contributions[0, counts].astype(np.float64)
-        mean, (low, high) = values.mean(0), _interval(values)
+        mean, low, high = interval(values, 0.0)
         nodes = found.nodes[level]
         activity = percentile = np.full(len(nodes), np.nan)
         measured = np.ones(len(nodes), dtype=bool)
@@ -346,14 +345,6 @@ def _unusual(fit: Fit, one: Samples, known: Samples, counts: np.ndarray) -> tupl
 
 def _sd(values: np.ndarray) -> np.ndarray:
     return values.std(0, ddof=1) if len(values) > 1 else np.full(values.shape[1], np.nan)
-
-
-def _interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """t interval of the mean over networks, per column; missing with one network."""
-    n = len(values)
-    half = stats.t.ppf((1 + LEVEL) / 2, max(n - 1, 1)) * _sd(values) / np.sqrt(n)
-    mean = values.mean(0)
-    return mean - half, mean + half
 
 
 def _or_none(value: float) -> float | None:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from vnn.interpret import attributions
 from vnn.interpret.contrast import contrasts
 from vnn.interpret.significance import reach
 from vnn.interpret.stability import ALL
 from vnn.interpret.verdict import LABELS, PROPAGATION, Verdict, agreement
+from vnn.training.interval import interval
 
 if TYPE_CHECKING:
     from vnn.study.run import Results
@@ -118,14 +118,10 @@ def _contributions(results: Results, found: Verdict) -> pd.DataFrame:
             fit, samples, label=contrast.label or None, levels=sorted(set(lead["level"])), baseline=asked.baseline,
             group=asked.group, n_draws=asked.draws,
         )  # fmt: skip
-        counts = explained.held_out[:, :, None]
-        n = counts.sum(1)
         for row in lead.to_dict("records"):
             values = explained.levels[row["level"]][:, :, [explained.nodes[row["level"]].index(row["node"])]]
-            mean = np.where(counts, values, 0).sum(1) / np.where(n > 0, n, np.nan)
-            spread = np.sqrt(np.where(counts, (values - mean[:, None]) ** 2, 0).sum(1) / np.where(n > 1, n - 1, np.nan))
-            half = stats.t.ppf(0.975, np.maximum(n - 1, 1)) * spread / np.sqrt(np.maximum(n, 1))
-            columns = {"contribution": mean[:, 0], "low": (mean - half)[:, 0], "high": (mean + half)[:, 0]}
+            held = np.where(explained.held_out, values[:, :, 0], np.nan).T
+            columns = dict(zip(("contribution", "low", "high"), interval(held, 0.0), strict=True))
             about = {name: row[name] for name in ("node", "name", "level", "contrast")}
             parts.append(pd.DataFrame({"sample": samples.ids} | about | columns))
     return pd.concat(parts, ignore_index=True).dropna(subset="contribution")
