@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vnn._atomic import replacing
 from vnn.interpret.protocol import DISJOINT, OVERLAPPING, Protocol
-from vnn.report.static import ACCENT, DIVERGING, DOWN, INK, MUTED, RULE, STYLE
+from vnn.report.static import ACCENT, DIVERGING, DOWN, INK, MUTED, RULE, write_drawn
 
 MEASURES = {"overlap": "share of the top nodes in common", "spearman": "Spearman correlation of |score|"}
 LOOK = {DISJOINT: (ACCENT, "-", "o"), OVERLAPPING: (DOWN, "--", "s")}
@@ -40,21 +37,7 @@ def write_agreement(folder: Path, protocol: Protocol) -> tuple[Path, ...]:
     for what, draw in {"curves": curves, "matrix": matrix}.items():
         levels = getattr(protocol, what)["level"].drop_duplicates()
         drawn |= {f"{what}-{number}": partial(draw, protocol, level) for number, level in enumerate(levels, 1)}
-    written = []
-    folder.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph .* missing", UserWarning)
-        for name, make in drawn.items():
-            if (figure := make()) is None:
-                continue
-            for kind in ("png", "svg"):
-                with replacing(folder / f"{name}.{kind}") as part:
-                    metadata = {"Date": None} if kind == "svg" else {}
-                    figure.savefig(
-                        part, format=kind, dpi=200, bbox_inches="tight", facecolor="white", metadata=metadata
-                    )
-                written.append(folder / f"{name}.{kind}")
-    return tuple(written)
+    return write_drawn(folder, drawn)
 
 
 def curves(protocol: Protocol, level: str) -> Figure | None:

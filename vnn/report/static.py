@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,11 @@ def write_figures(folder: Path, content: Content) -> tuple[Path, ...]:
         drawn[f"icicle{suffix}"] = partial(icicle, content, contrast)
         drawn[f"paths{suffix}"] = partial(paths, content, contrast)
     drawn |= {"heat-map": partial(heat_map, content), "training": partial(training, content)}
+    return write_drawn(folder, drawn)
+
+
+def write_drawn(folder: Path, drawn: Mapping[str, Callable[[], Figure | None]]) -> tuple[Path, ...]:
+    """Draw figures by name, each as a PNG and an SVG in `folder`, which is made; what draws None is left out."""
     written = []
     folder.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():

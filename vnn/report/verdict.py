@@ -11,30 +11,29 @@ import numpy as np
 import pandas as pd
 
 from vnn._errors import choose, culprits
+from vnn.interpret.verdict import CHANCE, METHOD, NOT_INFORMATIVE, NOT_RESOLVABLE, ROBUST, STRUCTURE, UNSTABLE
 from vnn.report.content import Content
 
-ROBUST, DRIVEN = "robust", "driven by another node"
+DRIVEN = "driven by another node"
 VERDICTS = {
-    "model not informative": (
+    NOT_INFORMATIVE: (
         "The networks do not predict held-out people better than the covariates alone do, or than networks trained on "
         "permuted labels do. No node can then be judged."
     ),
-    "not resolvable": (
+    NOT_RESOLVABLE: (
         "There are too few draws or networks for the thresholds: whatever the score, it could not have passed. “Draws "
         "needed” says how many would be enough."
     ),
-    "not beyond chance": ("Networks trained on permuted labels give this node as large a score too often."),
-    "explained by structure": (
+    CHANCE: ("Networks trained on permuted labels give this node as large a score too often."),
+    STRUCTURE: (
         "Networks of the same shape whose genes were dealt out anew give this place as large a score too often, or the "
         "score is what number of genes, connections, level and expression let one expect."
     ),
-    "method-dependent": (
-        "Too few families of explainers find it: it may belong to one way of explaining, not to the data."
-    ),
+    METHOD: ("Too few families of explainers find it: it may belong to one way of explaining, not to the data."),
     DRIVEN: (
         "Its score is that of a related node: once the genes of that one are set to baseline, too little of it is left."
     ),
-    "unstable": ("Sign or rank change from one half of the people to the other."),
+    UNSTABLE: ("Sign or rank change from one half of the people to the other."),
     ROBUST: ("Passed every criterion above, in this order."),
 }
 NULLS = {"labels": "labels permuted", "wiring": "wiring rewired"}
