@@ -50,10 +50,13 @@ def prime(network: VisibleNetwork, problem: Problem) -> None:
     problem
         What it learns.
     """
+    known: Known = {}
     for first in range(0, network.n_replicates, AT_ONCE):
         at = list(range(first, min(first + AT_ONCE, network.n_replicates)))
         part = network.replicates(at)
-        _Primer(part, problem.keep(at)).run()
+        primer = _Primer(part, problem.keep(at), known)
+        primer.run()
+        known = primer.known
         whole = network.state_dict()
         for name, values in part.state_dict().items():
             whole[name][..., at] = values
@@ -81,26 +84,35 @@ class Reading:
     cosine: np.ndarray
 
 
-class _Primer:
-    """The replicates that are primed at once."""
+Known = dict[bytes, tuple[dict[str, sparse.csr_array], dict[bytes, dict[str, Reading]]]]
+"""By wiring what its nodes read, and, by the t of the inputs, what they read there."""
 
-    def __init__(self, network: VisibleNetwork, problem: Problem) -> None:
+
+class _Primer:
+    """The replicates that are primed at once; those before them with the same wiring and labels have done some of the work."""
+
+    def __init__(self, network: VisibleNetwork, problem: Problem, before: Known) -> None:
         self.network, self.problem, self.inputs = network, problem, network.topology.levels[0].name
         self.t = associations(problem, network.n_targets)
-        self.readings = self._readings()
+        self.known: Known = {}
+        self.readings = self._readings(before)
         self.signal = network.signal(problem.inputs, torch.from_numpy(problem.universe))
         share = problem.train_weight[:, problem.universe].to(network.output_scale)
         share = share / share.sum(1, keepdim=True)
         self.share = nn.functional.pad(share, (0, self.signal.numbers.shape[2] - share.shape[1]))
 
-    def _readings(self) -> list[dict[str, Reading]]:
-        wirings, known, found = self.network.wirings, dict[bytes, dict[str, sparse.csr_array]](), []
+    def _readings(self, before: Known) -> list[dict[str, Reading]]:
+        found = []
         for r in range(self.network.n_replicates):
-            own = {pair: np.ascontiguousarray(sources[:, r]) for pair, sources in wirings.items()}
-            key = b"".join(sources.tobytes() for sources in own.values())
-            if key not in known:
-                known[key] = reaches(self.network, own)
-            found.append(readings(known[key], self.t[:, r]))
+            own = {pair: np.ascontiguousarray(sources[:, r]) for pair, sources in self.network.wirings.items()}
+            wiring = b"".join(sources.tobytes() for sources in own.values())
+            if wiring not in self.known:
+                self.known[wiring] = before.get(wiring) or (reaches(self.network, own), {})
+            reach, by_t = self.known[wiring]
+            t = self.t[:, r].tobytes()
+            if t not in by_t:
+                by_t[t] = readings(reach, self.t[:, r])
+            found.append(by_t[t])
         return found
 
     @torch.no_grad()
