@@ -17,7 +17,7 @@ from vnn.data.samples import Samples
 from vnn.interpret.activity import into_anndata, long, wide
 from vnn.interpret.axis import by_sample, node_names, per_node
 from vnn.interpret.baseline import Baseline, baseline_of
-from vnn.interpret.batch import batches_of, mean_of
+from vnn.interpret.batch import batches_of
 from vnn.interpret.contrast import contrasts
 from vnn.interpret.deeplift import Comparison, DeepLift, Explained
 from vnn.interpret.methods import Completeness, Method, method_of
@@ -27,9 +27,6 @@ from vnn.training import Fit
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = [
-    "Attributions", "attributions", "batches", "by_sample", "check_completeness", "mean_of", "node_names", "per_node",
-]  # fmt: skip
 ROUNDED = 1e3
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 COARSE = 0.05
