@@ -26,7 +26,7 @@ from vnn.training import Fit, Training, fit
 def trained(activation: str = "tanh") -> Fit:
     return fit(
         wiring(), cohort(), target="phenotype", splits=folds(2), seed=0, n_seeds=1,
-        training=Training(epochs=4, batch_size=32, dtype="float64"), recipe=Recipe(activation=activation),
+        training=Training(start="random", epochs=4, batch_size=32, dtype="float64"), recipe=Recipe(activation=activation),
     )  # fmt: skip
 
 

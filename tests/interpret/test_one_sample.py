@@ -20,7 +20,7 @@ from vnn.interpret.one_sample import PSEUDONYM, OneSample, one_sample, shown
 from vnn.models import Recipe
 from vnn.training import Fit, Training, fit
 
-SHORT = Training(epochs=8, batch_size=32, lr=1e-2)
+SHORT = Training(start="random", epochs=8, batch_size=32, lr=1e-2)
 
 
 @cache

@@ -21,7 +21,7 @@ from vnn.training import Fit, Training, fit
 def trained(target: str = "phenotype", epochs: int = 5) -> Fit:
     return fit(
         wiring(), cohort(), target=target, splits=folds(), n_seeds=2, recipe=Recipe(units={"set 1": 2, "root": 3}),
-        training=Training(epochs=epochs, dtype="float64"),
+        training=Training(start="random", epochs=epochs, dtype="float64"),
     )  # fmt: skip
 
 

@@ -158,12 +158,18 @@ def test_covariates_stand_beside_the_rules() -> None:
 
 
 def test_labels_without_a_signal_give_rules_no_better_than_chance() -> None:
-    shuffled = np.random.default_rng(1).permutation(cohort().targets["phenotype"].to_numpy())
-    targets = cohort().targets.assign(phenotype=shuffled)
-    samples = Samples(cohort().values, cohort().features, cohort().ids, targets, cohort().covariates, cohort().groups)
-    made = fit(wiring(), samples, target="phenotype", splits=folds(), n_seeds=2, training=Training(epochs=40, lr=1e-2))
-    table = rules(made, samples).performance.set_index(["model", "metric"])
-    assert table.loc[(RULES, "AUC"), "low"] < 0.5
+    reached = []
+    for seed in range(5):
+        shuffled = np.random.default_rng(seed).permutation(cohort().targets["phenotype"].to_numpy())
+        targets = cohort().targets.assign(phenotype=shuffled)
+        samples = Samples(
+            cohort().values, cohort().features, cohort().ids, targets, cohort().covariates, cohort().groups
+        )
+        made = fit(
+            wiring(), samples, target="phenotype", splits=folds(), n_seeds=2, training=Training(epochs=40, lr=1e-2)
+        )
+        reached.append(rules(made, samples).performance.set_index(["model", "metric"]).loc[(RULES, "AUC"), "mean"])
+    assert np.mean(reached) == pytest.approx(0.5, abs=0.06)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])

@@ -19,7 +19,14 @@ from vnn.training import Fit, Training, fit
 def trained(dropout: float = 0.3, activation: str = "tanh", normalisation: str = "batch") -> Fit:
     recipe = Recipe(dropout=dropout, input_dropout=dropout, activation=activation, normalisation=normalisation,  # type: ignore[arg-type]
                     units={"set 1": 2})  # fmt: skip
-    return fit(wiring(), cohort(), target="phenotype", splits=folds(), recipe=recipe, training=Training(epochs=2))
+    return fit(
+        wiring(),
+        cohort(),
+        target="phenotype",
+        splits=folds(),
+        recipe=recipe,
+        training=Training(start="random", epochs=2),
+    )
 
 
 def logits(network: VisibleNetwork) -> np.ndarray:

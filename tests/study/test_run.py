@@ -38,6 +38,7 @@ name = "sets.gmt"
 k = 3
 
 [training]
+start = "random"
 epochs = 8
 batch_size = 32
 

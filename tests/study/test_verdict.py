@@ -17,7 +17,7 @@ PRIMED = 'start = "associations"\npatience = 2\n'
 
 
 def text(nulls: str = NULLS, more: str = "") -> str:
-    return STUDY.replace("[training]\n", "[training]\n" + PRIMED) + nulls + more
+    return STUDY.replace('start = "random"\n', PRIMED) + nulls + more
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from vnn.data import Samples, Split
 from vnn.training import Fit, Training
 from vnn.training.calibration import Temperature, in_words
 
-EARLY = Training(epochs=12, batch_size=32)
+EARLY = Training(start="random", epochs=12, batch_size=32)
 
 
 @pytest.fixture(scope="module")

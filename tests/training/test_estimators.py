@@ -44,7 +44,7 @@ def regressor(**settings: Any) -> VNNRegressor:
 
 
 @pytest.mark.filterwarnings("ignore::vnn.training.estimators.NoOntologyWarning")
-@parametrize_with_checks([kind(epochs=6, batch_size=512, lr=0.1) for kind in (VNNClassifier, VNNRegressor)])
+@parametrize_with_checks([kind(epochs=30, batch_size=512, lr=0.02) for kind in (VNNClassifier, VNNRegressor)])
 def test_scikit_learn_agrees(estimator: Any, check: Callable[[Any], None]) -> None:
     state = np.random.get_state()  # noqa: NPY002
     check(estimator)
@@ -334,10 +334,10 @@ def test_a_pipeline_keeps_the_names() -> None:
 
 
 def test_a_grid_search_finds_the_better_rate() -> None:
-    search = GridSearchCV(regressor(epochs=15), {"lr": np.array([1e-6, 0.02])}, cv=2).fit(X, QUANTITY)
+    search = GridSearchCV(regressor(start="random", epochs=15), {"lr": np.array([1e-6, 0.02])}, cv=2).fit(X, QUANTITY)
     assert search.best_params_ == {"lr": 0.02}
     assert search.best_estimator_.fit_.training.lr == 0.02
-    assert np.array_equal(search.predict(X), regressor(epochs=15, lr=0.02).fit(X, QUANTITY).predict(X))
+    assert np.array_equal(search.predict(X), regressor(start="random", epochs=15, lr=0.02).fit(X, QUANTITY).predict(X))
 
 
 def test_other_processes_give_the_same_scores() -> None:

@@ -26,7 +26,7 @@ from vnn.training.loop import Progress, Trainer
 from vnn.training.search import Search, Space, drawn_settings, rungs, search
 from vnn.training.settings import Setting
 
-QUICK = Training(epochs=18, batch_size=32, patience=5, lr=1e-2)
+QUICK = Training(start="random", epochs=18, batch_size=32, patience=5, lr=1e-2)
 SETTINGS = tuple(Setting(lr=lr, dropout=0.1) for lr in (3e-5, 1e-3, 3e-3, 1e-2, 2e-2, 0.3, 1.0))
 
 

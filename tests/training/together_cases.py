@@ -17,7 +17,7 @@ from vnn.data import Samples
 from vnn.models import Recipe
 from vnn.training import Fit, Training, fit, loop
 
-SETTINGS = Training(epochs=8, batch_size=48, patience=2, lr=0.1, dtype="float64")
+SETTINGS = Training(start="random", epochs=8, batch_size=48, patience=2, lr=0.1, dtype="float64")
 PLAIN = Recipe(normalisation="none", dropout=0.0, input_dropout=0.0)
 CASES: dict[str, dict[str, Any]] = {
     "binary": {},

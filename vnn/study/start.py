@@ -54,8 +54,6 @@ k = 5                       # folds; repeats = 10 repeats them
 
 [training]
 start = "associations"      # weights begin with what the training part says of each gene; "random" knows nothing
-lr = 0.001
-patience = 10               # epochs without a better validation loss
 epochs = 200                # early stopping ends sooner
 impute = "{impute}"             # "mean" or "median" of the training part where values are missing
 

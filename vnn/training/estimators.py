@@ -50,7 +50,7 @@ class _VisibleEstimator(BaseEstimator):
     input_dropout: float = 0.5
     heads: str = "levels"
     head_weight: float = 0.3
-    start: str = "random"
+    start: str = "associations"
     epochs: int = 200
     batch_size: int = 64
     optimiser: str = "adamw"

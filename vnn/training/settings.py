@@ -46,7 +46,7 @@ class Training(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    start: Literal["random", "associations"] = "random"
+    start: Literal["random", "associations"] = "associations"
     epochs: Annotated[int, Field(ge=1)] = 200
     batch_size: Annotated[int, Field(ge=1)] = 64
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
