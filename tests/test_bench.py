@@ -102,6 +102,7 @@ def test_no_replicates_are_refused() -> None:
         bench.replicates(replicates=(0, 2))
 
 
+@pytest.mark.slow
 def test_a_whole_study_is_measured_beside_processes_of_one() -> None:
     own, beside = bench.whole_study((60, 12, 4), 120, replicates=6, people=60, epochs=1, processes=2)
     assert own["rival"] is None

@@ -35,7 +35,7 @@ EXPORTED = {
         "Activities", "Attributions", "DeepLift", "NodeScores", "activities", "activity_effects", "attributions",
         "crosscheck", "node_scores",
     },
-    "vnn.report": {"WORDS", "Content", "performance_text", "ranking_text", "write_figures", "write_page"},
+    "vnn.report": {"WORDS", "Content", "performance_text", "ranking_text", "verdict_text", "write_figures", "write_page"},
     "vnn.study": {
         "RECORD", "AttributionSection", "CompareSection", "DataSection", "Material", "NullSection", "OntologySection", "Prepared",
         "ReportSection", "Results", "SearchSection", "SplitSection", "Study", "ontology_of", "plan", "prepare",

@@ -12,8 +12,10 @@ import pytest
 from tests.planted import cohort
 from tests.study.test_run import STUDY, command, write_study
 from vnn.ontology import Topology
+from vnn.study import run_study
 
 
+@pytest.mark.slow
 def test_the_demo_finds_the_planted_pathway_and_prints_both_aucs(tmp_path: Path) -> None:
     found = command("demo", "--output", tmp_path / "demo")
     assert found.returncode == 0, found.stderr
@@ -30,7 +32,7 @@ def test_the_demo_finds_the_planted_pathway_and_prints_both_aucs(tmp_path: Path)
 
 
 def test_predict_on_new_people(tmp_path: Path) -> None:
-    assert command("run", write_study(tmp_path)).returncode == 0
+    run_study(write_study(tmp_path))
     fresh = cohort(140, seed=9)
     fresh.to_frame().iloc[:, 2:].to_csv(tmp_path / "new.csv")
     fresh.targets.to_csv(tmp_path / "new-people.csv")
@@ -58,7 +60,7 @@ def test_predict_needs_neither_side_nor_labels_nor_target(tmp_path: Path) -> Non
     people = pd.read_csv(tmp_path / "people.csv", index_col=0)
     people["sex"] = np.where(np.arange(len(people)) % 2, "f", "m")
     people.to_csv(tmp_path / "people.csv")
-    assert command("run", study).returncode == 0
+    run_study(study)
     fresh = cohort(140, seed=9)
     known = pd.DataFrame({"sex": ["f", "m"] * 70}, index=list(fresh.ids))
     together = known.join(fresh.to_frame())
@@ -160,14 +162,14 @@ def test_new_people_are_treated_as_the_study_treated_its_own(tmp_path: Path, how
     table.iloc[:, ::2].to_csv(tmp_path / "copies.csv")
     if how == "identifiers":
         (tmp_path / "sets.gmt").write_text("a\tx\tTP53\tEGFR\nb\tx\tBAX\tEGFR\n")
-    assert command("run", study).returncode == 0
+    run_study(study)
     mine = own_predictions(tmp_path, *data)
     theirs = pd.read_csv(tmp_path / "results" / "predictions.csv", index_col=0)
     pd.testing.assert_frame_equal(mine.loc[theirs.index], theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_people_without_a_label_are_predicted(tmp_path: Path) -> None:
-    assert command("run", write_study(tmp_path)).returncode == 0
+    run_study(write_study(tmp_path))
     fresh = cohort(140, seed=9)
     fresh.to_frame().add_prefix("").rename(index="new {}".format).to_csv(tmp_path / "new.csv")
     known = fresh.targets.rename(index="new {}".format)[["phenotype"]].iloc[:50]

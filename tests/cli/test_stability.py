@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from tests.study.test_run import STUDY, command, write_study
+from vnn.study import run_study
 
 
 def test_the_networks_of_a_study_are_compared(tmp_path: Path) -> None:
-    assert command("run", write_study(tmp_path, STUDY.replace("seed = 3", "seed = 3\nn_seeds = 2"))).returncode == 0
+    run_study(write_study(tmp_path, STUDY.replace("seed = 3", "seed = 3\nn_seeds = 2")))
     (tmp_path / "genes.txt").write_text("g01\ng02\nnowhere\n")
     results = tmp_path / "results"
     found = command("stability", results, "--top", "0.1", "--list", f"mine={tmp_path / 'genes.txt'}")

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from vnn.report import performance_text, ranking_text
+from vnn.interpret.verdict import CHANCE, ROBUST, UNSTABLE, Thresholds, Verdict
+from vnn.report import performance_text, ranking_text, verdict_text
 
 
 def table(network: list[float], *others: list[float]) -> pd.DataFrame:
@@ -103,3 +104,35 @@ def test_ranking_lists_the_largest_with_interval_and_class() -> None:
     assert len(ranking_text(effects, most=1).splitlines()) == 2
     assert "(case minus control)" in text
     assert "B minus the rest" in ranking_text(effects.assign(contrast=["A minus the rest", "B minus the rest"]))
+
+
+def judged(**changed: list[object]) -> Verdict:
+    columns = {
+        "name": ["Repair", "Repair of breaks", "Transport", "Mitosis", "Vision"], "level": ["level 1"] * 5,
+        "verdict": [ROBUST, ROBUST, ROBUST, UNSTABLE, CHANCE], "score": [0.5, 0.4, 0.9, 0.3, 0.1],
+        "q_labels": [0.05, 0.05, 0.01, 0.05, 0.6], "q_wiring": [0.04, 0.04, 0.04, 0.04, 0.5], "n_genes": [20, 1, 9, 7, 8],
+        "group": [2, 2, 1, None, None], "leader": [True, False, True, False, False], "driven_by": ["", "Repair", "", "", ""],
+        "decided_by": ["", "", "", "the same sign in 70% of half-samples", "q = 0.6 against permuted labels"],
+    }  # fmt: skip
+    return Verdict(pd.DataFrame(columns | changed), Thresholds(), {}, "rewired", ("propagation", "ablation"))
+
+
+def test_the_verdict_counts_groups_and_names_who_leads_and_follows() -> None:
+    assert verdict_text(judged()).splitlines() == [
+        "Verdict: 3 robust in 2 groups, 1 unstable, 1 not beyond chance.",
+        "Robust:",
+        "   1 Transport: score 0.90, q 0.01 against permuted labels, 0.04 against rewired networks, 9 genes, level 1",
+        "   2 Repair: score 0.50, q 0.05 against permuted labels, 0.04 against rewired networks, 20 genes, level 1",
+        "     with Repair of breaks (driven by it)",
+    ]
+    assert verdict_text(judged(), most=1).count("score") == 1
+
+
+def test_without_robust_nodes_the_verdict_says_what_stopped_the_largest() -> None:
+    reasons = [f"reason {i}" for i in range(5)]
+    assert verdict_text(judged(verdict=[CHANCE] * 5, decided_by=reasons)).splitlines() == [
+        "Verdict: 5 not beyond chance.",
+        "  Transport: not beyond chance (reason 2)",
+        "  Repair: not beyond chance (reason 0)",
+        "  Repair of breaks: not beyond chance (reason 1)",
+    ]

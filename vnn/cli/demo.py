@@ -33,6 +33,9 @@ name = "human-small"
 kind = "k-fold"
 k = 5
 
+[nulls]
+design = "screening"
+
 [report]
 populations = "simulated people; nobody real"
 weaknesses = ["Simulated by one linear Gaussian model: what works here need not work on real data."]

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +18,12 @@ from vnn.cli import stability
 from vnn.cli.explain import explain
 
 if TYPE_CHECKING:
+    from vnn.interpret.verdict import Verdict
     from vnn.study import Results
     from vnn.training.loop import Listener
 
 INTERRUPTED = 130
+WIDTH = 118
 
 app = typer.Typer(
     help="Visible neural networks in genomics: from files to named pathway activities.",
@@ -64,7 +67,7 @@ def _progress(quiet: bool) -> Iterator[tuple[Listener | None, Callable[[str], No
 
 
 def _show(results: Results, most: int) -> None:
-    from vnn.report import WORDS, performance_text, ranking_text
+    from vnn.report import WORDS, performance_text, ranking_text, verdict_text
 
     typer.echo(f"{results.samples!r}")
     typer.echo(f"{results.topology!r}\n")
@@ -73,9 +76,11 @@ def _show(results: Results, most: int) -> None:
         if check.state == "warning":
             typer.echo(f"Warning, {check.name}: {check.text}\n")
     for sentence in results.null_words:
-        typer.echo(sentence + "\n")
+        typer.echo(textwrap.fill(sentence, WIDTH) + "\n")
+    if results.verdict is not None:
+        typer.echo(verdict_text(results.verdict, most=most) + "\n")
     typer.echo(ranking_text(results.effects, most=most) + "\n")
-    typer.echo(WORDS)
+    typer.echo(textwrap.fill(WORDS, WIDTH))
     folder = os.path.relpath(results.folder)
     typer.echo(f"\nEverything is in {folder}; open {folder}/page.html in a browser.")
 
@@ -100,8 +105,15 @@ def _summary(results: Results) -> dict[str, object]:
         },
         "nulls": json.loads(results.null_summary.to_json(orient="records")),
         "warnings": [check.name for check in results.checks if check.state == "warning"],
+        "verdict": [] if results.verdict is None else _verdicts(results.verdict),
         "pathways": json.loads(results.pathways.head(20).to_json(orient="records")),
     }
+
+
+def _verdicts(found: Verdict) -> list[dict[str, object]]:
+    columns = ["contrast", "level", "node", "name", "score", "q_labels", "q_wiring", "group", "leader"]
+    held: list[dict[str, object]] = json.loads(found.robust[columns].to_json(orient="records"))
+    return held
 
 
 @app.command()

@@ -6,6 +6,7 @@ import textwrap
 
 import pandas as pd
 
+from vnn.interpret.verdict import VERDICTS, Verdict
 from vnn.training.evaluation import comparison
 from vnn.training.paired import BETTER, WORSE
 
@@ -83,3 +84,50 @@ def ranking_text(effects: pd.DataFrame, *, most: int = 10) -> str:
             f"  {i:>2} {name:<{width}} {row['effect']:+.2f}{interval}  {row['n_inputs']:>4} genes, {row['level']}{against}"
         )
     return "\n".join(lines)
+
+
+def verdict_text(found: Verdict, *, most: int = 10) -> str:
+    """How many nodes got which verdict, and the groups of robust nodes; where there are none, what stopped the largest scores.
+
+    Parameters
+    ----------
+    found
+        With its groups; see `vnn.interpret.grouping`.
+    most
+        How many groups, or nodes, are listed.
+    """
+    table = found.table
+    counts = table["verdict"].value_counts()
+    said = [f"{counts[word]} {word}" for word in reversed(VERDICTS) if word in counts]
+    robust = found.robust
+    if not len(robust):
+        return "\n".join([f"Verdict: {', '.join(said)}.", *_nearest(table, most)])
+    groups = f" in {_count(robust['group'].nunique(), 'group')}"
+    lines = [f"Verdict: {', '.join([said[0] + groups, *said[1:]])}.", "Robust:"]
+    for number, (_, group) in enumerate(list(robust.groupby("group", sort=False))[:most], 1):
+        leader = group[group["leader"]].iloc[0]
+        lines.append(
+            f"  {number:>2} {leader['name']}: score {leader['score']:.2f}, q {leader['q_labels']:.2g} against permuted labels, "
+            f"{leader['q_wiring']:.2g} against rewired networks, {_count(leader['n_genes'], 'gene')}, {leader['level']}"
+        )
+        if others := [
+            row["name"] + (" (driven by it)" if row["driven_by"] else "")
+            for row in group[~group["leader"]].to_dict("records")
+        ]:
+            lines.append(
+                textwrap.fill(f"with {', '.join(others)}", 120, initial_indent=" " * 5, subsequent_indent=" " * 5)
+            )
+    return "\n".join(lines)
+
+
+def _nearest(table: pd.DataFrame, most: int) -> list[str]:
+    largest = table.sort_values("score", ascending=False, kind="stable").head(min(most, 3))
+    return [
+        f"  {row['name']}: {row['verdict']} ({row['decided_by']})"
+        for row in largest.to_dict("records")
+        if row["decided_by"]
+    ]
+
+
+def _count(n: int, word: str) -> str:
+    return f"{n:,} {word}" + ("" if n == 1 else "s")
