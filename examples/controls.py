@@ -23,7 +23,7 @@ from vnn.cli.demo import planted
 from vnn.study import Study
 from vnn.study.controls import controls, controls_text
 
-DRAWS = {"rewired": 39, "reassigned": 9, "labels": 9}
+DRAWS = {"rewired": 199, "reassigned": 9, "labels": 9}
 
 
 def studies(output: Path) -> Iterator[Study]:

@@ -1,6 +1,6 @@
 """Glioblastoma subtypes over Reactome: 173 tumours of TCGA, four expression subtypes.
 
-Run it with:  python examples/gbm_subtypes.py [OUTPUT]
+Run it with:  python examples/gbm_subtypes.py [OUTPUT] [--verdict]
 
 The file holds a row of labels between its header and its genes, so that the example first writes two plain
 tables, as one would for any study, and then runs an ordinary study on them.

@@ -1,6 +1,6 @@
 """Glioblastoma overall survival over Reactome: 173 tumours, 167 deaths, a Cox loss.
 
-Run it with:  python examples/gbm_survival.py [OUTPUT]
+Run it with:  python examples/gbm_survival.py [OUTPUT] [--verdict]
 
 The hard one: nobody predicts survival with glioblastoma well from expression. Compared by Harrell's C-index with
 ridge-penalised Cox regression, boosted trees and pathway means on the same splits.

@@ -1,6 +1,6 @@
 """Acute leukaemia over Reactome: 24 patients with ALL, 24 with AML, ten times five folds.
 
-Run it with:  python examples/leukaemia.py [OUTPUT]
+Run it with:  python examples/leukaemia.py [OUTPUT] [--verdict]
 
 Known weakness: this is a ceiling. The two leukaemias differ in thousands of genes, logistic regression is
 nearly perfect, 48 patients are few, and folds share patients. It shows that the whole path runs on real

@@ -1,6 +1,6 @@
 """Plasma proteomics over Reactome: 197 patients in two groups, 554 proteins, many values missing.
 
-Run it with:  python examples/proteomics.py [OUTPUT]
+Run it with:  python examples/proteomics.py [OUTPUT] [--verdict]
 
 UniProt ids become gene symbols through HGNC. Proteins that were not found are missing values, filled with the training mean.
 

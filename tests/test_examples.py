@@ -48,6 +48,13 @@ def test_the_notebook_runs_from_top_to_bottom() -> None:
     assert effects[effects["level"] == "level 1"]["name"].iloc[0] == "Mismatch repair"  # type: ignore[index]
 
 
+def test_a_study_with_a_verdict_is_smaller_and_has_nulls(tmp_path: Path, example: Callable[[str], object]) -> None:
+    made = example("inputs").judged(example("leukaemia").study(tmp_path))  # type: ignore[attr-defined]
+    assert (made.splits.repeats, made.n_seeds) == (1, 2)
+    assert [made.nulls.n_draws(kind) for kind in ("labels", "rewired", "half_samples")] == [20, 20, 10]
+    assert type(made).model_validate(made.model_dump()) == made
+
+
 @pytest.mark.parametrize(
     ("name", "options", "n_inputs"),
     [

@@ -170,7 +170,7 @@ class Group:
 def ordered(content: Content) -> pd.DataFrame:
     """All columns of the verdicts, the most robust first; the index says which row of `content.verdict` each was.
 
-    Within a verdict: by group, the leader first, then by q and z. Columns that are not given are missing.
+    Within a verdict: by group, the leader first, then by q and share. Columns that are not given are missing.
 
     Raises
     ------
@@ -195,10 +195,10 @@ def ordered(content: Content) -> pd.DataFrame:
     place = {word: -number for number, word in enumerate(VERDICTS)}
     robust = table["verdict"] == ROBUST
     unit = pd.Series(_units(table), table.index).where(robust, "")
-    sure = pd.DataFrame({"q": table["q_labels"], "z": -table["z_labels"], "share": -table["share"].abs()})
+    sure = pd.DataFrame({"q": table["q_labels"], "share": -table["share"], "z": -table["z_labels"]})
     best = sure.groupby(unit).transform("min").where(robust, sure).add_prefix("best ")
     order = sure.join(best).assign(verdict=table["verdict"].map(place), unit=unit, follows=~table["leader"])
-    by = ["verdict", "best q", "best z", "best share", "unit", "follows", "q", "z", "share"]
+    by = ["verdict", "best q", "best share", "best z", "unit", "follows", "q", "share", "z"]
     return table.loc[order.sort_values(by, kind="stable").index]
 
 
