@@ -19,6 +19,7 @@ from vnn.data.samples import Samples
 from vnn.data.shift import shifts
 from vnn.data.splits import Split
 from vnn.data.targets import Target, encode_target
+from vnn.data.undeclared import accounted, coded, n_moved
 
 ROWS = 1024
 PREDICTED = {"AUC": 0.7, "R2": 0.1, "C-index": 0.65}
@@ -59,6 +60,7 @@ def data_checks(
     task: str | None = None,
     classes: Sequence[str] | None = None,
     splits: Sequence[Split] = (),
+    others: pd.DataFrame | None = None,
     seed: int = 0,
 ) -> tuple[Check, ...]:
     """What should be known of the data before a result is believed.
@@ -71,7 +73,9 @@ def data_checks(
     the two are on different sides of a split or have different labels. Training (with validation) and test parts
     are compared for the first splits that share no test sample, five at most and 400 samples of each part: a note
     when 5 % of the features differ (and one beyond doubt, q < 0.001) or a classifier tells the parts apart with an AUC
-    above 0.65 and four standard errors above 0.5; a warning from 25 % or 0.8 on. Splits at random pass. Nothing
+    above 0.65 and four standard errors above 0.5; a warning from 25 % or 0.8 on. Splits at random pass. A column of
+    `others` is a warning, a confounder nobody declared, when it predicts the target beyond chance and goes with any feature
+    beyond what target and covariates explain (partial F tests, q < 0.05). Nothing
     is changed, and the order of the samples does not matter.
 
     Parameters
@@ -84,6 +88,8 @@ def data_checks(
         As in `encode_target`, for a column.
     splits
         The splits of the study.
+    others
+        What else is known of the samples and is neither target, covariate nor group, indexed by id.
     seed
         Seed of the study.
 
@@ -118,6 +124,7 @@ def data_checks(
         *_leaks(samples, encoded, features, counts, seed),
         *_few(samples, splits),
         *_classes(samples, encoded, splits),
+        *_undeclared(samples, encoded, others, seed),
         *_duplicates(samples, encoded, splits, seed),
         *_shifts(samples, splits, seed),
         *_scale(samples.values, features, counts),
@@ -170,6 +177,36 @@ def _leaks(samples: Samples, target: Target, features: pd.DataFrame, counts: boo
         yield from _leak(
             "covariates", "the covariates", skill(columns, target, seed=seed), target.name,
             "Covariates are meant to be informative; a network is worth what it adds to this.", state="note",
+        )  # fmt: skip
+
+
+def _undeclared(samples: Samples, target: Target, others: pd.DataFrame | None, seed: int) -> Iterator[Check]:
+    if others is None or not len(others.columns):
+        return
+    known = accounted(target)
+    if len(samples.covariates.columns):
+        known = np.column_stack([known, CovariateCoding.fit(samples.covariates).encode(samples.covariates).T])
+    flagged = False
+    for name in others.columns:
+        columns = coded(others[name].loc[list(samples.ids)])
+        found = None if columns is None else skill(columns, target, seed=seed)
+        if columns is None or found is None or not found.above_chance:
+            continue
+        if not (moved := n_moved(samples.values, columns, known)):
+            continue
+        flagged = True
+        yield Check(
+            f"undeclared {str(name)!r}", "warning",
+            f"{str(name)!r} goes with {target.name!r} (cross-validated {found.metric} {found.value:.2f}) and, beyond what "
+            f"{target.name!r} explains, with {moved:,} of {samples.n_features:,} features (q < 0.05), and the study does not "
+            "declare it: what it moves may be taken for a finding. Name it in data.covariates, or in data.groups where it is a "
+            "batch, a family or a site.",
+            {found.metric: found.value, "features": moved},
+        )  # fmt: skip
+    if not flagged:
+        yield Check(
+            "undeclared columns", "fine",
+            f"None of {len(others.columns):,} columns that the study does not use goes with both {target.name!r} and the values.",
         )  # fmt: skip
 
 

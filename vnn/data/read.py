@@ -195,6 +195,32 @@ def _names(columns: Iterable[str]) -> tuple[str, ...]:
     return (columns,) if isinstance(columns, str) else tuple(columns)
 
 
+def columns_beside(
+    labels: Sequence[Path], used: Iterable[str], ids: Sequence[str], *, sample_column: str | None = None
+) -> pd.DataFrame:
+    """Columns of tables of labels that are not used, of samples that were read; of several of a name the first.
+
+    Parameters
+    ----------
+    labels
+        Files as `read_samples` takes them; a CLS file has no other columns.
+    used
+        Columns that have a role already.
+    ids
+        The samples, in the order that is wanted.
+    sample_column
+        As for `read_samples`.
+    """
+    taken = set(used)
+    found: dict[str, pd.Series] = {}
+    for file in labels:
+        if _suffix(file) != ".cls":
+            table = _labels(file, sample_column)
+            table = table.set_axis(table.index.map(str)).reindex(list(ids))
+            found |= {str(name): table[name] for name in table.columns if name not in taken and name not in found}
+    return pd.DataFrame(found, index=pd.Index(list(ids), dtype=object))
+
+
 def _labels(file: Path, sample_column: str | None) -> pd.DataFrame:
     if _suffix(file) not in TABLES:
         raise ValueError(

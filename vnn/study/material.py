@@ -12,9 +12,11 @@ import pandas as pd
 from vnn._atomic import sha256
 from vnn._errors import AlignmentError, StudyError, choose, culprits
 from vnn.data import (
+    Check,
     Samples,
     Split,
     Target,
+    data_checks,
     encode_survival,
     encode_target,
     hold_out,
@@ -27,6 +29,7 @@ from vnn.data import (
     read_samples,
     read_table,
 )
+from vnn.data.read import columns_beside
 from vnn.ontology import Identifiers, Ontology, Topology, load_ontology
 from vnn.ontology.log import Entry
 from vnn.study.settings import DataSection, OntologySection, Study, is_file
@@ -78,6 +81,14 @@ def read_material(study: Study) -> Material:
     material = Material(samples, topology, _target(study, samples), splits_of(study, samples))
     _keep(study, material)
     return material
+
+
+def checks_of(study: Study, material: Material) -> tuple[Check, ...]:
+    """What should be known of the data of a study; columns of its labels that it does not use are looked at too."""
+    data, group = study.data, study.attribution.group
+    used = {*outcomes(data), *data.traits, *data.covariates, *data.groups, *(group[:1] if group else ())}
+    others = columns_beside(data.label_files, used, material.samples.ids, sample_column=data.sample_column)
+    return data_checks(material.samples, material.target, splits=material.splits, others=others, seed=study.seed)
 
 
 def _samples(study: Study) -> Prepared:

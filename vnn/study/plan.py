@@ -7,10 +7,10 @@ from collections import Counter
 
 import numpy as np
 
-from vnn.data import CovariateCoding, data_checks
+from vnn.data import CovariateCoding
 from vnn.models import VisibleNetwork
 from vnn.study.folder import CHECKPOINT, CHOSEN, RECORD, differences
-from vnn.study.material import Material, read_material
+from vnn.study.material import Material, checks_of, read_material
 from vnn.study.nulls import duration, missing_chunks, per_draw
 from vnn.study.settings import Study
 from vnn.training import fit
@@ -31,7 +31,7 @@ def plan(study: Study) -> str:
     lines += ["", *_search(study, material), *_networks(study, material), *_nulls(study, material)]
     lines += ["", "Compared with: " + (", ".join(_rivals(study, material)) or "nothing")]
     lines += ["", "Data checks:"]
-    for check in data_checks(samples, target, splits=material.splits, seed=study.seed):
+    for check in checks_of(study, material):
         lines.append(f"  {check.state:<8} {check.name}: {check.text}")
     return "\n".join([*lines, "", _folder(study)])
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from vnn._atomic import write_csv, write_text
 from vnn._errors import StudyError
-from vnn.data import Check, Samples, data_checks
+from vnn.data import Check, Samples
 from vnn.interpret import (
     Activities,
     NodeScores,
@@ -28,7 +28,7 @@ from vnn.ontology import Topology
 from vnn.report import write_figures, write_page
 from vnn.study.contents import content_of, node_table
 from vnn.study.folder import CHECKPOINT, bind, chosen_settings, claimed, same_wiring
-from vnn.study.material import Material, read_material
+from vnn.study.material import Material, checks_of, read_material
 from vnn.study.nulls import at_once, finished, in_words, null_summary, null_table, train_nulls
 from vnn.study.search import fix_settings
 from vnn.study.settings import Study
@@ -158,7 +158,7 @@ def run_study(
         topology.save(folder / "topology.npz")
         write_csv(folder / "ontology-log.csv", _log_table(topology))
         tell("checking the data")
-        checks = data_checks(samples, material.target, splits=material.splits, seed=study.seed)
+        checks = checks_of(study, material)
         write_csv(folder / "checks.csv", pd.DataFrame([(c.name, c.state, c.text) for c in checks],
                                                       columns=["name", "state", "text"]), index=False)  # fmt: skip
         fix_settings(study, material, folder, listener, tell)
