@@ -329,7 +329,7 @@ def planted(seed: int, *, permuted: bool = False, draws: int = 0) -> Interaction
         "target": "y", "classes": ("control", "case"), "seed": seed,
         "splits": k_fold(samples.ids, k=2, validation=0.25, seed=0, stratify=samples.targets["y"]),
         "recipe": Recipe(units=6, dropout=0, input_dropout=0, heads="outputs"),
-        "training": Training(epochs=60, lr=0.02, weight_decay=0.1, patience=30),
+        "training": Training(start="random", epochs=60, lr=0.02, weight_decay=0.1, patience=30),
     }  # fmt: skip
     made = fit(three_sets(), samples, **asked)
     nulls = [fit(three_sets(), samples, kind="labels", draws=range(draws), **asked)] if draws else []

@@ -16,7 +16,8 @@ class Training(BaseModel):
     ----------
     start
         Initial weights: "random", or those that "associations" of the inputs with the target suggest; see
-        `vnn.training.priming.prime`.
+        `vnn.training.priming.prime`. Effects that inputs have only in combination leave no associations: look for them from
+        random weights.
     epochs
         Most passes over the training samples.
     batch_size
