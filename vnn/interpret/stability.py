@@ -194,7 +194,11 @@ class Stability:
         ]
         for row in self.needed[self.needed["level"] == ALL].to_dict("records"):
             n = float(row["n_networks"])
-            enough = "no number of networks reaches" if math.isnan(n) else f"{n:.0f} networks give"
+            enough = (
+                "no number of networks reaches"
+                if math.isnan(n)
+                else f"{n:.0f} network{'s give' if n > 1 else ' gives'}"
+            )
             found.append(f"Over seeds {enough} a reliability of {row['target']:g} (Spearman-Brown).")
         together = self.trivial[(self.trivial["ranking"] == "together") & (self.trivial["level"] == ALL)]
         found += [
