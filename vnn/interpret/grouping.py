@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -43,15 +43,14 @@ class Relations:
         }
 
     @cached_property
-    def _reads(self) -> dict[Node, list[Node]]:
-        """The nodes each node reads from directly."""
-        found: dict[Node, list[Node]] = {node: [] for node in self.places}
+    def _below(self) -> dict[Node, set[Node]]:
+        found = {node: {node} for node in self.places}
         stages = resolve(self.topology).stages
         nodes = {stage.level: stage.nodes for stage in stages}
         for stage in stages:
             for source, edges in stage.edges.items():
                 for below, node in edges if source in nodes else ():
-                    found[stage.level, stage.nodes[node]].append((source, nodes[source][below]))
+                    found[stage.level, stage.nodes[node]] |= found[source, nodes[source][below]]
         return found
 
     def inputs_of(self, node: Node) -> tuple[str, ...]:
@@ -62,14 +61,9 @@ class Relations:
         """How many these are."""
         return len(self._inputs(node))
 
-    def below(self, node: Node) -> frozenset[Node]:
+    def below(self, node: Node) -> Set[Node]:
         """The nodes it reads, directly or through others, itself among them."""
-        found, open_ = {node}, [node]
-        while open_:
-            fresh = set(self._reads[open_.pop()]) - found
-            found |= fresh
-            open_ += fresh
-        return frozenset(found)
+        return self._below[node]
 
     def related(self, a: Node, b: Node, jaccard: float) -> bool:
         """Whether one lies above the other, or they share so much of their inputs."""

@@ -119,8 +119,8 @@ def _contributions(results: Results, found: Verdict) -> pd.DataFrame:
             group=asked.group, n_draws=asked.draws,
         )  # fmt: skip
         for row in lead.to_dict("records"):
-            values = explained.levels[row["level"]][:, :, [explained.nodes[row["level"]].index(row["node"])]]
-            held = np.where(explained.held_out, values[:, :, 0], np.nan).T
+            values = explained.levels[row["level"]][:, :, explained.nodes[row["level"]].index(row["node"])]
+            held = np.where(explained.held_out, values, np.nan).T
             columns = dict(zip(("contribution", "low", "high"), interval(held, 0.0), strict=True))
             about = {name: row[name] for name in ("node", "name", "level", "contrast")}
             parts.append(pd.DataFrame({"sample": samples.ids} | about | columns))
