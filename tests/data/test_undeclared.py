@@ -99,22 +99,45 @@ def test_a_quantity_and_survival_are_accounted_for() -> None:
     assert accounted(ends)[:2].tolist() == [[1, np.log1p(1)], [0, np.log1p(2)]]
 
 
-def test_a_study_looks_at_the_columns_it_does_not_use(tmp_path: Path) -> None:
-    path = write_study(tmp_path, STUDY)
-    people = pd.read_csv(tmp_path / "people.csv", index_col=0)
-    expression = pd.read_csv(tmp_path / "expression.csv", index_col=0)
+def with_lot(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Expression and people of a study, with a lot that goes with the phenotype and moves one gene."""
+    people = pd.read_csv(folder / "people.csv", index_col=0)
+    expression = pd.read_csv(folder / "expression.csv", index_col=0)
     case = (people["phenotype"] == people["phenotype"].iloc[0]).to_numpy()
     lot = np.where(np.random.default_rng(0).random(len(people)) < np.where(case, 0.8, 0.2), "early", "late")
-    people.assign(lot=lot).to_csv(tmp_path / "people.csv")
     shift = pd.Series(lot == "early", people.index).loc[expression.index]
-    expression.assign(**{expression.columns[4]: expression.iloc[:, 4] + 2 * shift}).to_csv(tmp_path / "expression.csv")
+    moved = expression.assign(**{expression.columns[4]: expression.iloc[:, 4] + 2 * shift})
+    return moved, people.assign(lot=lot)
+
+
+def told(path: Path) -> dict[str, str]:
     study = Study.read(path)
-    told = {check.name: check.text for check in checks_of(study, read_material(study))}
-    assert "1 of" in told["undeclared 'lot'"]
-    assert "data.covariates" in told["undeclared 'lot'"]
+    return {check.name: check.text for check in checks_of(study, read_material(study))}
+
+
+def test_a_study_looks_at_the_columns_it_does_not_use(tmp_path: Path) -> None:
+    path = write_study(tmp_path, STUDY)
+    expression, people = with_lot(tmp_path)
+    people.to_csv(tmp_path / "people.csv")
+    expression.to_csv(tmp_path / "expression.csv")
+    assert "1 of" in told(path)["undeclared 'lot'"]
+    assert "data.covariates" in told(path)["undeclared 'lot'"]
     path.write_text(STUDY.replace('groups = ["site"]', 'groups = ["site"]\ncovariates = ["lot"]'))
-    declared = Study.read(path)
-    assert "undeclared 'lot'" not in {check.name for check in checks_of(declared, read_material(declared))}
+    assert "undeclared 'lot'" not in told(path)
+
+
+def test_a_study_of_an_h5ad_file_looks_at_obs(tmp_path: Path) -> None:
+    anndata = pytest.importorskip("anndata")
+    path = write_study(tmp_path, STUDY)
+    expression, people = with_lot(tmp_path)
+    people["phenotype"] = people["phenotype"].astype("category")
+    anndata.AnnData(expression, obs=people.loc[expression.index]).write_h5ad(tmp_path / "expression.h5ad")
+    whole = STUDY.replace("expression.csv", "expression.h5ad")
+    path.write_text(whole.replace('labels = "people.csv"\n', ""))
+    assert "1 of" in told(path)["undeclared 'lot'"]
+    people.drop(columns="lot").to_csv(tmp_path / "people.csv")
+    path.write_text(whole)
+    assert "1 of" in told(path)["undeclared 'lot'"], "beside a table of labels too"
 
 
 def test_columns_of_several_files_by_name(tmp_path: Path) -> None:

@@ -28,8 +28,10 @@ def trained(target: str = "phenotype", kind: str = "real") -> Fit:
     return fit(wiring(), cohort(), target=target, splits=folds(), n_seeds=2, seed=1, training=TRAINING, **null)
 
 
-def by_hand(made: Fit, r: int, node: str, level: str, without_genes: tuple[str, ...] = ()) -> float:
-    """What the node adds to the separation, from the dense twin, one ablation-free definition: gradient sums are not used."""
+def by_hand(
+    made: Fit, r: int, node: str, level: str, without_genes: tuple[str, ...] = (), *, correlation: bool = False
+) -> float:
+    """What the node adds to the separation, or its correlation with the labels, by Captum and a loop over classes."""
     from captum.attr import LayerDeepLift
 
     from vnn.interpret.rivals import BatchFirst
@@ -50,6 +52,8 @@ def by_hand(made: Fit, r: int, node: str, level: str, without_genes: tuple[str, 
     logits = model(x).detach().numpy().ravel()
     labels = made.labels[r] if made.labels is not None else made.target.values
     truth = np.array([labels[made.ids.index(i)] for i in split.test])
+    if correlation:
+        return float(np.corrcoef(values, truth)[0, 1])
     return float((values[truth == 1].mean() - values[truth == 0].mean()) / logits.std())
 
 
@@ -63,6 +67,8 @@ def test_a_score_is_the_class_difference_in_standard_deviations_of_the_logit(kin
             assert np.isclose(
                 found.values["deeplift"][0, r, column], by_hand(made, r, node, level), rtol=2e-3, atol=2e-5
             )
+            together = by_hand(made, r, node, level, correlation=True)
+            assert np.isclose(found.correlations["deeplift"][0, r, column], together, rtol=2e-3, atol=2e-4)
 
 
 def test_inputs_that_are_silenced_stand_at_their_training_mean() -> None:
@@ -71,6 +77,7 @@ def test_inputs_that_are_silenced_stand_at_their_training_mean() -> None:
     found = scored(made, cohort(), without=genes)
     column = found.nodes.index[found.nodes["node"] == CAUSAL][0]
     assert np.abs(found.values["deeplift"][0, :, column]).max() < 1e-6
+    assert (found.correlations["deeplift"][0, :, column] == 0).all()
     other = found.nodes.index[found.nodes["node"] == "set 4"][0]
     assert np.isclose(
         found.values["deeplift"][0, 0, other], by_hand(made, 0, "set 4", "level 1", genes), rtol=2e-3, atol=2e-5
@@ -110,6 +117,7 @@ def test_other_methods_stand_beside_with_gaps(tmp_path: Path) -> None:
     assert read.nodes.equals(both.nodes)
     assert read.networks.astype(str).equals(both.networks.astype(str))
     assert all(np.array_equal(read.values[m], v, equal_nan=True) for m, v in both.values.items())
+    assert all(np.array_equal(read.correlations[m], v, equal_nan=True) for m, v in both.correlations.items())
     with pytest.raises(AlignmentError, match="do not belong together"):
         some.beside(every)
 
@@ -128,6 +136,7 @@ def test_quantities_and_several_classes(target: str, n: int) -> None:
     found = scored(trained(target), cohort())
     assert found.values["deeplift"].shape == (n, 6, len(found.nodes))
     assert np.isfinite(found.values["deeplift"]).all()
+    assert np.abs(found.correlations["deeplift"]).max() <= 1 + 1e-9
     if target == "quantity":
         assert found.nodes["node"][int(found.draws("real", "deeplift")[0, 0].argmax())] in (CAUSAL, "group 1", "root")
 

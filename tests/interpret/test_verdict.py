@@ -66,7 +66,7 @@ def scores(
     nodes = pd.DataFrame(
         {"level": levels, "node": [f"n{i}" for i in range(N)], "name": [f"node {i}" for i in range(N)]}
     )
-    return Scored(nodes, ("case minus control",), networks, kept, np.ones((1, len(rows))), "the mean")
+    return Scored(nodes, ("case minus control",), networks, kept, kept, np.ones((1, len(rows))), "the mean")
 
 
 def word(scored: Scored, node: int = STAR, **how: object) -> str:
@@ -138,7 +138,8 @@ def test_order_and_names_decide_nothing() -> None:
     renamed = made.nodes.iloc[order].reset_index(drop=True).assign(node=[f"x{i}" for i in order])
     other = Scored(
         renamed, made.contrasts, made.networks.iloc[nets].reset_index(drop=True),
-        {m: v[:, nets][:, :, order] for m, v in made.values.items()}, made.separation[:, nets], made.baseline,
+        *({m: v[:, nets][:, :, order] for m, v in held.items()} for held in (made.values, made.correlations)),
+        made.separation[:, nets], made.baseline,
     )  # fmt: skip
     first, second = (verdict(one, informative=GOOD).table for one in (made, other))
     columns = ["score", "p_labels", "q_labels", "maxt_labels", "q_wiring", "families", "halves_sign", "halves_top"]
@@ -162,6 +163,24 @@ def test_figures_equal_their_definitions() -> None:
     assert np.allclose(found["high"] - found["low"], 2 * half)
     halves = held[kinds == "half_samples"].reshape(2 * PAIRS, SEEDS, N).mean(1)
     assert np.allclose(found["halves_sign"], (np.sign(halves) == np.sign(real)).mean(0))
+
+
+def test_permuted_labels_are_asked_for_correlations_and_rewired_networks_for_scores() -> None:
+    """Many nodes that each add little, as in a study where half of the genes tell the classes apart."""
+    made = scores(star=0.0, noise=0.001, wiring=0.02, labels=0.02, seed=2)
+    kinds = made.networks["kind"].to_numpy()
+    rng = np.random.default_rng(0)
+    with_labels = {"deeplift": rng.normal(0, 0.1, (1, len(kinds), N))}
+    with_labels["deeplift"][:, kinds == "real", :30] += 0.8
+    found = verdict(
+        replace(made, values={"deeplift": made.values["deeplift"]}, correlations=with_labels), informative=GOOD
+    )
+    assert (found.table["verdict"][:30] == STRUCTURE).all()
+    assert (found.table["verdict"][30:] == CHANCE).sum() >= 27, "5 % of those that are called may be wrong"
+    assert np.allclose(found.table["correlation"], with_labels["deeplift"][0, kinds == "real"].mean(0))
+    real, draws = (with_labels["deeplift"][0, kinds == kind] for kind in ("real", "labels"))
+    own = (1 + (draws.reshape(P, -1, N).mean(1) >= real.mean(0)).sum(0)) / (P + 1)
+    assert np.allclose(found.table["p_labels"], own)
 
 
 @pytest.mark.parametrize("n_studies", [20, pytest.param(200, marks=pytest.mark.slow)])
@@ -217,9 +236,10 @@ def test_without_draws_it_says_so() -> None:
 
 def test_several_contrasts_are_one_study() -> None:
     made = scores()
+    values = {m: np.concatenate([v, np.where(np.arange(N) == STAR, 0.0, v)]) for m, v in made.values.items()}
     both = replace(
         made, contrasts=("a minus the rest", "b minus the rest"), separation=np.repeat(made.separation, 2, axis=0),
-        values={m: np.concatenate([v, np.where(np.arange(N) == STAR, 0.0, v)]) for m, v in made.values.items()},
+        values=values, correlations=values,
     )  # fmt: skip
     table = verdict(both, informative=GOOD).table
     assert len(table) == 2 * N

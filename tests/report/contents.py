@@ -184,6 +184,7 @@ def judged(study: Content, *, n_draws: tuple[int, int] = (100, 40), **changes: A
         first[key] for key in zip(table["contrast"][follows], table["group"][follows], strict=True)
     ]
     table["left"] = np.where(follows, np.where(table["verdict"] == FAR[3], 0.23, 0.71), np.nan)
+    table["correlation"] = 0.8 * table["share"].abs() / table["share"].abs().max()
     table["p_labels"] = np.clip((1 + place) / (n_draws[0] + 1), None, 1.0)
     table["p_wiring"] = np.clip((1 + place) / (n_draws[1] + 1), None, 1.0)
     table["q_labels"], table["q_wiring"] = (

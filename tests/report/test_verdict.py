@@ -433,17 +433,19 @@ def test_a_row_opens_by_keyboard_and_shows_numbers_and_draws(browser: Any, tmp_p
     assert "Driven by" in text
     at = int(frame.index[1])
     label = browser.execute_script("return document.querySelector('tr.detail svg').getAttribute('aria-label')")
-    largest = [float(x) for x in re.findall(r"the largest ([\d.]+) %", label)]
-    expected = [100 * whole().draws[name][at].max() for name in ("labels", "wiring")]
-    np.testing.assert_allclose(largest, expected, rtol=0.02)
+    largest = [float(x) for x in re.findall(r"the largest (?:r )?([\d.]+)", label)]
+    np.testing.assert_allclose(largest[0], whole().draws["labels"][at].max(), atol=0.01)
+    np.testing.assert_allclose(largest[1], 100 * whole().draws["wiring"][at].max(), rtol=0.02)
+    here = [float(x) for x in re.findall(r"here (?:r )?([\d.]+)", label)]
+    np.testing.assert_allclose(here, [second["correlation"], 100 * abs(second["share"])], atol=0.051)
     heights = browser.execute_script(
         "const number = (bar, name) => Number(bar.getAttribute(name));"
         "const bars = [...document.querySelectorAll('tr.detail svg rect')];"
         "return bars.map(bar => [number(bar, 'x'), number(bar, 'y'), number(bar, 'height')])"
     )
     first = [(x, height) for x, y, height in heights if y < 80]
-    reach = 1.06 * max(*(whole().draws[name][at].max() for name in whole().draws), abs(second["share"]))
     values = whole().draws["labels"][at]
+    reach = 1.06 * max(values.max(), second["correlation"])
     seen = np.rint(values / values.max() * 63) / 63 * values.max()
     bins = np.histogram(seen, bins=28, range=(0, reach))[0]
     expected_heights = bins[bins > 0] / bins.max()

@@ -63,7 +63,20 @@ def read_h5ad(path: Path | str, *, layer: str | None = None, dtype: str = "float
         raise
     is_sparse: bool = sparse.issparse(stored)
     dense = stored.astype(dtype).toarray() if is_sparse else np.asarray(stored)
-    labels = data.obs.rename(index=str)
+    return Matrix(names, samples, np.ascontiguousarray(dense.T, dtype=dtype), _plain(data.obs), "columns")
+
+
+def read_obs(path: Path) -> pd.DataFrame:
+    """What is known of the samples of an `.h5ad` file, without its matrices."""
+    import h5py
+    from anndata.io import read_elem
+
+    with h5py.File(path, "r") as file:
+        return _plain(read_elem(file["obs"]))
+
+
+def _plain(obs: pd.DataFrame) -> pd.DataFrame:
+    labels = obs.rename(index=str)
     for column in labels.columns[labels.dtypes == "category"]:
         labels[column] = labels[column].astype(object)
-    return Matrix(names, samples, np.ascontiguousarray(dense.T, dtype=dtype), pd.DataFrame(labels), "columns")
+    return pd.DataFrame(labels)

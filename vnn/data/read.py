@@ -11,7 +11,7 @@ import pandas as pd
 from vnn._atomic import sha256
 from vnn._errors import AlignmentError, choose, culprits
 from vnn.data.gct import read_cls, read_gct
-from vnn.data.h5ad import read_h5ad
+from vnn.data.h5ad import read_h5ad, read_obs
 from vnn.data.samples import Samples, columns_of, meet
 from vnn.data.tables import Matrix, read_matrix, read_table, unknown_column
 
@@ -203,7 +203,7 @@ def columns_beside(
     Parameters
     ----------
     labels
-        Files as `read_samples` takes them; a CLS file has no other columns.
+        Files as `read_samples` takes them, or h5ad files for their `obs`; a CLS file has no other columns.
     used
         Columns that have a role already.
     ids
@@ -215,7 +215,7 @@ def columns_beside(
     found: dict[str, pd.Series] = {}
     for file in labels:
         if _suffix(file) != ".cls":
-            table = _labels(file, sample_column)
+            table = read_obs(file) if _suffix(file) == ".h5ad" else _labels(file, sample_column)
             table = table.set_axis(table.index.map(str)).reindex(list(ids))
             found |= {str(name): table[name] for name in table.columns if name not in taken and name not in found}
     return pd.DataFrame(found, index=pd.Index(list(ids), dtype=object))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -52,6 +52,9 @@ class Scored:
         seed, half ("a" or "b" of a pair).
     values
         By method, (n_contrasts, n_networks, n_nodes); missing where one side of a contrast is not among the samples.
+    correlations
+        Of the attribution itself with the labels over the same samples, by method, same shape: whether what a node adds goes with
+        the label at all, however little it adds. A node that adds the same to everybody has 0.
     separation
         The same of the logit itself, (n_contrasts, n_networks).
     baseline
@@ -62,30 +65,32 @@ class Scored:
     contrasts: tuple[str, ...]
     networks: pd.DataFrame
     values: dict[str, np.ndarray]
+    correlations: dict[str, np.ndarray]
     separation: np.ndarray
     baseline: str
 
     def of(self, kind: str) -> Scored:
         """The networks of one kind."""
         at = np.flatnonzero(self.networks["kind"] == kind)
-        values = {method: held[:, at] for method, held in self.values.items()}
         return replace(
             self,
             networks=self.networks.iloc[at].reset_index(drop=True),
-            values=values,
+            values={method: held[:, at] for method, held in self.values.items()},
+            correlations={method: held[:, at] for method, held in self.correlations.items()},
             separation=self.separation[:, at],
         )
 
-    def draws(self, kind: str, method: str) -> np.ndarray:
+    def draws(self, kind: str, method: str, *, correlations: bool = False) -> np.ndarray:
         """One row per draw, (n_draws, n_contrasts, n_nodes): means over the seeds of a split, then over splits.
 
         The real networks are one draw. Draws of which a network diverged are means of the others.
         """
         held = self.of(kind)
+        of = (held.correlations if correlations else held.values)[method]
         table = held.networks.assign(draw=held.networks["draw"].fillna(-1))
         found = []
         for _, draw in table.groupby("draw"):
-            splits = [mean(held.values[method][:, part.index], 1) for _, part in draw.groupby("split")]
+            splits = [mean(of[:, part.index], 1) for _, part in draw.groupby("split")]
             found.append(mean(np.stack(splits), 0))
         shape = (0, len(self.contrasts), len(self.nodes))
         return np.stack(found) if found else np.empty(shape)
@@ -129,12 +134,16 @@ class Scored:
                     f"{culprits(sorted(f'{a}/{b}' for a, b in ours ^ theirs)) or 'order or contrasts'}. Score networks of one "
                     "topology."
                 )
-        values = {m: np.concatenate([part.values[m] for part in parts], axis=1) for m in first.values}
+        values, correlations = (
+            {m: np.concatenate([getattr(part, name)[m] for part in parts], axis=1) for m in first.values}
+            for name in ("values", "correlations")
+        )
         return cls(
             first.nodes,
             first.contrasts,
             pd.concat([part.networks for part in parts], ignore_index=True),
             values,
+            correlations,
             np.concatenate([part.separation for part in parts], axis=1),
             first.baseline,
         )
@@ -148,11 +157,12 @@ class Scored:
                 f"scores of {len(ours):,} and {len(theirs):,} networks do not belong together: {int((at < 0).sum()):,} of the "
                 "second are not among the first, or their nodes or contrasts differ. Score the same networks."
             )
-        values = dict(self.values)
-        for method, held in other.values.items():
-            values[method] = np.full((held.shape[0], len(ours), held.shape[2]), np.nan)
-            values[method][:, at] = held
-        return replace(self, values=values)
+        values, correlations = dict(self.values), dict(self.correlations)
+        for mine, added in ((values, other.values), (correlations, other.correlations)):
+            for method, held in added.items():
+                mine[method] = np.full((held.shape[0], len(ours), held.shape[2]), np.nan)
+                mine[method][:, at] = held
+        return replace(self, values=values, correlations=correlations)
 
     def save(self, path: Path) -> None:
         """Write to a file, whole or not at all."""
@@ -166,6 +176,7 @@ class Scored:
             baseline=np.array(self.baseline),
             methods=np.array(list(self.values), dtype=np.str_),
             **{f"values {i}": held for i, held in enumerate(self.values.values())},  # type: ignore[arg-type]
+            **{f"correlations {i}": held for i, held in enumerate(self.correlations.values())},  # type: ignore[arg-type]
         )
         with replacing(path) as part:
             part.write_bytes(held.getvalue())
@@ -183,6 +194,7 @@ class Scored:
                 tuple(held["contrasts"].tolist()),
                 networks,
                 {str(name): held[f"values {i}"] for i, name in enumerate(held["methods"])},
+                {str(name): held[f"correlations {i}"] for i, name in enumerate(held["methods"])},
                 held["separation"],
                 str(held["baseline"]),
             )
@@ -232,6 +244,7 @@ def scored(
     at = {name: i for i, name in enumerate(fit.ids)}
     names: list[tuple[str, str]] = []
     values: dict[str, np.ndarray] = {}
+    correlations: dict[str, np.ndarray] = {}
     separation = np.full((len(asked), len(rows)), np.nan)
     for split in fit.splits:
         replicates = np.flatnonzero(rows["split"] == split.name)
@@ -249,15 +262,19 @@ def scored(
             tally.add(batch)
         if not names:
             names = [(level, node) for level in tally.levels for node in node_names(fit, network, level)]
-            values = {method.name: np.full((len(asked), len(rows), len(names)), np.nan) for method in how}
-        for name, held in tally.scores().items():
-            values[name][:, replicates] = held
+            values, correlations = (
+                {method.name: np.full((len(asked), len(rows), len(names)), np.nan) for method in how} for _ in range(2)
+            )
+        for method in how:
+            values[method.name][:, replicates], correlations[method.name][:, replicates] = tally.scores(method)
         separation[:, replicates] = tally.separation()
     topology = fit.topology.names
     nodes = pd.DataFrame(
         [(level, node, topology.get(node, node)) for level, node in names], columns=["level", "node", "name"]
     )
-    return Scored(nodes, tuple(c.name for c in asked), _networks(rows), values, separation, reference.text)
+    return Scored(
+        nodes, tuple(c.name for c in asked), _networks(rows), values, correlations, separation, reference.text
+    )
 
 
 def mean(values: np.ndarray, axis: int) -> np.ndarray:
@@ -336,7 +353,8 @@ class _Tally:
                 explained = method.explain(batch, vector)
                 check_completeness([explained], method.completeness)
                 parts = [per_node(self.network, level, explained.levels[level])[:, :, :n] for level in self.levels]
-                total = torch.cat([(part.double() * u).sum(-1) for part in parts])
+                held = torch.cat(parts).double()
+                total = torch.stack([(held * u).sum(-1), held.sum(-1), held.square().sum(-1)])
                 key = (method.name, c)
                 self.sums[key] = self.sums[key] + total if key in self.sums else total
         self.start += n
@@ -345,13 +363,18 @@ class _Tally:
         sd = torch.cat(self.logits[c], dim=1).std(1, correction=0)
         return torch.where(sd > FLAT, sd, torch.inf)
 
-    def scores(self) -> Mapping[str, np.ndarray]:
-        """By method, (n_contrasts, R, n_nodes)."""
-        spreads = [self._spread(c)[:, None] for c in range(len(self.asked))]
-        return {
-            method.name: np.stack([(self.sums[method.name, c].T / spread).numpy() for c, spread in enumerate(spreads)])
-            for method in self.how
-        }
+    def scores(self, method: Method) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and correlations, (n_contrasts, R, n_nodes)."""
+        scores, correlations = [], []
+        for c, u in enumerate(self.weights):
+            with_label, total, square = self.sums[method.name, c]
+            n = u.shape[1]
+            spread = square - total**2 / n
+            labels = u.square().sum(1) - u.sum(1) ** 2 / n
+            size = torch.where(spread > FLAT * square, spread * labels, torch.inf).sqrt()
+            scores.append((with_label / self._spread(c)).T.numpy())
+            correlations.append(((with_label - total * u.mean(1)) / size).T.numpy())
+        return np.stack(scores), np.stack(correlations)
 
     def separation(self) -> np.ndarray:
         """Of the logit itself, (n_contrasts, R)."""

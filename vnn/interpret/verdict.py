@@ -111,7 +111,8 @@ class Verdict:
     ----------
     table
         A row per contrast and node: contrast, level, node, name, score (in standard deviations of the logit), low, high (95 % over
-        splits), p_labels, q_labels, maxt_labels, z_labels, the same of the wiring null, by family whether it was asked and
+        splits), correlation (of what the node adds with the labels), p_labels, q_labels, maxt_labels, z_labels (of the
+        correlation), the same of the wiring null (of the score), by family whether it was asked and
         passes ("asked ablation", "passes ablation"), families (that pass), seeds_agree, halves_sign, halves_top, band_low,
         band_high, verdict, decided_by, draws_needed; once grouped n_genes, group, leader, driven_by, left.
     thresholds
@@ -153,9 +154,11 @@ def verdict(
     Do the networks predict? Are there draws enough? Is the node beyond permuted labels, beyond rewired networks and more than its
     size explains? Do two families of explainers find it? Is it found in halves of the people? What passes all is robust.
 
-    A score must be positive to count: on people the network never saw, the node pushes towards the class they have. Statistics are
-    compared in the unit all nodes share (standard deviations of the logit), pooled over nodes and draws; q is
-    never below the p of the whole study, so that a study of nothing calls any node in at most 5 % of cases.
+    Both must be positive to count: on people the network never saw, the node pushes towards the class they have. Permuted labels
+    are asked whether what a node adds goes with the label at all (its correlation with the label, however little it adds); rewired
+    networks whether it adds as much only in its place (its score). Both have a unit that all nodes share, so they are
+    pooled over nodes and draws as they are; q is never below the p of the whole study, so that a study of nothing calls
+    any node in at most 5 % of cases.
 
     Parameters
     ----------
@@ -232,17 +235,16 @@ def _evidence(
 ) -> _Evidence:
     main = next(iter(scores.values))
     n_contrasts, left_out = len(scores.contrasts), list[str]()
-    real = _flat(scores.draws("real", main))[0]
+    real = _real(scores, main, "wiring")
     table = pd.concat([scores.nodes.assign(contrast=name) for name in scores.contrasts], ignore_index=True)
     table = table[["contrast", "level", "node", "name"]].assign(score=real)
     table["low"], table["high"] = _intervals(scores, main, ratio)
-    alive = np.isfinite(real)
+    table["correlation"] = _real(scores, main, "labels")
     wiring = next((kind for kind in WIRINGS if (scores.networks["kind"] == kind).any()), "")
-    nulls = {"labels": _draws(scores, LABELS, main), "wiring": _draws(scores, wiring, main)}
     short = list[str]()
-    for what, null in nulls.items():
-        threshold = asked.chance if what == "labels" else asked.structure
-        table = table.join(_against(null, real, alive, table, what, threshold))
+    for what, kind, threshold in _nulls(wiring, asked):
+        null = _draws(scores, kind, main, what)
+        table = table.join(_against(null, _real(scores, main, what), table, what, threshold))
         if len(null) >= least_draws(threshold):
             continue
         short.append(f"too few draws of the null of the {what}")
@@ -324,17 +326,27 @@ def _flat(values: np.ndarray) -> np.ndarray:
     return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
-def _draws(scores: Scored, kind: str, method: str) -> np.ndarray:
-    """Draws of a null that have scores, (n_draws, n_contrasts * n_nodes)."""
-    held = _flat(scores.draws(kind, method))
+def _nulls(wiring: str, asked: Thresholds) -> tuple[tuple[str, str, float], ...]:
+    """What is asked, the kind of network that answers, and the largest q."""
+    return ("labels", LABELS, asked.chance), ("wiring", wiring, asked.structure)
+
+
+def _real(scores: Scored, method: str, what: str) -> np.ndarray:
+    """Of the real networks, (n_contrasts * n_nodes): correlations against permuted labels, scores against other wirings."""
+    found: np.ndarray = _flat(scores.draws("real", method, correlations=what == "labels"))[0]
+    return found
+
+
+def _draws(scores: Scored, kind: str, method: str, what: str) -> np.ndarray:
+    """The same of the draws of a null that have scores, (n_draws, n_contrasts * n_nodes)."""
+    held = _flat(scores.draws(kind, method, correlations=what == "labels"))
     return held[np.isfinite(held).any(1)]
 
 
-def _against(
-    null: np.ndarray, real: np.ndarray, alive: np.ndarray, table: pd.DataFrame, what: str, threshold: float
-) -> pd.DataFrame:
+def _against(null: np.ndarray, real: np.ndarray, table: pd.DataFrame, what: str, threshold: float) -> pd.DataFrame:
     """p, q, step-down p, z and further draws of every node against a null; missing with fewer than 3 draws."""
     names = [f"{column}_{what}" for column in ("p", "q", "maxt", "z", "more")]
+    alive = np.isfinite(real)
     if len(null) < 3 or not alive.any():
         return pd.DataFrame(np.nan, index=table.index, columns=names)
     found = significance(
@@ -359,20 +371,17 @@ def _families(
         methods.setdefault(METHODS[name].family, name)
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for family, method in methods.items():
-        real = _flat(scores.draws("real", method))[0]
-        alive = np.isfinite(real)
         against = table
         if found:
-            kinds = {"labels": (LABELS, asked.chance), "wiring": (wiring, asked.structure)}
             against = pd.concat(
                 [
-                    _against(_draws(scores, kind, method), real, alive, table, what, threshold)
-                    for what, (kind, threshold) in kinds.items()
+                    _against(_draws(scores, kind, method, what), _real(scores, method, what), table, what, threshold)
+                    for what, kind, threshold in _nulls(wiring, asked)
                 ],
                 axis=1,
             )
         passes = (against["q_labels"] <= asked.chance) & (against["q_wiring"] <= asked.structure)
-        found[family] = passes.to_numpy(), alive
+        found[family] = passes.to_numpy(), np.isfinite(_real(scores, method, "wiring"))
     return found
 
 

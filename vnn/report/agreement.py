@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vnn.interpret.protocol import DISJOINT, OVERLAPPING, Protocol
-from vnn.report.static import ACCENT, DIVERGING, DOWN, INK, MUTED, RULE, write_drawn
+from vnn.report.static import ACCENT, DIVERGING, DOWN, INK, MUTED, RULE, cut, write_drawn
 
 MEASURES = {"overlap": "share of the top nodes in common", "spearman": "Spearman correlation of |score|"}
 LOOK = {DISJOINT: (ACCENT, "-", "o"), OVERLAPPING: (DOWN, "--", "s")}
@@ -73,7 +73,7 @@ def curves(protocol: Protocol, level: str) -> Figure | None:
             axes.set_xticks([], minor=True)
             axes.grid(visible=True, color=RULE)
             if row == 0:
-                axes.set_title(f"{_cut(name)}\ntop {own['top'].iloc[0]:,}", fontsize=8, loc="left", color=INK)
+                axes.set_title(f"{cut(name, 28)}\ntop {own['top'].iloc[0]:,}", fontsize=8, loc="left", color=INK)
             else:
                 axes.set_xlabel("models averaged")
         panels[row, 0].set_ylabel(text)
@@ -104,7 +104,7 @@ def matrix(protocol: Protocol, level: str) -> Figure | None:
         for i, j in np.ndindex(n, n):
             tone = "white" if values[i, j] > 0.7 else INK
             axes.text(j, i, f"{100 * values[i, j]:.0f}", ha="center", va="center", fontsize=7.5, color=tone)
-        shown = [_cut(name) for name in names]
+        shown = [cut(name, 28) for name in names]
         axes.set_xticks(range(n), shown, rotation=40, ha="right", fontsize=7.5)
         axes.set_yticks(range(n), shown, fontsize=7.5)
         axes.spines[:].set_visible(False)
@@ -130,8 +130,3 @@ def _square(table: pd.DataFrame, names: list[str], column: str) -> np.ndarray:
 def _title(protocol: Protocol, level: str) -> str:
     form = "as published" if protocol.as_published else "default form"
     return f"{level}, {len(protocol.models):,} models, {form}"
-
-
-def _cut(name: str, most: int = 28) -> str:
-    """A name that leaves room for what it names."""
-    return name if len(name) <= most else f"{name[: most - 1]}…"

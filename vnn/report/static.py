@@ -38,6 +38,7 @@ MOST_CLASSES = 6
 MOST_PEOPLE = 4
 MOST_LEADERS = 6
 BINS = 28
+AXES = {"correlation": "correlation with the labels", "share": "share of the separation"}
 
 
 def write_figures(folder: Path, content: Content) -> tuple[Path, ...]:
@@ -100,7 +101,7 @@ def performance(content: Content) -> Figure | None:
         )
         if np.isfinite(values).any():
             axes.vlines(np.nanmean(values), place - 0.3, place + 0.3, colors=ACCENT if own else INK, linewidth=2)
-    axes.set_yticks(range(len(models)), [_cut(model, 34) for model in reversed(models)])
+    axes.set_yticks(range(len(models)), [cut(model, 34) for model in reversed(models)])
     axes.set_xlabel(f"held-out {metric}; signs are splits, bars are means")
     axes.grid(axis="x")
     return figure
@@ -128,7 +129,7 @@ def calibration(content: Content) -> Figure | None:
                 label=stage,
             )
         axes.set(
-            xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal", xlabel=f"probability of {_cut(name, 24)}, held out"
+            xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal", xlabel=f"probability of {cut(name, 24)}, held out"
         )
     for axes in panels[len(found) :]:
         axes.axis("off")
@@ -159,7 +160,7 @@ def verdicts(content: Content) -> Figure | None:
         share, low, high = (100 * float(group.leader[key]) for key in ("share", "share_low", "share_high"))
         right.hlines(place, low, high, colors=UP if share >= 0 else DOWN, linewidth=1.4)
         right.scatter(share, place, s=26, color=UP if share >= 0 else DOWN, zorder=3)
-    labels = [_cut(group.leader["name"] + (f" ({group.contrast})" if several else ""), 38) for group in groups]
+    labels = [cut(group.leader["name"] + (f" ({group.contrast})" if several else ""), 38) for group in groups]
     right.set_yticks(range(len(groups)), labels, fontsize=8)
     right.set_ylim(max(len(groups), 1) - 0.5, -0.5)
     right.axvline(0, color=MUTED, linewidth=0.8)
@@ -170,7 +171,7 @@ def verdicts(content: Content) -> Figure | None:
 
 
 def chance(content: Content) -> Figure | None:
-    """For the leaders of the first robust groups, or the nodes that got furthest, the draws of both nulls and the real share."""
+    """For the leaders of the first robust groups, or the nodes that got furthest, the draws of both nulls and the study."""
     drawn = verdict.draws(content)
     if drawn is None or not len(drawn.rows):
         return None
@@ -180,24 +181,21 @@ def chance(content: Content) -> Figure | None:
         range(min(3, len(drawn.rows)))
     )
     figure = Figure(figsize=(7.4, 1.7 * len(chosen) + 0.3), layout="constrained")
-    panels = figure.subplots(len(chosen), len(drawn.values), squeeze=False, sharex="row")
+    panels = figure.subplots(len(chosen), len(drawn.values), squeeze=False)
     for line, k in zip(panels, chosen, strict=True):
         row = table.iloc[drawn.rows[k]]
-        size = 100 * abs(float(row["share"]))
-        reach = (
-            max([size, *(100 * np.nanmax(values[k], initial=0.0) for values in drawn.values.values())]) * 1.06 or 1.0
-        )
         for axes, (name, values) in zip(line, drawn.values.items(), strict=True):
-            own = values[k][np.isfinite(values[k])]
-            axes.hist(100 * own, bins=BINS, range=(0, reach), color=OTHER, rwidth=0.92)
+            own, size = values[k][np.isfinite(values[k])], abs(float(row[verdict.COMPARED[name]]))
+            reach = np.nanmax([size, *own]) * 1.06 or 1.0
+            axes.hist(own, bins=BINS, range=(0, reach), color=OTHER, rwidth=0.92)
             axes.axvline(size, color=ACCENT, linewidth=2)
             axes.set_xlim(0, reach)
             axes.set_yticks([])
             axes.spines["left"].set_visible(False)
             axes.set_title(f"{verdict.NULLS[name]}, {len(own)} draws", fontsize=7.5, color=MUTED, loc="right")
-        line[0].set_title(_cut(row["name"], 34), fontsize=8.5, loc="left")
-    for axes in panels[-1]:
-        axes.set_xlabel("share of the separation in per cent; line: this study", fontsize=8)
+        line[0].set_title(cut(row["name"], 34), fontsize=8.5, loc="left")
+    for axes, name in zip(panels[-1], drawn.values, strict=True):
+        axes.set_xlabel(f"{AXES[verdict.COMPARED[name]]}; line: this study", fontsize=8)
     return figure
 
 
@@ -211,8 +209,8 @@ def explainers(content: Content) -> Figure | None:
     axes.imshow(table.to_numpy(dtype=float), cmap=DIVERGING, vmin=-1.5, vmax=1.5, aspect="auto")
     for (i, j), value in np.ndenumerate(table.to_numpy(dtype=float)):
         axes.text(j, i, "–" if np.isnan(value) else f"{value:.2f}", ha="center", va="center", fontsize=8)
-    axes.set_xticks(range(m), [_cut(name, 24) for name in table.columns], rotation=35, ha="right", fontsize=8)
-    axes.set_yticks(range(n), [_cut(name, 28) for name in table.index], fontsize=8)
+    axes.set_xticks(range(m), [cut(name, 24) for name in table.columns], rotation=35, ha="right", fontsize=8)
+    axes.set_yticks(range(n), [cut(name, 28) for name in table.index], fontsize=8)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.set_title(textwrap.fill(str(table.attrs.get("words", "")), 70), fontsize=8, loc="left", color=MUTED)
@@ -232,9 +230,9 @@ def stability(content: Content) -> Figure | None:
         for i, (name, curve) in enumerate(panel.curves.items()):
             colour, dash = looks[i % len(looks)]
             axes.fill_between(curve["x"], curve["low"], curve["high"], color=colour, alpha=0.13, linewidth=0)
-            axes.plot(curve["x"], curve["value"], color=colour, linestyle=dash, label=_cut(name, 40))
+            axes.plot(curve["x"], curve["value"], color=colour, linestyle=dash, label=cut(name, 40))
         axes.set(xlabel=panel.x, ylabel=panel.y)
-        axes.set_title(_cut(panel.name, 50), fontsize=8.5, loc="left")
+        axes.set_title(cut(panel.name, 50), fontsize=8.5, loc="left")
         axes.grid(visible=True)
         if len(panel.curves) > 1:
             axes.legend(frameon=False, fontsize=7.5)
@@ -257,9 +255,9 @@ def people(content: Content) -> Figure | None:
         axes.hlines(places, own["low"], own["high"], colors=colours, linewidth=1.3)
         axes.scatter(own["contribution"], places, s=20, color=colours, zorder=3)
         axes.axvline(0, color=MUTED, linewidth=0.8)
-        axes.set_yticks(places, [_cut(name, 30) for name in own["name"]], fontsize=7)
+        axes.set_yticks(places, [cut(name, 30) for name in own["name"]], fontsize=7)
         heading = " · ".join(text for text in (person.label, person.group, contrast) if text)
-        axes.set_title(_cut(heading, 60), fontsize=8, loc="left")
+        axes.set_title(cut(heading, 60), fontsize=8, loc="left")
     for axes in frames[len(found) :]:
         axes.axis("off")
     return figure
@@ -284,7 +282,7 @@ def pathways(content: Content, contrast: str) -> Figure | None:
         axes.axvline(0, color=MUTED, linewidth=0.8, zorder=0)
         axes.grid(axis="x")
         axes.set_axisbelow(True)
-    left.set_yticks(places, [_cut(name, 40) for name in table["name"]])
+    left.set_yticks(places, [cut(name, 40) for name in table["name"]])
     left.set_xlabel(f"activity effect, 95 % interval\n{textwrap.shorten(contrast, 50, placeholder='…')}")
     right.set_xlabel("share of the attribution\nof its level, %")
     return figure
@@ -300,10 +298,10 @@ def heat_map(content: Content) -> Figure | None:
     sizes = np.abs(heat.values[np.isfinite(heat.values)])
     most = float(np.quantile(sizes, 0.98)) if len(sizes) else 1.0
     image = axes.imshow(heat.values, cmap=DIVERGING, vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
-    axes.set_yticks(range(n_nodes), [_cut(label, 40) for label in heat.labels], fontsize=7.5)
+    axes.set_yticks(range(n_nodes), [cut(label, 40) for label in heat.labels], fontsize=7.5)
     axes.set_xticks([])
     for name, first, count, people in heat.groups:
-        axes.text(first + count / 2 - 0.5, -0.9, f"{_cut(name, 24)} ({people:,})", ha="center", va="bottom")
+        axes.text(first + count / 2 - 0.5, -0.9, f"{cut(name, 24)} ({people:,})", ha="center", va="bottom")
         if first:
             axes.axvline(first - 0.5, color="white", linewidth=3)
     axes.spines[:].set_visible(False)
@@ -350,7 +348,7 @@ def icicle(content: Content, contrast: str) -> Figure | None:
                 "clip_on": True,
                 "in_layout": False,
             }
-            axes.text(depth + 0.03, top + tall / 2, _cut(sector.label, 30), va="center", **look)
+            axes.text(depth + 0.03, top + tall / 2, cut(sector.label, 30), va="center", **look)
         for child in sorted(children.get(sector.id, []), key=lambda child: (-size(child), child.id)):
             draw(child, depth + 1, top)
             top += size(child)
@@ -384,10 +382,10 @@ def paths(content: Content, contrast: str) -> Figure | None:
         )
         tone = INK if stop.node else MUTED
         middle = box.y + box.height / 2
-        axes.text(box.x + figures.BOX + 0.006, middle, _cut(stop.label, 24), va="center", fontsize=7, color=tone)
+        axes.text(box.x + figures.BOX + 0.006, middle, cut(stop.label, 24), va="center", fontsize=7, color=tone)
     for i, level in enumerate(diagram.levels):
         x = i * (1 - figures.BOX) / max(len(diagram.levels) - 1, 1)
-        axes.text(x, -0.03, _cut(level, 24), fontsize=7, color=MUTED)
+        axes.text(x, -0.03, cut(level, 24), fontsize=7, color=MUTED)
     axes.set_xlim(0, 1.1)
     axes.set_ylim(1.0, -0.06)
     axes.axis("off")
@@ -428,6 +426,7 @@ def _band(band: figures.Band) -> Curve:
     return Curve([*upper, *lower, upper[0]], codes)
 
 
-def _cut(text: str, most: int) -> str:
+def cut(text: str, most: int) -> str:
+    """A name on one line that leaves room for what it names."""
     line = " ".join(str(text).split())
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"

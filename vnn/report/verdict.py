@@ -37,6 +37,7 @@ VERDICTS = {
     ROBUST: ("Passed every criterion above, in this order."),
 }
 NULLS = {"labels": "labels permuted", "wiring": "wiring rewired"}
+COMPARED = {"labels": "correlation", "wiring": "share"}
 SAYS = {
     "labels": (
         "Labels permuted: what the same networks make of labels that mean nothing. It cannot say whether the pathway "
@@ -83,9 +84,11 @@ COLUMNS = (
            "this node is responsible for, with its 95 % interval over splits. What passes through a node also "
            "passes through those above it, so shares do not sum to one.", main=True),
     Column("q_labels", "q, labels", "p",
-           "False discovery rate against networks trained on permuted labels, over all nodes of the study.", main=True),
+           "False discovery rate of the correlation against networks trained on permuted labels, over all nodes of the "
+           "study: does what the node adds go with the labels at all?", main=True),
     Column("q_wiring", "q, wiring", "p",
-           "The same against the same place in networks whose genes were dealt out anew.", main=True),
+           "False discovery rate of the score against the same place in networks whose genes were dealt out anew: does it "
+           "add as much only with its own genes?", main=True),
     Column("families", "Explainers", "text",
            "How many of the families of explainers (propagation of differences and gradients, removal of the "
            "node, relevance propagation) pass the same threshold against the same draws.", main=True),
@@ -111,15 +114,18 @@ COLUMNS = (
     Column("score", "Score", "number",
            "Difference between the classes of the mean signed attribution, in standard deviations of the logit, "
            "averaged over networks, on people they were not trained on."),
+    Column("correlation", "Correlation", "number",
+           "Correlation of what the node adds to the logit with the labels, on people the networks were not trained on, "
+           "however little it adds; averaged over networks."),
     Column("share_low", "Share, low", "percent",
            "Lower end of the 95 % interval of the share."),
     Column("share_high", "Share, high", "percent",
            "Upper end of the 95 % interval of the share."),
     Column("p_labels", "p, labels", "p",
-           "How often networks on permuted labels give the node at least this score; never smaller than one over "
+           "How often networks on permuted labels give the node at least this correlation; never smaller than one over "
            "the number of draws plus one."),
     Column("maxt_labels", "maxT, labels", "p",
-           "p adjusted for all nodes of the level by the largest score of each draw."),
+           "p adjusted for all nodes of the level by the largest correlation of each draw."),
     Column("z_labels", "z, labels", "number",
            "By how many standard deviations of its own draws the node exceeds their mean."),
     Column("p_wiring", "p, wiring", "p",
@@ -280,7 +286,7 @@ class Draws:
     rows
         Rows of `ordered`, by place from the top.
     values
-        By null, |share| of those rows, shape (n_rows, n_draws).
+        By null the size of what is compared (`COMPARED`) in those rows, shape (n_rows, n_draws).
     n_left_out
         How many nodes have draws that are not shown.
     """

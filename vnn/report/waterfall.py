@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from vnn.interpret.one_sample import OneSample, Step
 from vnn.report.figures import without_prefix
-from vnn.report.static import DOWN, INK, MUTED, OTHER, STYLE, UP
+from vnn.report.static import DOWN, INK, MUTED, OTHER, STYLE, UP, cut
 
 Kind = Literal["end", "node", "sum"]
 LONGEST = 40
@@ -112,7 +112,7 @@ def draw_waterfall(explained: OneSample, level: str | None = None, *, most: int 
         for place, end in zip(places[:-1], ends[:-1], strict=True):
             axes.vlines(end, place - 1, place, colors=MUTED, linewidth=0.6, linestyle=":")
         axes.set_xlim(*_room(shown.bars))
-        axes.set_yticks(places, [_cut(bar.label) for bar in shown.bars])
+        axes.set_yticks(places, [cut(bar.label, LONGEST) for bar in shown.bars])
         axes.set_xlabel(textwrap.fill(shown.axis, 80))
         axes.grid(axis="x")
         axes.set_axisbelow(True)
@@ -134,8 +134,3 @@ def _room(bars: Sequence[Bar]) -> tuple[float, float]:
     return max(low - wide, min(low, whiskers.min())) - 0.03 * wide, min(
         high + wide, max(high, whiskers.max())
     ) + 0.03 * wide
-
-
-def _cut(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST else line[: LONGEST - 1].rstrip() + "…"

@@ -39,9 +39,10 @@ def verdict_content(results: Results) -> dict[str, Any]:
     )
     draws = {}
     for name, kind in (("labels", LABELS), ("wiring", found.wiring)):
-        held = scores.draws(kind, PROPAGATION)
+        held = scores.draws(kind, PROPAGATION, correlations=name == "labels")
         if len(held):
-            draws[name] = np.maximum(held.reshape(len(held), -1), 0.0).T / total[:, None]
+            unit = 1.0 if name == "labels" else total[:, None]
+            draws[name] = np.maximum(held.reshape(len(held), -1), 0.0).T / unit
     table.attrs = {"words": _words(results, found, draws)}
     alike = agreement(results.beside)
     overlap = alike.pivot(index="method_a", columns="method_b", values="correlation")

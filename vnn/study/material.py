@@ -75,7 +75,7 @@ def read_material(study: Study) -> Material:
         error.add_note("In a study file these are keys of [data]: unmatched, samples_in, sample_column, identifiers.")
         raise
     samples, asked = prepared.samples, study.ontology
-    options = asked.model_dump(include={"min_genes", "max_genes", "collapse", "skips", "gene_level", "depth"})
+    options = asked.model_dump(exclude={"name", "folder", "release", "choices"})
     topology = ontology_of(asked).topology(samples.features if prepared.genes is None else prepared.genes, **options)
     topology = replace(topology, log=(*prepared.log, *topology.log))
     material = Material(samples, topology, _target(study, samples), splits_of(study, samples))
@@ -87,7 +87,8 @@ def checks_of(study: Study, material: Material) -> tuple[Check, ...]:
     """What should be known of the data of a study; columns of its labels that it does not use are looked at too."""
     data, group = study.data, study.attribution.group
     used = {*outcomes(data), *data.traits, *data.covariates, *data.groups, *(group[:1] if group else ())}
-    others = columns_beside(data.label_files, used, material.samples.ids, sample_column=data.sample_column)
+    known = [*data.label_files, *(file for file in data.files.values() if file.suffix == ".h5ad")]
+    others = columns_beside(known, used, material.samples.ids, sample_column=data.sample_column)
     return data_checks(material.samples, material.target, splits=material.splits, others=others, seed=study.seed)
 
 

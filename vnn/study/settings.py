@@ -155,7 +155,7 @@ class OntologySection(_Section):
         Release they must be, checked by hash.
     choices
         Instead of the recipe's own choices, such as `evidence` or `without_branch`.
-    min_genes, max_genes, collapse, skips, gene_level, depth
+    min_genes, max_genes, collapse, jaccard, skips, gene_level, depth, levels, residual, free
         See `Ontology.topology`.
     """
 
@@ -166,9 +166,13 @@ class OntologySection(_Section):
     min_genes: Annotated[int, Field(ge=1)] = 5
     max_genes: Annotated[int, Field(ge=1)] | None = None
     collapse: bool = True
+    jaccard: Annotated[float, Field(gt=0, le=1)] | None = None
     skips: Literal["edges", "copies"] = "edges"
     gene_level: bool = False
     depth: Annotated[int, Field(ge=1)] | None = None
+    levels: Literal["longest path", "depth", "hybrid"] = "longest path"
+    residual: bool = False
+    free: Annotated[int, Field(ge=0)] = 0
 
 
 class SplitSection(_Section):

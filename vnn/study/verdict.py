@@ -26,6 +26,7 @@ from vnn.training import Fit
 from vnn.training.interval import ratio_of
 
 FOLDER = "scores"
+SCORES = "scores and correlations"
 BESIDE = (
     "deeplift",
     "integrated gradients",
@@ -123,5 +124,5 @@ def _baseline(study: Study) -> dict[str, Any]:
 
 def _identity(study: Study, method: Method) -> str:
     """Of all that decides a score beside the network."""
-    stated = [{name: str(value) for name, value in method.settings.items()}, _baseline(study)]
+    stated = [SCORES, {name: str(value) for name, value in method.settings.items()}, _baseline(study)]
     return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()[:12]

@@ -25,7 +25,7 @@ from vnn.bench.truth.cohorts import Cohort, covariates_of
 from vnn.bench.truth.evaluation import Found
 from vnn.bench.truth.ours import verdict_of_networks
 from vnn.chance import generator
-from vnn.data import hold_out
+from vnn.data import Samples, hold_out
 from vnn.data.splits import Split
 from vnn.interpret import node_scores
 from vnn.training import fit
@@ -73,9 +73,9 @@ class Seen:
         return np.asarray(self.membership @ per_gene) / (self.sizes if per_gene.ndim == 1 else self.sizes[:, None])
 
 
-def seen(planted: Cohort) -> Seen:
-    """The training people of a cohort as the methods take them."""
-    train = planted.train
+def seen(planted: Cohort, people: Samples | None = None) -> Seen:
+    """The training people of a cohort, or these, as the methods take them."""
+    train = planted.train if people is None else people
     sets = planted.setting.sets
     row = {gene: number for number, gene in enumerate(train.features)}
     terms = tuple(sets)
@@ -334,12 +334,17 @@ def first_component(planted: Cohort) -> Found:
     return Found(listed(data.terms, 2 * student.sf(np.abs(t), df), np.abs(t)), auc)
 
 
-def mean_squared_t(planted: Cohort) -> Found:
+def mean_squared_t_of_all(planted: Cohort) -> Found:
+    """Mean squared t with the labels of the test people as well: as many as the verdict sees."""
+    return mean_squared_t(planted, planted.samples)
+
+
+def mean_squared_t(planted: Cohort, people: Samples | None = None) -> Found:
     """Mean squared t of a set's genes against 200 draws of permuted labels, within covariate groups where there are any.
 
     Statistics are standardised by the mean and SD of the set's own draws, and p is their rank among those of all sets and draws.
     """
-    data = seen(planted)
+    data = seen(planted, people)
     draws = [data.case]
     _, stratum = np.unique(data.covariates, axis=0, return_inverse=True)
     for number in range(LABEL_DRAWS):
@@ -419,6 +424,7 @@ METHODS: Mapping[str, Method] = {
     "camera": camera,
     "first component": first_component,
     "mean squared t": mean_squared_t,
+    "mean squared t of all": mean_squared_t_of_all,
     "ridge": ridge_enrichment,
     "single network": single_network,
     "verdict": verdict_of_networks,

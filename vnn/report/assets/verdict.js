@@ -31,40 +31,39 @@ if (vnnPage.data.verdict) {
   };
 
   const chance = (i, room) => {
-    const width = Math.max(room, 180), real = columns.share[i], made = element("div", undefined, "chance");
+    const width = Math.max(room, 180), made = element("div", undefined, "chance");
     if (!draws || !places.has(i)) {
       made.append(element("p", draws ? "The draws of this node are not on the page; they are in the study's folder." : "No draws are on the page.", "note"));
       return made;
     }
-    const size = real === null ? null : Math.abs(real), nulls = Object.keys(draws.nulls).map((name) => [name, drawn(name, i)]);
-    const far = 1.06 * Math.max(size ?? 0, ...nulls.flatMap(([, values]) => values)) || 1;
-    const bins = 28, tall = 46, step = tall + 34, edge = 1, long = width - 2 * edge, high = 22 + step * nulls.length;
-    const x = (v) => edge + (v / far) * long;
-    const parts = [];
-    nulls.forEach(([name, values], row) => {
+    const bins = 28, tall = 46, step = tall + 34, edge = 1, long = width - 2 * edge, names = Object.keys(draws.nulls);
+    const high = 22 + step * names.length, parts = [], told = [];
+    names.forEach((name, row) => {
+      const values = drawn(name, i), own = columns[draws.real[name]][i], size = own === null ? null : Math.abs(own);
+      const say = (v) => (draws.real[name] === "share" ? `${(100 * v).toFixed(v < 0.01 ? 2 : 1)} %` : `r ${v.toFixed(2)}`);
+      const most = Math.max(0, ...values), far = 1.06 * Math.max(size ?? 0, most) || 1, x = (v) => edge + (v / far) * long;
       const heights = new Array(bins).fill(0), bottom = 20 + row * step + tall + 8;
       values.forEach((v) => { heights[Math.min(bins - 1, Math.floor((v / far) * bins))] += 1; });
-      const most = Math.max(...heights, 1);
+      const tallest = Math.max(...heights, 1);
       parts.push(shape("text", { x: edge, y: bottom - tall - 3, class: "head" }, `${draws.words[name]}, ${values.length} draws`));
       heights.forEach((count, k) => {
         if (!count) return;
-        const h = (count / most) * (tall - 6);
+        const h = (count / tallest) * (tall - 6);
         parts.push(shape("rect", { x: edge + (k * long) / bins + 0.5, y: bottom - h, width: long / bins - 1, height: h, class: "draws" }));
       });
       parts.push(shape("line", { x1: edge, x2: width - edge, y1: bottom, y2: bottom, class: "base" }));
-      if (size !== null) parts.push(shape("line", { x1: x(size), x2: x(size), y1: bottom - tall + 4, y2: bottom + 4, class: "real" }));
+      parts.push(shape("text", { x: edge, y: bottom + 13, class: "head" }, "0"));
+      if (size !== null) {
+        const place = x(size), anchor = place > 0.8 * width ? "end" : place < 0.2 * width ? "start" : "middle";
+        parts.push(shape("line", { x1: place, x2: place, y1: bottom - tall + 4, y2: bottom + 4, class: "real" }));
+        parts.push(shape("text", { x: anchor === "start" ? Math.max(place, 14) : place, y: bottom + 13, class: "mark", "text-anchor": anchor }, `here ${say(size)}`));
+      }
+      told.push(`${draws.words[name]}: ${values.length} draws, the largest ${say(most)}, here ${size === null ? "missing" : say(size)}`);
     });
-    parts.push(shape("text", { x: edge, y: high - 2, class: "head" }, "0"));
-    const ticks = size === null ? [] : [[x(size), `here ${(100 * size).toFixed(size < 0.01 ? 2 : 1)} %`]];
-    for (const [place, text] of ticks) {
-      const anchor = place > 0.8 * width ? "end" : place < 0.2 * width ? "start" : "middle";
-      parts.push(shape("text", { x: anchor === "start" ? Math.max(place, 14) : place, y: high - 2, class: "mark", "text-anchor": anchor }, text));
-    }
     const svg = vnnPage.drawing(width, parts, high);
     svg.removeAttribute("aria-hidden");
     svg.setAttribute("role", "img");
-    const largest = nulls.map(([name, values]) => `${draws.words[name]}: ${values.length} draws, the largest ${(100 * Math.max(...values, 0)).toFixed(2)} %`);
-    svg.setAttribute("aria-label", `Share of the separation. Here ${size === null ? "missing" : (100 * size).toFixed(2) + " %"}; ${largest.join("; ")}.`);
+    svg.setAttribute("aria-label", `${told.join("; ")}.`);
     made.append(svg);
     return made;
   };
