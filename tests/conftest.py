@@ -52,6 +52,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{len(wanting)} tests were skipped for want of the real inputs (VNN_DATA).")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is read from the user's cache or written there."""
+    before = os.environ.get("VNN_CACHE")
+    os.environ["VNN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["VNN_CACHE"]
+    else:
+        os.environ["VNN_CACHE"] = before
+
+
 @pytest.fixture(autouse=True)
 def poisoned_memory() -> Iterator[None]:
     """Uninitialised memory holds NaN, so that a kernel that leaves a value unwritten is seen."""

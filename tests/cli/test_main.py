@@ -11,7 +11,6 @@ import pytest
 
 from tests.planted import cohort
 from tests.study.test_run import STUDY, command, write_study
-from vnn.ontology import Topology
 from vnn.study import run_study
 
 
@@ -80,23 +79,6 @@ def test_predict_needs_neither_side_nor_labels_nor_target(tmp_path: Path) -> Non
     own = command("predict", tmp_path / "results", tmp_path / "expression.csv", "--labels", tmp_path / "people.csv")
     assert "networks learnt from" in own.stderr
     assert "120 samples whose phenotype is known" in own.stderr
-
-
-def test_ontology_commands(tmp_path: Path) -> None:
-    listed = command("ontology", "list")
-    assert {line.split()[0] for line in listed.stdout.splitlines()} >= {"go", "hallmark", "human-small", "reactome"}
-    shown = command("ontology", "show", "human-small")
-    assert "sha256" in shown.stdout
-    built = command("ontology", "build", "human-small", tmp_path / "small.npz", "--skips", "copies")
-    assert built.returncode == 0, built.stderr
-    assert Topology.load(tmp_path / "small.npz").fingerprint[:12] in built.stdout
-    again = command("ontology", "build", "human-small", tmp_path / "small.npz")
-    assert "exists already" in again.stderr
-    (tmp_path / "expression.csv").write_text("mine")
-    assert command("ontology", "build", "human-small", tmp_path / "expression.csv").returncode == 1
-    assert (tmp_path / "expression.csv").read_text() == "mine"
-    wrong = command("ontology", "build", "human-small", tmp_path / "x.npz", "--skips", "copy")
-    assert "Did you mean 'copies'" in wrong.stderr
 
 
 def test_kernels_tells_what_is_here() -> None:

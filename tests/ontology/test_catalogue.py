@@ -11,28 +11,87 @@ import pytest
 
 from vnn._atomic import sha256
 from vnn._errors import OntologyError
-from vnn.ontology import Identifiers, catalogue, load_ontology
+from vnn.ontology import Identifiers, Topology, catalogue, load_ontology
+from vnn.ontology.catalogue import READERS, Recipe, find_recipe, read_files
 from vnn.ontology.wiring import unaccounted
+
+SHIPPED = ["go", "hallmark", "hpo", "human-small", "kegg", "mp", "reactome", "wikipathways"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_the_users(monkeypatch, tmp_path):
+    """No test sees the cache or the recipes of whoever runs it."""
+    monkeypatch.setenv("VNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("VNN_RECIPES", raising=False)
 
 
 def test_every_recipe_is_complete():
     recipes = {recipe.name: recipe for recipe in catalogue()}
-    assert set(recipes) == {"go", "hallmark", "human-small", "reactome"}
+    assert sorted(recipes) == SHIPPED
     for recipe in recipes.values():
         assert recipe.licence
         assert recipe.citation
+        assert recipe.identifier
         for release in recipe.releases:
-            assert release.release == "current" or all(needed.sha256 for needed in release.files)
-            assert all(needed.address for needed in release.files)
+            free = release.release == "current" or release.pattern
+            assert free or all(needed.sha256 for needed in release.files)
+            assert not free or not any(needed.sha256 for needed in release.files)
+            for needed in release.files:
+                assert needed.address.startswith("https://") or recipe.name == "human-small"
+                assert ("{release}" in needed.address) == bool(release.pattern)
+
+
+def test_readers_of_recipes_are_known():
+    assert {recipe.reader for recipe in catalogue()} <= set(READERS)
+
+
+def test_kegg_is_a_recipe_and_never_a_file():
+    (kegg,) = (recipe for recipe in catalogue() if recipe.name == "kegg")
+    assert not kegg.redistributable
+    assert "no redistribution" in kegg.licence
+    assert not list((Path(__file__).parents[2] / "ontologies").glob("*kegg*/*"))
 
 
 def test_recipes_inside_an_installed_package_come_first(monkeypatch, tmp_path):
-    assert len(catalogue()) == 4
     shutil.copytree(Path(__file__).parents[2] / "ontologies", tmp_path / "ontologies")
     (tmp_path / "ontologies" / "go.toml").unlink()
     monkeypatch.setattr(resources, "files", lambda package: tmp_path)
-    assert [recipe.name for recipe in catalogue()] == ["hallmark", "human-small", "reactome"]
+    assert [recipe.name for recipe in catalogue()] == SHIPPED[1:]
     assert len(load_ontology("human-small").terms) == 33
+
+
+@pytest.mark.parametrize(
+    ("name", "release", "addresses"),
+    [
+        ("go@2026-10-01", "2026-10-01", "release.geneontology.org/2026-10-01/annotations/gaf/HUMAN-uniprot.gaf.gz"),
+        ("go-bp@2024-06-17", "2024-06-17", "release.geneontology.org/2024-06-17/annotations/goa_human.gaf.gz"),
+        ("reactome@95", "95", "download.reactome.org/95/ReactomePathways.gmt.zip"),
+        ("hallmark@2026.1", "2026.1", "release/2026.1.Hs/h.all.v2026.1.Hs.symbols.gmt"),
+        ("wikipathways@20260910", "20260910", "20260910/gmt/wikipathways-20260910-gmt-Homo_sapiens.gmt"),
+        ("hpo@2026-06-23", "2026-06-23", "download/v2026-06-23/genes_to_phenotype.txt"),
+        ("go@2026-08-05", "2026-08-05", "release.geneontology.org/2026-08-05/ontology/go-basic.obo"),
+    ],
+)
+def test_a_release_may_be_part_of_the_name(name, release, addresses):
+    found = find_recipe(name).release
+    assert found is not None
+    assert (found.release, found.pattern) == (release, "")
+    assert any(needed.address.endswith(addresses) for needed in found.files)
+    assert not any("{" in needed.name + needed.address for needed in found.files)
+
+
+def test_names_and_releases_that_are_not_there():
+    with pytest.raises(
+        ValueError,
+        match=r"the release of 'go' is '1999'; known are 'current', '2026-08-05', 'any of the form YYYY-MM-DD'",
+    ):
+        find_recipe("go@1999")
+    with pytest.raises(ValueError, match="names the release '97', and release='98' another"):
+        find_recipe("reactome@97", release="98")
+    with pytest.raises(ValueError, match="Did you mean 'go-bp'"):
+        find_recipe("go-bpp")
+    assert find_recipe("go-mf").choices["roots"] == ["molecular_function"]
+    assert find_recipe("go").recipe == find_recipe("go-mf").recipe
 
 
 class TestSnapshot:
@@ -121,7 +180,8 @@ def test_a_compressed_file_has_the_same_release(mine):
 
 
 def test_missing_and_changed_files_say_what_to_do(mine):
-    with pytest.raises(OntologyError, match=r"needs folder=.*gmt: mine.gmt from https://example.org/mine.gmt"):
+    what = r"not in the cache. Fetch them with `vnn ontology get .*mine.toml`, or give folder=.*gmt: mine.gmt from https://example.org/mine"
+    with pytest.raises(OntologyError, match=what):
         load_ontology(mine / "mine.toml")
     (mine / "mine.gmt").write_text("Cell cycle\t\tA\n")
     for release in (None, "1"):
@@ -178,3 +238,76 @@ def test_go_and_hallmark(real, tmp_path):
     chosen = load_ontology("go", folder=tmp_path, taxon=10090, roots="biological_process", evidence="IDA")
     assert set(chosen.terms["namespace"]) == {"biological_process"}
     assert set(chosen.annotations["evidence"]) == {"IDA"}
+
+
+class TestRecipesOfOnesOwn:
+    def test_work_like_shipped_ones(self, mine, monkeypatch):
+        assert load_ontology("mine", folder=mine, recipes=mine).genes == ("A", "B", "C")
+        assert [recipe.name for recipe in catalogue(mine)] == sorted([*SHIPPED, "mine"])
+        with pytest.raises(ValueError, match="the ontology is 'mine'; known are"):
+            load_ontology("mine", folder=mine)
+        monkeypatch.setenv("VNN_RECIPES", str(mine))
+        assert load_ontology("mine", folder=mine).provenance[0]["recipe"] == "mine"
+        with pytest.raises(ValueError, match="Did you mean 'mine'"):
+            load_ontology("minee")
+
+    def test_take_the_place_of_a_shipped_one(self, mine):
+        (mine / "go.toml").write_text((mine / "mine.toml").read_text().replace('"mine"', '"go"'))
+        assert find_recipe("go", recipes=mine).recipe.title == "My sets"
+        assert find_recipe("go").recipe.title == "Gene Ontology"
+
+    def test_a_folder_that_is_not_there(self, mine):
+        with pytest.raises(FileNotFoundError, match="no folder of recipes"):
+            catalogue(mine / "nowhere")
+
+    @pytest.mark.parametrize(
+        ("old", "new", "what"),
+        [
+            ('name = "mine.gmt"', 'name = "../mine.gmt"', "cannot be the name of a file"),
+            ('name = "mine"', 'name = "my/sets"', "cannot be the name of a file"),
+            ('release = "1"', 'release = ".."', "cannot be the name of a file"),
+            ('role = "gmt"', 'role = "obo"', "lacks the roles 'gmt' of its reader"),
+            ('release = "1"', 'release = "1"\npattern = "1"', "at least one of them without a pattern"),
+            ('release = "1"', 'release = "1"\npattern = "("', "no recipe of an ontology"),
+            ('sha256 = "', 'sha256 = "x', "sha256"),
+            ('licence = "MIT"', "", "licence"),
+        ],
+    )
+    def test_broken_ones_say_what_is_wrong(self, mine, old, new, what):
+        text = (mine / "mine.toml").read_text()
+        assert old in text
+        (mine / "mine.toml").write_text(text.replace(old, new, 1))
+        with pytest.raises(OntologyError, match=what):
+            Recipe.read(mine / "mine.toml")
+
+    def test_an_unknown_reader_is_told_when_it_is_needed(self, mine):
+        text = (mine / "mine.toml").read_text()
+        (mine / "mine.toml").write_text(text.replace('reader = "gmt"', 'reader = "gmtt"'))
+        with pytest.raises(ValueError, match=r"the reader of the recipe 'mine' is 'gmtt'.*Did you mean 'gmt'"):
+            load_ontology(mine / "mine.toml", folder=mine)
+
+
+def test_files_of_ones_own_are_read_by_their_roles(mine):
+    assert read_files({"gmt": mine / "mine.gmt"}).genes == ("A", "B", "C")
+    assert read_files({"gmt": mine / "mine.gmt"}, without_branch="Disease").genes == ("A", "B")
+    (mine / "edges.txt").write_text("top\tlow\tdefault\nlow\tA\tgene\n")
+    assert read_files({"edges": mine / "edges.txt"}, direction="parent-child").genes == ("A",)
+    with pytest.raises(OntologyError, match="do not tell how they are read; name the reader"):
+        read_files({"gmt": mine / "mine.gmt", "relations": mine / "edges.txt", "names": mine / "edges.txt"})
+    with pytest.raises(OntologyError, match="the reader 'go' also needs files with the roles 'gaf'"):
+        read_files({"obo": mine / "mine.gmt"}, reader="go")
+    with pytest.raises(ValueError, match="a choice of the reader 'gmt' is 'taxon'"):
+        read_files({"gmt": mine / "mine.gmt"}, taxon=9606)
+
+
+def test_the_choices_and_the_record_survive_saving(mine, tmp_path):
+    ontology = load_ontology(mine / "mine.toml", folder=mine, without_branch="Disease")
+    topology = ontology.topology(ontology.genes, min_genes=1)
+    topology.save(tmp_path / "saved.npz")
+    loaded = Topology.load(tmp_path / "saved.npz")
+    (record,) = loaded.provenance
+    assert record["choices"] == {"ids": "name", "without_branch": "Disease"}
+    assert {"source", "release", "licence", "citation", "species", "files"} <= set(record)
+    assert record["files"][0]["sha256"] == sha256(mine / "mine.gmt")
+    assert loaded.log == topology.log
+    assert "Disease" in next(entry for entry in loaded.log if entry.step == "without branch").names

@@ -59,6 +59,33 @@ def test_a_header_that_contradicts_the_direction_is_refused(edges):
         read_edges(edges("a,b\n"), direction="down")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["parent,child\ntop,mid\nmid,low\nlow,TP53\nmid,EGFR\n", "target,source\ntop,mid\nmid,low\nlow,TP53\nmid,EGFR\n"],
+)
+def test_a_header_tells_the_direction(edges, text):
+    assert shape(read_edges(edges(text))) == EXPECTED
+
+
+def test_without_a_header_the_direction_is_never_guessed(edges):
+    with pytest.raises(OntologyError, match=r"does not tell which column is the parent.*direction=") as caught:
+        read_edges(edges(DRUGCELL))
+    assert caught.value.__notes__ == ["reading edges.txt, line 1"]
+
+
+def test_columns_by_name(edges):
+    text = "Gene\tid\tPathway\tcode\nTP53\t1\tlow\tIDA\nlow\t2\tmid\t\nEGFR\t3\tmid\tTAS\nmid\t4\ttop\t\n"
+    columns = {"child": "Gene", "parent": "Pathway", "evidence": "code"}
+    ontology = read_edges(edges(text), columns=columns)
+    assert shape(ontology) == EXPECTED
+    assert set(ontology.annotations["evidence"]) == {"IDA", "TAS"}
+    assert [str(entry) for entry in ontology.log] == ["read edges: 1 columns not read: 'id'"]
+    with pytest.raises(OntologyError, match="the header lacks 'Set'; it has 'Gene', 'id', 'Pathway', 'code'"):
+        read_edges(edges(text), columns={"child": "Gene", "parent": "Set"})
+    with pytest.raises(OntologyError, match="columns does not tell which column is the parent"):
+        read_edges(edges(text), columns={"child": "Gene"})
+
+
 def test_how_genes_are_told_can_be_chosen(edges):
     path = edges("a\tb\tis_a\nb\tc\tregulates\n")
     assert shape(read_edges(path, direction="parent-child", genes="none")) == ({"b>a:is_a", "c>b:regulates"}, set())

@@ -83,10 +83,13 @@ def test_broken_lines_are_numbered(gaf):
     ontology = read_gaf(gaf(row(), "too\tshort", row(gene=""), row() + "\tx\ty"))
     assert pairs(ontology) == {"A GO:1"}
     (broken,) = (entry for entry in ontology.log if entry.kind == "lines")
-    assert [name.split(":")[0] for name in broken.names] == ["line 4", "line 5", "line 6"]
+    assert [name.split(":")[0] for name in broken.names] == [f"some.gaf, line {n}" for n in (4, 5, 6)]
+    assert broken.names[0] == "some.gaf, line 4: too\tshort"
     with pytest.raises(OntologyError, match="none of the 1 lines is a GAF row"):
         read_gaf(gaf("<xml>"))
-    with pytest.raises(OntologyError, match=r"version 1\.0 is not known") as caught:
+    with pytest.raises(
+        OntologyError, match=r"header says .!gaf-version: 1\.0.; GAF 2\.0, 2\.1, 2\.2 are known"
+    ) as caught:
         read_gaf(gaf(row(), version="1.0"))
     assert caught.value.__notes__ == ["reading some.gaf, line 1"]
 
@@ -133,3 +136,41 @@ def test_the_chicken_file(real):
     ontology = read_gaf(real("go/gene_association.goa_chicken.gz"), gene="id")
     assert ontology.terms["namespace"].value_counts().gt(0).sum() == 3
     assert set(ontology.annotations["evidence"]) >= {"IEA", "ISS", "IBA", "TAS", "IDA"}
+
+
+@pytest.mark.parametrize("version", ["2.0", "2.1", "2.2"])
+def test_the_versions_of_gaf_2(gaf, version):
+    qualifier = "involved_in" if version == "2.2" else ""
+    lines = [row(qualifier=qualifier), row("B", qualifier="NOT" + qualifier.replace("inv", "|inv"))]
+    fields = [line.split("\t") for line in lines]
+    ontology = read_gaf(gaf(*("\t".join(f[: 15 if version == "2.0" else 17]) for f in fields), version=version))
+    assert pairs(ontology) == {"A GO:1"}
+    assert [entry.names for entry in ontology.log] == [("B @ GO:1",)]
+
+
+@pytest.mark.parametrize("header", ["!gaf-version: 1.0", "!gaf-version: 2.25", "!gaf-version:", "!gpa-version: 2.0"])
+def test_another_version_or_format_is_refused(gaf, tmp_path, header):
+    path = tmp_path / "some.gaf"
+    path.write_text(f"!comment\n{header}\n{row()}\n")
+    with pytest.raises(OntologyError, match=f"the header says '{header}'; GAF 2.0, 2.1, 2.2 are known") as caught:
+        read_gaf(path)
+    assert caught.value.__notes__ == ["reading some.gaf, line 2"]
+
+
+def test_a_file_that_tells_no_version_is_read_and_logged(tmp_path):
+    (tmp_path / "some.gaf").write_text(row() + "\n")
+    ontology = read_gaf(tmp_path / "some.gaf")
+    assert [str(e) for e in ontology.log] == ["read gaf: 1 files without gaf-version: read as GAF 2: 'some.gaf'"]
+
+
+def test_blank_fields_are_broken_lines_and_contradicting_aspects_are_named(gaf):
+    ontology = read_gaf(gaf(row(gene=" "), row(), row("B", aspect="F"), row("C", qualifier="not")))
+    assert pairs(ontology) == {"A GO:1", "B GO:1"}
+    assert [str(entry) for entry in ontology.log] == [
+        "read gaf: 1 annotations removed: they say NOT (1 rows): 'C @ GO:1'",
+        "read gaf: 1 terms with more than one namespace: the first is kept: "
+        "'GO:1 (biological_process, molecular_function)'",
+        "read gaf: 1 lines skipped: not 15 to 17 fields with gene, term, evidence and taxon: "
+        + repr(f"some.gaf, line 3: {row(gene=' ')[:60]}"),
+    ]
+    assert ontology.terms.loc["GO:1", "namespace"] == "biological_process"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 from vnn._errors import OntologyError
@@ -86,3 +88,71 @@ def test_msigdb(real, name, n_sets, n_genes, memberships):
     if memberships:
         assert len(ontology.annotations) == memberships
         assert (ontology.sizes.min(), ontology.sizes.max()) == (32, 200)
+
+
+def test_expimap_is_read_when_asked_for_and_the_error_says_how(gmt):
+    path = gmt("One A B\nTwo B  C\n")
+    assert sets(read_gmt(path, form="spaced")) == {"One": "AB", "Two": "BC"}
+    with pytest.raises(OntologyError, match="separated by spaces and has no descriptions, say form='spaced'"):
+        read_gmt(path)
+    with pytest.raises(ValueError, match="'auto', 'described', 'bare', 'spaced'"):
+        read_gmt(path, form="expimap")
+
+
+def test_missing_descriptions_are_noticed(gmt):
+    path = gmt("One\tA\tB\nTwo\tB\tA\tC\n")
+    with pytest.raises(OntologyError, match="the second field of all 2 lines is a gene of some set, the first 'A'"):
+        read_gmt(path)
+    assert sets(read_gmt(path, form="bare")) == {"One": "AB", "Two": "ABC"}
+    assert sets(read_gmt(path, form="described")) == {"One": "B", "Two": "AC"}
+    ontology = read_gmt(gmt("One\tA\tB\nTwo\tna\tA\tC\n"))
+    assert sets(ontology) == {"One": "B", "Two": "AC"}
+    assert [str(entry) for entry in ontology.log] == [
+        "read gmt: 1 lines whose description is a gene of some set: if it is missing there, that gene is lost: "
+        "'sets.gmt, line 1: One (A)'"
+    ]
+
+
+WIKI = "Sugar%WikiPathways_20260110%WP1%Homo sapiens\thttps://www.wikipathways.org/instance/WP1\t1\t2\n"
+WIKI += "Sugar%WikiPathways_20260110%WP2%Homo sapiens\thttps://www.wikipathways.org/instance/WP2\t3\n"
+
+
+def test_wikipathways(gmt):
+    ontology = read_gmt(gmt(WIKI))
+    assert sets(ontology) == {"WP1": "12", "WP2": "3"}
+    assert ontology.terms["name"].tolist() == ["Sugar", "Sugar"]
+    record = ontology.provenance[0]
+    assert (record["source"], record["release"], record["species"]) == ("WikiPathways", "20260110", "Homo sapiens")
+    assert set(sets(read_gmt(gmt(WIKI), ids="name"))) == {line.split("\t")[0] for line in WIKI.split("\n") if line}
+
+
+def test_mixed_species_are_told_apart(gmt):
+    path = gmt(WIKI + "Salt%WikiPathways_20260110%WP3%Mus musculus\t\t9\n")
+    with pytest.raises(
+        OntologyError, match=r"mix 2 species: 'Homo sapiens', 'Mus musculus'\. Choose one with species="
+    ):
+        read_gmt(path)
+    ontology = read_gmt(path, species="Mus musculus")
+    assert sets(ontology) == {"WP3": "9"}
+    assert str(ontology.log[0]) == "read gmt: 2 terms left out: they are not of Mus musculus: 'WP1', 'WP2'"
+    with pytest.raises(ValueError, match="Did you mean 'Mus musculus'"):
+        read_gmt(path, species="mus musculus")
+    with pytest.raises(OntologyError, match="the names of the sets tell none; leave it out"):
+        read_gmt(gmt("One\t\tA\n"), species="Homo sapiens")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda b: b,
+        lambda b: b"\xef\xbb\xbf" + b,
+        lambda b: b.replace(b"\n", b"\r\n"),
+        lambda b: b.replace(b"\t", b" \t  "),
+        lambda b: b.replace(b"\n", b"\t\t\n\n"),
+        gzip.compress,
+    ],
+)
+def test_byte_order_mark_line_ends_and_padding_change_nothing(tmp_path, write):
+    path = tmp_path / "sets.gmt"
+    path.write_bytes(write(b"One\thttp://www.gsea-msigdb.org/ONE\tA\tB\nTwo\t\tC\n"))
+    assert sets(read_gmt(path)) == {"One": "AB", "Two": "C"}

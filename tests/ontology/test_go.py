@@ -57,6 +57,7 @@ def test_annotations_follow_ids_and_contradictions_are_listed(tmp_path):
     }
     assert [str(entry) for entry in ontology.log] == [
         "read obo: 2 terms left out: obsolete: 'GO:8', 'GO:9'",
+        "read obo: 3 terms kept without a namespace: neither they nor the header give one: 'GO:1', 'GO:2', 'GO:3'",
         "read gaf: 1 annotations removed: they say NOT (1 rows): 'E @ GO:1'",
         "read go: 3 annotations followed to the term that stands for their alternative or obsolete id: "
         "'A @ GO:10', 'B @ GO:8', 'E @ GO:10'",

@@ -7,6 +7,8 @@ import io
 
 import obonet
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vnn._errors import OntologyError
 from vnn.ontology import read_obo
@@ -174,3 +176,108 @@ def test_a_file_without_namespaces_is_read(real):
     ontology = read_obo(real("go/go-mgi-signaling-test.obo"))
     assert len(ontology.terms) == 2_756
     assert set(ontology.terms["namespace"]) == {""}
+
+
+def entries(ontology):
+    return {entry.reason: entry.names for entry in ontology.log}
+
+
+def terms_of(*stanzas):
+    return HEADER + "".join("\n[Term]\n" + "\n".join(stanza.split("; ")) + "\n" for stanza in stanzas)
+
+
+REPLACED = ["id: X:1", "id: X:2; is_a: X:7", "id: X:3; relationship: part_of X:5"]
+REPLACED += ["id: X:7; is_obsolete: true; replaced_by: X:8", "id: X:8; is_obsolete: true; replaced_by: X:100"]
+REPLACED += ["id: X:5; is_obsolete: true; replaced_by: X:6", "id: X:6; is_obsolete: true; replaced_by: X:5"]
+REPLACED[0] += "; alt_id: X:100"
+
+
+@pytest.mark.parametrize("order", [REPLACED, REPLACED[::-1], REPLACED[3:] + REPLACED[:3]])
+def test_replacements_are_followed_one_after_the_other_whatever_the_order_of_lines(obo, order):
+    ontology = read_obo(obo(terms_of(*order)))
+    assert rows(ontology) == {"X:2 X:1 is_a"}
+    assert entries(ontology) == {
+        "left out: obsolete": ("X:5", "X:6", "X:7", "X:8"),
+        "led to the term that stands for their alternative or obsolete parent": ("X:2 -> X:7",),
+        "dropped: they name a term that is not there (1 rows)": ("X:3 -> X:5",),
+    }
+
+
+def test_alternative_ids_that_cannot_be_decided_are_not_followed(obo):
+    stanzas = ["id: X:1; alt_id: X:9; alt_id: X:2", "id: X:2; alt_id: X:9", "id: X:3; is_a: X:9; is_a: X:2"]
+    ontology = read_obo(obo(terms_of(*stanzas)))
+    assert rows(ontology) == {"X:3 X:2 is_a"}
+    assert entries(ontology) == {
+        "not followed: an alternative id that is a term itself, or of several terms": (
+            "X:2 -> X:1",
+            "X:9 -> X:1",
+            "X:9 -> X:2",
+        ),
+        "dropped: they name a term that is not there (1 rows)": ("X:3 -> X:9",),
+    }
+
+
+def test_self_references_repeats_shared_names_and_unknown_relations_are_counted(obo):
+    stanzas = ["id: X:1; name: same", "id: X:2; name: same; is_a: X:2; is_a: X:1; is_a: X:1; relationship: eats X:1"]
+    ontology = read_obo(obo(terms_of(*stanzas)))
+    assert rows(ontology) == {"X:2 X:1 is_a"}
+    assert entries(ontology) == {
+        "kept although another term has the same name": ("X:1 (same)", "X:2 (same)"),
+        "left out: of type eats (1 rows)": ("X:2 -> X:1",),
+        "dropped: a term cannot be its own parent (1 rows)": ("X:2 -> X:2",),
+        "repeated and kept once (1 rows)": ("X:2 -> X:1",),
+    }
+    with pytest.raises(OntologyError, match=r"2 terms are called 'same': 'X:1', 'X:2'\. Give the id instead"):
+        ontology.find("same")
+
+
+def test_terms_without_a_namespace_are_counted(obo):
+    text = terms_of("id: X:1", "id: X:2; namespace: here; relationship: part_of X:1").replace(
+        "default-namespace: fallback\n", ""
+    )
+    ontology = read_obo(obo(text))
+    assert rows(ontology) == {"X:2 X:1 part_of"}
+    assert entries(ontology) == {"kept without a namespace: neither they nor the header give one": ("X:1",)}
+
+
+@pytest.mark.parametrize(
+    ("stanza", "says", "line"),
+    [
+        ("id: X:1; id: X:2", "the term 'X:1' has a second id, 'X:2'", 7),
+        ("id: X:1; name: a; name: b", "the term 'X:1' has a second name, 'b'", 8),
+        ("id: X:1; is_a:", "the tag 'is_a' has no value; it needs an id", 7),
+        ("id: X:1; alt_id:", "the tag 'alt_id' has no value", 7),
+        ("id:", "the tag 'id' has no value", 6),
+    ],
+)
+def test_tags_that_are_repeated_or_empty_are_located(obo, stanza, says, line):
+    with pytest.raises(OntologyError, match=says) as caught:
+        read_obo(obo(terms_of(stanza)))
+    assert caught.value.__notes__ == [f"reading some.obo, line {line}"]
+
+
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_order_of_stanzas_never_matters(tmp_path_factory, data):
+    n = data.draw(st.integers(2, 7))
+    stanzas = []
+    for i in range(n):
+        lower = st.integers(0, n + 2)
+        tags = [f"id: X:{i}"]
+        tags += [f"is_a: X:{j}" for j in data.draw(st.lists(lower, max_size=3)) if j > i]
+        tags += [f"alt_id: X:{j}" for j in data.draw(st.lists(st.integers(n, n + 2), max_size=2))]
+        if data.draw(st.booleans()):
+            tags += ["is_obsolete: true"]
+            tags += [f"replaced_by: X:{j}" for j in data.draw(st.lists(lower, max_size=2))]
+        stanzas.append("; ".join(tags))
+    path = tmp_path_factory.mktemp("obo") / "some.obo"
+    found = []
+    for order in (stanzas, data.draw(st.permutations(stanzas))):
+        path.write_text(terms_of(*order))
+        try:
+            ontology = read_obo(path)
+        except OntologyError as error:
+            found.append(str(error))
+        else:
+            found.append((ontology.terms.to_csv(), ontology.relations.to_csv(), list(map(str, ontology.log))))
+    assert found[0] == found[1]

@@ -7,6 +7,7 @@ import pytest
 
 from vnn._errors import OntologyError
 from vnn.ontology import read_reactome
+from vnn.ontology.reactome import read_reactome_mapping
 
 GMT = "Leaf\tR-HSA-3\tA\tB\nMiddle\tR-HSA-2\tA\tB\tC\n"
 RELATIONS = "R-HSA-1\tR-HSA-2\nR-HSA-2\tR-HSA-3\nR-MMU-1\tR-MMU-2\n"
@@ -127,3 +128,54 @@ class TestGivenRelease:
         assert [len(level) for level in topology.levels] == [11_113, 1_073, 290, 113, 55, 33, 18, 8, 3, 2, 2, 1]
         assert topology.n_edges == 37_067
         assert topology.label("R-HSA-1640170") == "Cell Cycle"
+
+
+MAPPING = """P1\tR-HSA-3\thttps://reactome.org/PathwayBrowser/#/R-HSA-3\tLeaf\tTAS\tHomo sapiens
+P1\tR-HSA-3\thttps://reactome.org/PathwayBrowser/#/R-HSA-3\tLeaf\tIEA\tHomo sapiens
+P2\tR-HSA-2\thttps://reactome.org/PathwayBrowser/#/R-HSA-2\tMiddle\tIEA\tHomo sapiens
+P3\tR-MMU-2\thttps://reactome.org/PathwayBrowser/#/R-MMU-2\tMiddle\tIEA\tMus musculus
+"""
+UP = "P1\tR-HSA-{0}\thttps://reactome.org/PathwayBrowser/#/R-HSA-{0}\tx\tTAS\tHomo sapiens\n"
+
+
+class TestMapping:
+    def test_one_species_with_evidence_and_hierarchy(self, files, tmp_path):
+        _, relations, names = files()
+        (tmp_path / "UniProt2Reactome.txt").write_text(MAPPING)
+        ontology = read_reactome_mapping(tmp_path / "UniProt2Reactome.txt", relations, names)
+        assert ontology.annotations.values.tolist() == [
+            ["P1", "R-HSA-3", "IEA", ""],
+            ["P1", "R-HSA-3", "TAS", ""],
+            ["P2", "R-HSA-2", "IEA", ""],
+        ]
+        assert ontology.gene_sets()["R-HSA-1"] == {"P1", "P2"}
+        assert ontology.with_evidence("TAS").genes == ("P1",)
+        assert [str(entry) for entry in ontology.log] == [
+            "read reactome mapping: 1 annotations left out: they are not of Homo sapiens (1 rows): 'P3 @ R-MMU-2'",
+            "read reactome mapping: 2 terms left out: they are not of Homo sapiens: 'R-MMU-1', 'R-MMU-2'",
+            "read reactome mapping: 1 terms kept without a gene set of their own: 'R-HSA-1'",
+        ]
+        mouse = read_reactome_mapping(tmp_path / "UniProt2Reactome.txt", species="Mus musculus")
+        assert (mouse.genes, len(mouse.relations), mouse.provenance[0]["species"]) == (("P3",), 0, "Mus musculus")
+
+    def test_all_levels_come_back_to_the_lowest(self, files, tmp_path):
+        _, relations, names = files()
+        low, all_levels = tmp_path / "low.txt", tmp_path / "UniProt2Reactome_All_Levels.txt"
+        low.write_text(UP.format(3))
+        all_levels.write_text("".join(UP.format(i) for i in (1, 2, 3)))
+        lowest = read_reactome_mapping(low, relations, names)
+        every = read_reactome_mapping(all_levels, relations, names)
+        assert every.annotations.equals(lowest.propagate().annotations)
+        assert every.most_specific().annotations.equals(lowest.annotations)
+
+    def test_flaws_are_located(self, tmp_path):
+        path = tmp_path / "mapping.txt"
+        path.write_text(MAPPING + "P4\tR-HSA-3\n")
+        with pytest.raises(OntologyError, match="needs id, pathway, URL, name, evidence and species") as caught:
+            read_reactome_mapping(path)
+        assert caught.value.__notes__ == ["reading mapping.txt, line 5"]
+        path.write_text(MAPPING)
+        with pytest.raises(
+            OntologyError, match="none of the 4 rows is of Rattus norvegicus; they are of 'Homo sapiens'"
+        ):
+            read_reactome_mapping(path, species="Rattus norvegicus")

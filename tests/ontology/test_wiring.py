@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vnn._errors import OntologyError
-from vnn.ontology import Ontology, read_reactome
-from vnn.ontology.wiring import unaccounted
+from vnn.ontology import Ontology, load_ontology, read_reactome
+from vnn.ontology.wiring import LEVELS, unaccounted
 
 
 @st.composite
@@ -49,6 +49,8 @@ def choices(draw) -> dict[str, object]:
         "gene_level": draw(st.booleans()),
         "depth": draw(st.sampled_from([None, 1, 2])),
         "relations": draw(st.sampled_from(kinds)),
+        "jaccard": draw(st.sampled_from([None, 0.4, 0.8, 1.0])),
+        "levels": draw(st.sampled_from(["longest path", "depth", "hybrid"])),
     }
 
 
@@ -311,3 +313,63 @@ def test_reactome_with_20_000_measured_genes_compiles_in_seconds(real):
     assert unaccounted(ontology, features, topology) == ()
     assert len(topology.inputs) == 11_113
     assert np.mean([len(level) for level in topology.levels]) > 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(ontologies(), choices())
+def test_levels_hold_the_same_edges_and_stand_where_they_should(ontology, chosen):
+    """Heights and depths by networkx; "hybrid" lies midway between the two."""
+    chosen |= {"skips": "edges", "gene_level": False}
+    made = {levels: wired(ontology, FEATURES, **(chosen | {"levels": levels})) for levels in LEVELS}
+    if made["depth"] is None:
+        return
+    edges = {frozenset(zip(t.to_edges()["source"], t.to_edges()["target"], strict=True)) for t in made.values()}
+    assert len(edges) == 1
+    graph = nx.DiGraph((a, b) for a, b in next(iter(edges)) if not a.startswith("f"))
+    graph.add_nodes_from(node for level in made["depth"].levels[1:] for node in level.nodes)
+    up, down = (dict.fromkeys(graph, 0) for _ in range(2))
+    for node in nx.topological_sort(graph):
+        for above in graph.successors(node):
+            up[above] = max(up[above], up[node] + 1)
+    for node in reversed(list(nx.topological_sort(graph))):
+        for below in graph.predecessors(node):
+            down[below] = max(down[below], down[node] + 1)
+    top = max(up.values())
+    where = {
+        name: {node: at for at, level in enumerate(t.levels[1:]) for node in level.nodes} for name, t in made.items()
+    }
+    assert where["longest path"] == up
+    assert where["depth"] == {node: top - below for node, below in down.items()}
+    midway = {node: (up[node] + top - down[node]) // 2 for node in graph}
+    names = {at: n for n, at in enumerate(sorted(set(midway.values())))}
+    assert where["hybrid"] == {node: names[at] for node, at in midway.items()}
+
+
+@pytest.mark.parametrize("gene_level", [False, True])
+def test_residual_and_free_nodes_see_what_they_say(gene_level):
+    ontology = load_ontology("human-small")
+    features = [*ontology.genes[:80], "unheard of", "of none"]
+    plain = ontology.topology(features, gene_level=gene_level)
+    made = ontology.topology(features, gene_level=gene_level, residual=True, free=2)
+    level = "level 1"
+    nodes, known = made.level(level).nodes, set(plain.inputs)
+    heard = {node: {made.inputs[j] for j in made.members[level][[i]].indices} for i, node in enumerate(nodes)}
+    assert heard["residual"] == set(features) - known
+    assert heard["free 1"] == heard["free 2"] == set(features) == set(made.inputs)
+    assert {node: heard[node] for node in plain.level(level).nodes} == {
+        node: {plain.inputs[j] for j in plain.members[level][[i]].indices}
+        for i, node in enumerate(plain.level(level).nodes)
+    }
+    assert {(level, name) for name in ("residual", "free 1", "free 2")} <= set(made.outputs)
+    assert unaccounted(ontology, features, made) == ()
+    (entry,) = (entry for entry in made.log if entry.step == "residual")
+    assert entry.names == ("of none", "unheard of") or set(entry.names) == set(features) - known
+    assert "residual" not in ontology.topology(ontology.genes, residual=True).level(level).nodes, "nothing is left over"
+
+
+def test_added_nodes_must_not_take_a_name():
+    ontology = load_ontology("human-small")
+    with pytest.raises(OntologyError, match="'free 1' is to be a node beside the terms and is also"):
+        ontology.topology([*ontology.genes, "free 1"], free=1)
+    with pytest.raises(ValueError, match="levels"):
+        ontology.topology(ontology.genes, levels="height")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vnn.cli import stability
+from vnn.cli import ontology, stability
 from vnn.cli.explain import explain
 
 if TYPE_CHECKING:
@@ -31,11 +31,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-ontology_app = typer.Typer(
-    help="What the catalogue of ontologies holds, and wirings made from it.", no_args_is_help=True
-)
 bench_app = typer.Typer(help="Measure speed and memory beside rivals.", no_args_is_help=True)
-app.add_typer(ontology_app, name="ontology")
+ontology.add(app)
 app.add_typer(bench_app, name="bench")
 
 
@@ -258,61 +255,6 @@ def kernels(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for
     typer.echo(f"last-level cache: {machine['last_level_cache'] / 2**20:.0f} MB; torch {machine['torch']}")
 
 
-@ontology_app.command("list")
-def ontology_list() -> None:
-    """The recipes of the catalogue."""
-    from vnn.ontology import catalogue
-
-    for recipe in catalogue():
-        typer.echo(f"{recipe.name:<14} {recipe.title}; {recipe.species}; {recipe.licence}")
-
-
-@ontology_app.command("show")
-def ontology_show(
-    name: Annotated[str, typer.Argument(help="Recipe of the catalogue, a recipe file, or a .gmt file.")],
-    folder: Annotated[Path | None, typer.Option(help="Where its files lie.")] = None,
-) -> None:
-    """Counts, provenance and what was dropped when an ontology is read."""
-    from vnn.ontology import load_ontology
-
-    ontology = load_ontology(name, folder=folder)
-    typer.echo(repr(ontology))
-    for source in ontology.provenance:
-        typer.echo("\n".join(f"  {key}: {value}" for key, value in source.items() if key != "files"))
-        for file in source["files"]:
-            typer.echo(f"  {file['role']}: {file['name']}, sha256 {file['sha256']}")
-    for entry in ontology.log:
-        typer.echo(f"  {entry}")
-
-
-@ontology_app.command("build")
-def ontology_build(
-    name: Annotated[str, typer.Argument(help="Recipe of the catalogue, a recipe file, or a .gmt file.")],
-    output: Annotated[Path, typer.Argument(help="Topology file to write (.npz).")],
-    features: Annotated[
-        Path | None, typer.Option(help="Text file with one measured feature a line; all genes unless given.")
-    ] = None,
-    folder: Annotated[Path | None, typer.Option(help="Where the files of the recipe lie.")] = None,
-    min_genes: Annotated[int, typer.Option(help="Smallest number of measured genes of a term.")] = 5,
-    skips: Annotated[str, typer.Option(help='"edges" or "copies".')] = "edges",
-) -> None:
-    """Make a topology from an ontology and say what became of every gene and term."""
-    from vnn._errors import choose
-    from vnn.ontology import load_ontology
-
-    ontology = load_ontology(name, folder=folder)
-    measured = ontology.genes if features is None else tuple(features.read_text().split())
-    choose("--skips", skips, ("edges", "copies"))
-    if output.suffix != ".npz" or output.exists():
-        what = "exists already" if output.exists() else "does not end in .npz"
-        raise ValueError(f"the topology is to be written to {output}, which {what}; name a new .npz file.")
-    topology = ontology.topology(measured, min_genes=min_genes, skips=skips)  # type: ignore[arg-type]
-    topology.save(output)
-    typer.echo(f"{topology!r}, written to {output}")
-    for entry in topology.log:
-        typer.echo(f"  {entry}")
-
-
 def _measured(records: list[dict[str, object]], json_file: Path | None) -> None:
     from vnn._atomic import write_text
     from vnn.bench import line, profile_lines
@@ -352,6 +294,27 @@ def bench_controls(
             records += found
     if json_file is not None:
         write_text(json_file, json.dumps(records, indent=1))
+
+
+@bench_app.command("ontology")
+def bench_ontology(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the records here.")] = None,
+    scale: Annotated[
+        list[float] | None, typer.Option(help="Sizes in units of the Gene Ontology; 1, 2 and 4 unless given.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each size is measured.")] = 3,
+    obo: Annotated[
+        Path | None, typer.Option(help="An OBO file to measure, with --gaf, instead of made-up ones.")
+    ] = None,
+    gaf: Annotated[Path | None, typer.Option(help="Its annotations.")] = None,
+) -> None:
+    """From the files of an ontology to a wiring over 20,000 genes: time, memory, growth with size."""
+    from vnn.bench.ontologies import ontologies
+
+    if (obo is None) != (gaf is None):
+        raise ValueError("--obo and --gaf go together; give both files or neither.")
+    files = None if obo is None or gaf is None else (obo, gaf)
+    _measured(ontologies(scales=scale or (1, 2, 4), rounds=rounds, files=files), json_file)
 
 
 @bench_app.command("attributions")

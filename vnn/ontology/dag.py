@@ -58,3 +58,14 @@ def closure(direct: sparse.csr_array) -> sparse.csr_array:
             further.sort_indices()
             return further
         reach = further
+
+
+def holds(matrix: sparse.csr_array, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Whether a matrix with sorted indices has an entry at each (row, column)."""
+    if not matrix.nnz:
+        return np.zeros(len(row), dtype=bool)
+    owner = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
+    keys, wanted = owner * matrix.shape[1] + matrix.indices, row.astype(np.int64) * matrix.shape[1] + column
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    found: np.ndarray = keys[at] == wanted
+    return found

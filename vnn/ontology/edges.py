@@ -1,106 +1,204 @@
-"""Edge lists: two or three columns, as DrugCell, NeST, G2PT, KPNN and many users write them."""
+"""Edge lists: a child and a parent per line, with or without types, in either direction."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
-from vnn._errors import choose, culprits
+from vnn._errors import OntologyError, choose, culprits
+from vnn.ontology import writing
 from vnn.ontology.log import Entry
 from vnn.ontology.ontology import ANNOTATIONS, MEMBERSHIP, REGULATION, RELATIONS, Ontology
 from vnn.ontology.source import Source, provenance
 
-HEADERS = {
-    ("parent", "child"): "parent-child",
-    ("child", "parent"): "child-parent",
-    ("source", "target"): "child-parent",
-}
+DIRECTIONS = ("parent-child", "child-parent")
+ROLES = {"parent": "parent", "child": "child", "source": "child", "target": "parent"}
+COLUMNS = ("parent", "child", "type", "evidence", "qualifier")
 GENE = "gene"
 
 
 def read_edges(
     path: Path | str,
     *,
-    direction: Literal["parent-child", "child-parent"],
+    direction: Literal["parent-child", "child-parent"] | None = None,
+    columns: Mapping[str, str] | None = None,
     genes: Literal["auto", "typed", "leaves", "none"] = "auto",
 ) -> Ontology:
     """An ontology from an edge list.
 
     Columns are separated by tabs, commas or spaces. A third column tells the type of the edge: `gene` for an
-    annotation (DrugCell: `term ⇥ gene ⇥ gene`), the name of a relation, or any other word (`default`, `BP`),
-    which is read as `part_of` and counted. The direction is told, never guessed, because projects differ.
+    annotation (`term ⇥ gene ⇥ gene`), the name of a relation, or any other word (`default`, `BP`), which is read
+    as `part_of` and counted. The direction is told by the header or by the caller, never guessed, because
+    projects differ.
 
     Parameters
     ----------
     path
-        Plain or gzip; a header of `parent,child`, `child,parent` or `source,target` is recognised and must agree
-        with `direction`.
+        Plain or gzip. A header that names `parent` and `child`, or `source` and `target` (in any order and among other
+        columns), tells the direction; its columns `type`, `evidence` and `qualifier` are read and others counted.
     direction
-        "parent-child" where the first column is the upper term (DrugCell, KPNN, Reactome), "child-parent" where
-        the signal runs from the first column to the second.
+        "parent-child" where the first column is the upper term (DrugCell, KPNN, Reactome), "child-parent" where the
+        signal runs from the first column to the second. Needed without such a header, and it must agree with one.
+    columns
+        Names in the header for `parent` and `child`, and optionally `type`, `evidence` and `qualifier`:
+        `{"child": "Gene", "parent": "Pathway"}`.
     genes
         How genes are told from terms: by a third column ("typed"), as nodes that have no child ("leaves"), or not
         at all ("none"). By default typed where a row has the type `gene`, otherwise leaves.
+
+    Raises
+    ------
+    OntologyError
+        If neither header nor caller tells the direction, the two disagree, or a line is ragged.
     """
-    choose("direction", direction, ("parent-child", "child-parent"))
+    if direction is not None:
+        choose("direction", direction, DIRECTIONS)
     choose("genes", genes, ("auto", "typed", "leaves", "none"))
     source = Source.read(path, "edges")
-    rows = parse_edges(source, direction)
+    table, unread = edge_table(source, direction, columns)
     if genes == "auto":
-        genes = "typed" if any(kind == GENE for _, _, kind in rows) else "leaves"
-    table = pd.DataFrame(rows, columns=["parent", "child", "type"])
+        genes = "typed" if (table["type"] == GENE).any() else "leaves"
     if genes == "typed":
         annotates = table["type"] == GENE
     elif genes == "leaves":
         annotates = ~table["child"].isin(table["parent"])
     else:
         annotates = pd.Series(False, index=table.index)
+    log = [Entry.of("read edges", "columns", unread, "not read")] if unread else []
+    return from_table(table, annotates, step="read edges", log=log, provenance=[provenance("edge list", source)])
+
+
+def write_edges(ontology: Ontology, path: Path | str) -> tuple[Entry, ...]:
+    """Write relations and annotations as one table that `read_edges` reads back with `genes="typed"`.
+
+    Columns `child,parent,type` and, where any is known, `evidence` and `qualifier`; a row of the type `gene` is an
+    annotation.
+
+    Parameters
+    ----------
+    path
+        Commas for `.csv`, tabs for `.tsv` and `.txt`; gzipped if `.gz` follows.
+
+    Returns
+    -------
+    What the file does not hold: names, namespaces, terms without any relation or gene.
+    """
+    genes = ontology.annotations.rename(columns={"gene": "child", "term": "parent"}).assign(type=GENE)
+    table = pd.concat([ontology.relations, genes]).reindex(columns=["child", "parent", *COLUMNS[2:]]).fillna("")
+    if table.empty:
+        raise OntologyError("the ontology has neither relations nor annotations; there is nothing to write.")
+    for name in ("evidence", "qualifier"):
+        if (table[name] == "").all():
+            table = table.drop(columns=name)
+    writing.put_table(path, table)
+    return writing.left_out(ontology, "write edges", ("types", "evidence", "relations"))
+
+
+def from_table(
+    table: pd.DataFrame,
+    annotates: pd.Series,
+    *,
+    step: str,
+    log: Sequence[Entry],
+    provenance: Sequence[Mapping[str, Any]],
+) -> Ontology:
+    """An ontology from rows of parent, child and type, of which some annotate a gene (the child) to a term."""
     related = table[~annotates]
     known = related["type"].isin((*MEMBERSHIP, *REGULATION))
-    log = []
+    notes = list(log)
     for word, group in related[~known & (related["type"] != "")].groupby("type"):
         pairs = {f"{row.child} -> {row.parent}" for row in group.itertuples()}
-        log.append(Entry.of("read edges", "relations", pairs, f"read as part_of: their type is {word!r}"))
-    annotations = table[annotates].rename(columns={"child": "gene", "parent": "term"})[ANNOTATIONS[:2]]
+        notes.append(Entry.of(step, "relations", pairs, f"read as part_of: their type is {word!r}"))
+    annotations = table[annotates].rename(columns={"child": "gene", "parent": "term"})
     every = pd.unique(pd.concat([related["parent"], related["child"], annotations["term"]]))
     return Ontology.assemble(
         pd.DataFrame({"name": ""}, index=pd.Index(every, dtype=object)),
         related.assign(type=related["type"].where(known, "part_of"))[RELATIONS],
-        annotations,
-        step="read edges",
-        provenance=[provenance("edge list", source)],
-        log=log,
+        annotations.reindex(columns=ANNOTATIONS, fill_value=""),
+        step=step,
+        provenance=provenance,
+        log=notes,
     )
 
 
 def parse_edges(source: Source, direction: str) -> list[tuple[str, str, str]]:
     """(parent, child, type) of every line that is no header and no comment (#)."""
+    table, _ = edge_table(source, direction)
+    return list(table[["parent", "child", "type"]].itertuples(index=False, name=None))
+
+
+def edge_table(
+    source: Source, direction: str | None, columns: Mapping[str, str] | None = None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Columns parent, child, type, evidence, qualifier ("" where unknown), and the names of the columns not read."""
     lines = [(number, line) for number, line in source.lines() if not line.startswith("#")]
     if not lines:
         raise source.error("the file has no edges; lines of parent and child are needed.")
     first = lines[0][1]
     separator = next((mark for mark in "\t," if mark in first), None)
-    rows: list[tuple[str, str, str]] = []
-    width = 0
-    for number, line in lines:
+
+    def split(line: str) -> list[str]:
         fields = line.split() if separator is None else next(csv.reader([line], delimiter=separator))
-        fields = [part.strip() for part in fields]
-        width = width or len(fields)
-        if len(fields) != width or len(fields) not in (2, 3) or not all(fields[:2]):
+        return [part.strip() for part in fields]
+
+    header = split(first)
+    at = _header(source, lines[0], header, direction, columns)
+    if at:
+        width, lines = len(header), lines[1:]
+    elif direction is None:
+        raise source.error(
+            f"the first line, {culprits(header)}, does not tell which column is the parent. Say it: "
+            'direction="parent-child" or "child-parent", or columns={"child": ..., "parent": ...}.',
+            lines[0][0],
+        )
+    else:
+        width = len(header) if len(header) in (2, 3) else 0
+        at = (
+            {"parent": 0, "child": 1, "type": 2}
+            if direction == "parent-child"
+            else {"child": 0, "parent": 1, "type": 2}
+        )
+    rows = []
+    for number, line in lines:
+        fields = split(line)
+        if len(fields) != width or not (fields[at["parent"]] and fields[at["child"]]):
             raise source.error(
-                f"an edge needs {width if width in (2, 3) else '2 or 3'} columns, the first two not empty; "
+                f"an edge needs {width or '2 or 3'} columns, the first two not empty; "
                 f"this line has {len(fields)}: {culprits(fields)}.",
                 number,
             )
-        if not rows and (told := HEADERS.get((fields[0].lower(), fields[1].lower()))):
-            if told != direction:
-                raise source.error(
-                    f"the header says {line.strip()!r}, but direction is {direction!r}; use {told!r}.", number
-                )
-            continue
-        parent, child = fields[:2] if direction == "parent-child" else fields[1::-1]
-        rows.append((parent, child, fields[2] if width == 3 else ""))
-    return rows
+        rows.append([fields[at[name]] if at.get(name, width) < width else "" for name in COLUMNS])
+    unread = [name for i, name in enumerate(header) if name and i not in at.values()]
+    return pd.DataFrame(rows, columns=list(COLUMNS), dtype=object), unread
+
+
+def _header(
+    source: Source,
+    first: tuple[int, str],
+    fields: Sequence[str],
+    direction: str | None,
+    columns: Mapping[str, str] | None,
+) -> dict[str, int]:
+    """Where each column of an edge stands; empty where the first line is no header."""
+    number, line = first
+    if columns is not None:
+        for role in columns:
+            choose("a column of an edge list", role, COLUMNS)
+        if missing := [name for name in columns.values() if name not in fields]:
+            raise source.error(f"the header lacks {culprits(missing)}; it has {culprits(fields, 20)}.", number)
+        if missing := [role for role in COLUMNS[:2] if role not in columns]:
+            raise source.error(f"columns does not tell which column is the {missing[0]}.", number)
+        return {role: list(fields).index(name) for role, name in columns.items()}
+    words = [word.lower() for word in fields]
+    ends = next((pair for pair in (("parent", "child"), ("source", "target")) if set(pair) <= set(words)), None)
+    if ends is None:
+        return {}
+    at = {ROLES[word]: words.index(word) for word in ends}
+    told = "parent-child" if at["parent"] < at["child"] else "child-parent"
+    if direction is not None and told != direction:
+        raise source.error(f"the header says {line.strip()!r}, but direction is {direction!r}; use {told!r}.", number)
+    return at | {word: words.index(word) for word in COLUMNS[2:] if word in words}

@@ -6,13 +6,14 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
-from scipy import sparse
 
+from vnn.ontology import dag
+from vnn.ontology.annotations import annotate
 from vnn.ontology.gaf import parse_gaf
+from vnn.ontology.gene2go import is_gene2go, parse_gene2go
 from vnn.ontology.log import Entry
-from vnn.ontology.obo import parse_obo
+from vnn.ontology.obographs import parse_hierarchy
 from vnn.ontology.ontology import MEMBERSHIP, REGULATION, Ontology, positions
 from vnn.ontology.source import Source, provenance
 
@@ -28,7 +29,7 @@ def read_go(
     without_qualifiers: Collection[str] = (),
     objects: Collection[str] | None = None,
 ) -> Ontology:
-    """GO terms with the genes annotated to them, from an OBO and a GAF file.
+    """GO terms with the genes annotated to them, from a hierarchy (OBO, obographs) and annotations (GAF, gene2go).
 
     Annotations to alternative ids, and to obsolete ids with one replacement, follow to the term that stands
     for them; those to other obsolete or unknown ids leave. A row whose term or an ancestor of it says NOT
@@ -37,51 +38,33 @@ def read_go(
     Parameters
     ----------
     obo, gaf
-        go-basic.obo and, for example, goa_human.gaf.gz.
+        go-basic.obo or go-basic.json and, for example, goa_human.gaf.gz or gene2go.gz.
     taxon, gene, without_qualifiers, objects
-        As in `read_gaf`.
+        As in `read_gaf`; gene2go knows genes by their id only and has no `objects`.
     relations, cross_namespace
         As in `read_obo`.
     """
     obo_file, gaf_file = Source.read(obo, "obo"), Source.read(gaf, "gaf")
-    hierarchy = parse_obo(obo_file, relations=relations, cross_namespace=cross_namespace)
-    rows = parse_gaf(gaf_file, taxon=taxon, gene=gene, without_qualifiers=without_qualifiers, objects=objects)
-
-    bare = hierarchy.ontology
-    annotations = rows.annotations.assign(
-        term=rows.annotations["term"].map(lambda term: hierarchy.moved.get(term, term))
-    )
-    followed = (annotations["term"] != rows.annotations["term"]).to_numpy()
-    obsolete = annotations["term"].isin(hierarchy.obsolete).to_numpy()
-    pairs = (rows.annotations["gene"] + " @ " + rows.annotations["term"]).to_numpy(dtype=object)
-    log = [
-        *bare.log,
-        *rows.log,
-        Entry.of(
-            "read go",
-            "annotations",
-            set(pairs[followed]),
-            "followed to the term that stands for their alternative or obsolete id",
-        ),
-        Entry.of(
-            "read go", "annotations", set(pairs[obsolete]), "dropped: their term is obsolete without one replacement"
-        ),
-    ]
-    joined = Ontology.assemble(
-        bare.terms,
-        bare.relations,
-        annotations[~obsolete],
+    hierarchy = parse_hierarchy(obo_file, relations=relations, cross_namespace=cross_namespace)
+    if is_gene2go(gaf_file):
+        if objects is not None:
+            raise ValueError("gene2go tells no types of object; leave `objects` out.")
+        rows = parse_gene2go(gaf_file, taxon=taxon, gene=gene, without_qualifiers=without_qualifiers)
+    else:
+        rows = parse_gaf(gaf_file, taxon=taxon, gene=gene, without_qualifiers=without_qualifiers, objects=objects)
+    joined = annotate(
+        hierarchy,
+        rows,
         step="read go",
         provenance=[
             provenance(
                 "Gene Ontology",
                 obo_file,
                 gaf_file,
-                release=str(bare.provenance[0]["release"]),
+                release=str(hierarchy.ontology.provenance[0]["release"]),
                 species="" if taxon is None else f"taxon:{taxon}",
             )
         ],
-        log=[entry for entry in log if entry.names],
     )
     negated = {(name, hierarchy.moved.get(term, term)) for name, term in rows.negated}
     return joined._with(entries=[_contradicted(joined, negated)])
@@ -96,7 +79,5 @@ def _contradicted(ontology: Ontology, negated: Collection[tuple[str, str]]) -> E
         return Entry.of(step, "annotations", (), reason)
     rows = ontology.annotations[["gene", "term"]].drop_duplicates().merge(said, on="gene")
     index = ontology.terms.index
-    reach = sparse.coo_array(ontology._reach)
-    wanted = positions(index, rows["above"]) * len(index) + positions(index, rows["term"])
-    hit = np.isin(wanted, reach.row.astype(np.int64) * len(index) + reach.col)
+    hit = dag.holds(ontology._reach, positions(index, rows["above"]), positions(index, rows["term"]))
     return Entry.of(step, "annotations", set(rows["gene"][hit] + " @ " + rows["term"][hit]), reason)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from vnn._errors import choose
@@ -21,7 +21,7 @@ ESCAPES = {r"\n": "\n", r"\W": " ", r"\t": "\t"}
 
 @dataclass
 class Stanza:
-    """One [Term] of the file."""
+    """One term of the file, as it stands there."""
 
     line: int
     id: str = ""
@@ -35,7 +35,7 @@ class Stanza:
 
 @dataclass(frozen=True)
 class Obo:
-    """A parsed OBO file: the ontology without genes, and where ids that are no terms of it lead.
+    """A parsed hierarchy: the ontology without genes, and where ids that are no terms of it lead.
 
     Parameters
     ----------
@@ -62,8 +62,8 @@ def read_obo(
 
     Own line parser: it gives the graph obonet gives, in less than half the time, and knows the line of every flaw.
     Obsolete terms leave; relations to an alternative or replaced id are led to the term that stands for it;
-    relations of other types (`has_part`, `occurs_in`) leave. All of it is counted in the log. Missing
-    namespace lines are filled from `default-namespace`.
+    relations of other types (`has_part`, `occurs_in`) leave. All of it is counted in the log, and so are terms that
+    share a name. Missing namespace lines are filled from `default-namespace`.
 
     Parameters
     ----------
@@ -77,47 +77,91 @@ def read_obo(
     Raises
     ------
     OntologyError
-        If the file is not OBO, a term has no id or comes twice, or the relations close a cycle.
+        If the file is not OBO, a term has no id or comes twice, a tag that must be there once is repeated, or the
+        relations close a cycle.
     """
     return parse_obo(Source.read(path, "obo"), relations=relations, cross_namespace=cross_namespace).ontology
 
 
 def parse_obo(source: Source, *, relations: Sequence[str], cross_namespace: bool) -> Obo:
     """The ontology of an OBO file and its alternative and obsolete ids."""
+    release, stanzas, skipped = _stanzas(source)
+    headless = Entry.of("read obo", "lines", skipped, "skipped: a line of the header without `tag: value`")
+    return resolve(
+        stanzas,
+        source,
+        step="read obo",
+        relations=relations,
+        cross_namespace=cross_namespace,
+        provenance=provenance("OBO", source, release=release),
+        log=[headless],
+    )
+
+
+def resolve(
+    stanzas: Sequence[Stanza],
+    source: Source,
+    *,
+    step: str,
+    relations: Sequence[str],
+    cross_namespace: bool,
+    provenance: Mapping[str, Any],
+    log: Sequence[Entry] = (),
+) -> Obo:
+    """The hierarchy of the terms of a file: ids led to the terms that stand for them, relations chosen, all logged."""
     for kind in relations:
         choose("a relation to keep", kind, (*MEMBERSHIP, *REGULATION))
-    release, stanzas, skipped = _stanzas(source)
+    _check(stanzas, source)
     live = {stanza.id: stanza for stanza in stanzas if not stanza.obsolete}
-    moved = {other: stanza.id for stanza in live.values() for other in stanza.alternatives if other not in live}
-    gone = [stanza for stanza in stanzas if stanza.obsolete]
-    for stanza in gone:
-        targets = {moved.get(target, target) for target in stanza.replaced_by}
-        if len(targets) == 1 and stanza.id not in live and (target := targets.pop()) in live:
-            moved.setdefault(stanza.id, target)
+    gone = {stanza.id: stanza for stanza in stanzas if stanza.obsolete}
+    claims: dict[str, set[str]] = {}
+    for stanza in live.values():
+        for other in stanza.alternatives:
+            claims.setdefault(other, set()).add(stanza.id)
+    moved = {other: min(ids) for other, ids in claims.items() if other not in live and len(ids) == 1}
+    moved |= {old: term for old in gone if old not in moved and (term := _heir(old, gone, live, moved))}
 
-    rows = [
-        (stanza.id, moved.get(parent, parent), kind) for stanza in live.values() for kind, parent in stanza.relations
-    ]
-    named = [parent for stanza in live.values() for _, parent in stanza.relations]
-    table = pd.DataFrame(rows, columns=RELATIONS)
-    led = table["parent"].to_numpy(dtype=object) != np.array(named, dtype=object)
-    log = [
-        Entry.of("read obo", "lines", skipped, "skipped: a line of the header without `tag: value`"),
-        Entry.of("read obo", "terms", (stanza.id for stanza in gone), "left out: obsolete"),
+    table = pd.DataFrame(
+        [(s.id, parent, kind) for s in live.values() for kind, parent in s.relations], columns=RELATIONS, dtype=object
+    )
+    led = table["parent"].isin(moved)
+    sharing = Counter(stanza.name for stanza in live.values() if stanza.name)
+    notes = [
+        *log,
+        Entry.of(step, "terms", gone, "left out: obsolete"),
         Entry.of(
-            "read obo",
+            step,
+            "terms",
+            (f"{stanza.id} ({stanza.name})" for stanza in live.values() if sharing[stanza.name] > 1),
+            "kept although another term has the same name",
+        ),
+        Entry.of(
+            step,
+            "terms",
+            (stanza.id for stanza in live.values() if not stanza.namespace),
+            "kept without a namespace: neither they nor the header give one",
+        ),
+        Entry.of(
+            step,
+            "ids",
+            (f"{other} -> {term}" for other, ids in claims.items() for term in ids if other in live or len(ids) > 1),
+            "not followed: an alternative id that is a term itself, or of several terms",
+        ),
+        Entry.of(
+            step,
             "relations",
-            {
-                f"{child} -> {old}"
-                for child, old in zip(table["child"][led], np.array(named, dtype=object)[led], strict=True)
-            },
+            _pairs(table[led]),
             "led to the term that stands for their alternative or obsolete parent",
         ),
     ]
+    table["parent"] = table["parent"].where(~led, table["parent"].map(moved))
     for kind, n in sorted(Counter(table["type"]).items()):
         if kind not in relations:
-            pairs = {f"{row.child} -> {row.parent}" for row in table[table["type"] == kind].itertuples()}
-            log.append(Entry.of("read obo", "relations", pairs, f"left out: of type {kind} ({n:,} rows)"))
+            notes.append(
+                Entry.of(
+                    step, "relations", _pairs(table[table["type"] == kind]), f"left out: of type {kind} ({n:,} rows)"
+                )
+            )
     table = table[table["type"].isin(relations)]
     terms = pd.DataFrame(
         {"name": [s.name for s in live.values()], "namespace": [s.namespace for s in live.values()]},
@@ -127,18 +171,45 @@ def parse_obo(source: Source, *, relations: Sequence[str], cross_namespace: bool
     if not cross_namespace:
         sides = [table[end].map(terms["namespace"]).fillna("") for end in ("child", "parent")]
         across = (sides[0] != sides[1]) & (sides[0] != "") & (sides[1] != "") & (table["type"] == "part_of")
-        pairs = {f"{row.child} -> {row.parent}" for row in table[across].itertuples()}
-        log.append(Entry.of("read obo", "relations", pairs, "left out: part_of between two namespaces"))
+        notes.append(Entry.of(step, "relations", _pairs(table[across]), "left out: part_of between two namespaces"))
         table = table[~across]
     ontology = Ontology.assemble(
         terms,
         table,
         pd.DataFrame(columns=ANNOTATIONS),
-        step="read obo",
-        provenance=[provenance("OBO", source, release=release)],
-        log=[entry for entry in log if entry.names],
+        step=step,
+        provenance=[provenance],
+        log=[entry for entry in notes if entry.names],
     )
-    return Obo(ontology, moved, frozenset(stanza.id for stanza in gone) - moved.keys())
+    return Obo(ontology, moved, frozenset(gone) - moved.keys())
+
+
+def _heir(old: str, gone: Mapping[str, Stanza], live: Mapping[str, Stanza], moved: Mapping[str, str]) -> str:
+    """The live term that the replacements of an obsolete id lead to, one after the other; "" if there is not just one."""
+    seen = {old}
+    while old in gone and old not in moved:
+        targets = {moved.get(target, target) for target in gone[old].replaced_by}
+        if len(targets) != 1 or targets <= seen:
+            return ""
+        old = targets.pop()
+        seen.add(old)
+    old = moved.get(old, old)
+    return old if old in live else ""
+
+
+def _check(stanzas: Sequence[Stanza], source: Source) -> None:
+    first: dict[str, int] = {}
+    for stanza in stanzas:
+        if not stanza.id:
+            raise source.error("a term has no id.", stanza.line)
+        if stanza.id in first:
+            where = f", first at line {first[stanza.id]:,}" if stanza.line else ""
+            raise source.error(f"the term {stanza.id!r} is there twice{where}; keep one.", stanza.line)
+        first[stanza.id] = stanza.line
+
+
+def _pairs(table: pd.DataFrame) -> set[str]:
+    return set(table["child"] + " -> " + table["parent"])
 
 
 def _stanzas(source: Source) -> tuple[str, list[Stanza], list[str]]:
@@ -166,22 +237,19 @@ def _stanzas(source: Source) -> tuple[str, list[Stanza], list[str]]:
             _take(stanzas[-1], tag.strip(), value.strip(), source, number)
     if not stanzas:
         raise source.error(
-            f"this is no OBO file: it has no [Term], and begins with {source.text[:60]!r}. Give an OBO ontology."
+            f"this is no OBO file: it has no [Term], and begins with {source.text[:60]!r}. Give an OBO ontology"
+            + (", or read obographs JSON with read_obographs." if source.text.lstrip().startswith("{") else ".")
         )
-    first: dict[str, int] = {}
     for stanza in stanzas:
-        if not stanza.id:
-            raise source.error("a [Term] has no id.", stanza.line)
-        if stanza.id in first:
-            raise source.error(
-                f"the term {stanza.id!r} is there twice, first at line {first[stanza.id]:,}; keep one.", stanza.line
-            )
-        first[stanza.id] = stanza.line
         stanza.namespace = stanza.namespace or header.get("default-namespace", "")
     return header.get("data-version", header.get("date", "")), stanzas, skipped
 
 
 def _take(stanza: Stanza, tag: str, value: str, source: Source, number: int) -> None:
+    if tag in ("id", "name", "namespace") and getattr(stanza, tag):
+        raise source.error(f"the term {stanza.id!r} has a second {tag}, {value[:80]!r}; keep one.", number)
+    if tag in ("id", "alt_id", "replaced_by", "is_a") and not _id(value):
+        raise source.error(f"the tag {tag!r} has no value; it needs an id.", number)
     match tag:
         case "id":
             stanza.id = _id(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from scipy import sparse
 from vnn._errors import OntologyError, choose, culprits
 from vnn.ontology import dag, evidence
 from vnn.ontology.log import Entry
+from vnn.ontology.similar import redundant
 from vnn.ontology.topology import Topology
 
 MEMBERSHIP = ("is_a", "part_of")
@@ -193,6 +196,18 @@ class Ontology:
         bounds = zip(self.terms.index, matrix.indptr, matrix.indptr[1:], strict=False)
         return {term: frozenset(genes[matrix.indices[start:stop]]) for term, start, stop in bounds}
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over term ids, relations with their types, and which gene is in which term.
+
+        Order of lines, names, namespaces, evidence and the format that was read make no difference.
+        """
+        digest = hashlib.sha256()
+        pairs = self.annotations[["gene", "term"]].drop_duplicates()
+        for table in (self.terms.index.to_frame(), self.relations, pairs):
+            digest.update(json.dumps(table.to_numpy().tolist()).encode())
+        return digest.hexdigest()
+
     def find(self, name: str) -> str:
         """The id of the term with this id or name.
 
@@ -265,10 +280,8 @@ class Ontology:
 
     def most_specific(self) -> Ontology:
         """Drop each gene from the terms that have it through a descendant already."""
-        n_genes = len(self.genes)
-        below = sparse.coo_array(self._below @ self._own)
-        inherited = below.row.astype(np.int64) * n_genes + below.col
-        again = np.isin(self._term * n_genes + self._gene, inherited)
+        inherited = _sorted(sparse.csr_array(self._below @ self._own))
+        again = dag.holds(inherited, self._term, self._gene)
         return self._without_rows(pd.Series(again), "most specific", "dropped: a descendant of the term has the gene")
 
     def min_genes(self, n: int) -> Ontology:
@@ -351,6 +364,33 @@ class Ontology:
             terms=self.terms[~gone], relations=relations[~closing], annotations=annotations, entries=entries
         )
 
+    def collapse_similar(self, jaccard: float) -> Ontology:
+        """Remove the terms whose genes are nearly those of another term, counted with those of their descendants.
+
+        Terms are looked at from the one with the most genes down, the higher in the hierarchy first among equals: a term is
+        removed if its Jaccard index with one that stays is at least `jaccard`. A removed term hands its children and its own genes
+        to its parents, so no cycle can arise and no term gains a gene it did not have. Roots stay. The log keeps every
+        id as "gone -> stays".
+
+        Parameters
+        ----------
+        jaccard
+            Smallest share of the genes of both that the two have in common, above 0 and at most 1; at 1 equal sets remain one,
+            as with `collapse_identical`, which merges them.
+        """
+        if not 0 < jaccard <= 1:
+            raise ValueError(f"jaccard is {jaccard}; it is a share above 0 and at most 1, such as 0.9.")
+        height = dag.heights(len(self.terms), self._child, self._parent)
+        order = np.lexsort((np.arange(len(height)), -height, -self.sizes.to_numpy()))
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[order] = np.arange(len(order))
+        stands = redundant(self._carried, rank, jaccard)
+        places = np.arange(len(stands))
+        gone = (stands != places) & np.isin(places, self._child[self._carries])
+        ids = self.terms.index.to_numpy()
+        reason = f"removed: a term that stays has nearly the same genes (Jaccard index at least {jaccard:g})"
+        return self._hand_over(gone, "collapse similar", reason, instead=ids[stands])
+
     def without_branch(self, name: str) -> Ontology:
         """Leave out a term and everything that lies only under it.
 
@@ -403,11 +443,15 @@ class Ontology:
         gene_level: bool = False,
         depth: int | None = None,
         relations: Sequence[str] = MEMBERSHIP,
+        jaccard: float | None = None,
+        levels: Literal["longest path", "depth", "hybrid"] = "longest path",
+        residual: bool = False,
+        free: int = 0,
     ) -> Topology:
         """The wiring of a network over measured features.
 
         Genes attach to their most specific terms; terms with too few measured genes hand theirs to their
-        parents; terms with equal measured genes become one. Levels follow the longest path from the inputs.
+        parents; terms with equal measured genes become one.
         Every gene, term and feature is in the topology or named in its log.
 
         Parameters
@@ -428,6 +472,17 @@ class Ontology:
         relations
             Types of relation that become edges. Membership is counted along those of them that are `is_a` or
             `part_of`; the others only carry signal between terms.
+        jaccard
+            From which overlap of measured genes a term is left out beside one that stays; see `collapse_similar`.
+        levels
+            Where a term stands: "longest path", as low as what leads to it allows; "depth", as high as its own way to a root
+            allows, so that roots are the top level; "hybrid", midway, which halves the longest skips. Every
+            relation leads upwards in all of them.
+        residual
+            Whether the features that no term has lead to a node "residual" of the first level, rather than being left out.
+        free
+            Number of nodes "free 1", "free 2", ... of the first level that see every feature: what is not in the ontology can
+            be learnt there.
 
         Raises
         ------
@@ -447,6 +502,10 @@ class Ontology:
             gene_level=gene_level,
             depth=depth,
             relations=relations,
+            jaccard=jaccard,
+            levels=levels,
+            residual=residual,
+            free=free,
         )
 
     @cached_property
@@ -545,11 +604,11 @@ class Ontology:
             ],
         )
 
-    def _hand_over(self, gone: np.ndarray, step: str, reason: str) -> Ontology:
+    def _hand_over(self, gone: np.ndarray, step: str, reason: str, instead: np.ndarray | None = None) -> Ontology:
         """Without these terms; their children and own genes go to their nearest ancestors that stay.
 
         A path of `is_a` alone stays `is_a`, one with a `part_of` is `part_of`, one with a single relation of
-        regulation is that regulation; two regulations in a row make none.
+        regulation is that regulation; two regulations in a row make none. The log names what stands `instead` of a term, if given.
         """
         if not gone.any():
             return self
@@ -593,12 +652,13 @@ class Ontology:
         moved = moved.assign(term=moved["heir"])[ANNOTATIONS]
         annotations = pd.concat([self.annotations[stay[self._term]], moved]).drop_duplicates()
         orphans = set(self.genes) - set(annotations["gene"])
+        names = ids[gone] if instead is None else [f"{a} -> {b}" for a, b in zip(ids[gone], instead[gone], strict=True)]
         return self._with(
             terms=self.terms[stay],
             relations=relations,
             annotations=annotations,
             entries=[
-                Entry.of(step, "terms", ids[gone], reason),
+                Entry.of(step, "terms", names, reason),
                 Entry.of(step, "genes", orphans, "dropped: they have no parent left"),
             ],
         )

@@ -16,6 +16,9 @@ from vnn.ontology.log import Entry
 from vnn.ontology.ontology import MEMBERSHIP, REGULATION, Ontology, positions
 from vnn.ontology.topology import Topology
 
+LEVELS = ("longest path", "depth", "hybrid")
+RESIDUAL, FREE = "residual", "free {}"
+
 Features = Sequence[str] | Mapping[str, Sequence[str]]
 
 
@@ -30,9 +33,14 @@ def wire(
     gene_level: bool,
     depth: int | None,
     relations: Sequence[str],
+    jaccard: float | None,
+    levels: str,
+    residual: bool,
+    free: int,
 ) -> Topology:
     """What `Ontology.topology` returns; its docstring tells the parameters."""
     choose("skips", skips, ("edges", "copies"))
+    choose("levels", levels, LEVELS)
     for kind in relations:
         choose("a relation that becomes an edge", kind, (*MEMBERSHIP, *REGULATION))
     genes_of = _genes_of(features)
@@ -46,6 +54,8 @@ def wire(
     pruned = pruned.min_genes(max(min_genes, 1))
     if collapse:
         pruned = pruned.collapse_identical()
+    if jaccard is not None:
+        pruned = pruned.collapse_similar(jaccard)
     if depth is not None:
         pruned = pruned.depth(depth)
     pruned = pruned.most_specific()
@@ -57,7 +67,9 @@ def wire(
             "Lower min_genes, raise max_genes, or give more features."
         )
 
-    names, edges = _edges(pruned, genes_of, gene_level=gene_level)
+    names, edges = _edges(pruned, genes_of, gene_level=gene_level, levels=levels)
+    added, log = _beside(pruned, genes_of, edges, level=2 if gene_level else 1, residual=residual, free=free)
+    edges = pd.concat([edges, *added], ignore_index=True)
     copies = _no_edges()
     if skips == "copies":
         edges, copies = _through_copies(edges)
@@ -68,7 +80,7 @@ def wire(
         edges.assign(source_level=level[edges["source_level"]], target_level=level[edges["target_level"]]),
         copies={names[at]: copies["target"][copies["target_level"] == at] for at in copies["target_level"].unique()},
         names={term: name for term, name in zip(labels.index, labels, strict=True) if name != term},
-        log=(*pruned.log, *_feature_log(ontology, pruned, genes_of)),
+        log=(*pruned.log, *_feature_log(ontology, pruned, genes_of, residual=residual), *log),
         provenance=ontology.provenance,
     )
 
@@ -150,13 +162,12 @@ def _typed(ontology: Ontology, relations: Sequence[str]) -> Ontology:
 
 
 def _edges(
-    pruned: Ontology, genes_of: Mapping[str, tuple[str, ...]], *, gene_level: bool
+    pruned: Ontology, genes_of: Mapping[str, tuple[str, ...]], *, gene_level: bool, levels: str
 ) -> tuple[list[str], pd.DataFrame]:
     """Names of the levels, and the edges between nodes with the numbers of their levels."""
     first = 2 if gene_level else 1
     index = pruned.terms.index
-    child, parent = (positions(index, pruned.relations[end]) for end in ("child", "parent"))
-    at = pd.Series(dag.heights(len(index), child, parent) + first, index=index)
+    at = pd.Series(_heights(pruned, levels) + first, index=index)
     own = pruned.annotations[["gene", "term"]].drop_duplicates()
     measured = pd.DataFrame([(feature, gene) for feature, genes in genes_of.items() for gene in genes])
     measured.columns = pd.Index(["feature", "gene"])
@@ -171,6 +182,40 @@ def _edges(
         parts.append(_table(0, joined["feature"], at[joined["term"]], joined["term"]))
     names = ["inputs", *(["genes"] if gene_level else []), *(f"level {k}" for k in range(1, at.max() - first + 2))]
     return names, pd.concat(parts, ignore_index=True).drop_duplicates()
+
+
+def _heights(pruned: Ontology, levels: str) -> np.ndarray:
+    """Level of each term, the lowest being 0."""
+    n = len(pruned.terms)
+    child, parent = (positions(pruned.terms.index, pruned.relations[end]) for end in ("child", "parent"))
+    lowest = dag.heights(n, child, parent)
+    if levels == "longest path":
+        return lowest
+    highest = lowest.max(initial=0) - dag.heights(n, parent, child)
+    return highest if levels == "depth" else (lowest + highest) // 2
+
+
+def _beside(
+    pruned: Ontology,
+    genes_of: Mapping[str, tuple[str, ...]],
+    edges: pd.DataFrame,
+    *,
+    level: int,
+    residual: bool,
+    free: int,
+) -> tuple[list[pd.DataFrame], list[Entry]]:
+    """Edges into nodes that stand for no term: one for the features no term has, and free ones over all that is wired."""
+    made = {FREE.format(number) for number in range(1, free + 1)} | ({RESIDUAL} if residual else set())
+    if clash := sorted(made & {*genes_of, *pruned.terms.index, *pruned.genes}):
+        raise OntologyError(
+            f"{culprits(clash)} is to be a node beside the terms and is also a term, gene or feature; rename the latter."
+        )
+    wired = set(edges["source"][edges["source_level"] == 0])
+    rest = sorted(set(genes_of) - wired) if residual else []
+    seen = {name: rest if name == RESIDUAL else sorted(wired.union(rest)) for name in sorted(made)}
+    parts = [_table(0, pd.Series(inputs), level, pd.Series(name, range(len(inputs)))) for name, inputs in seen.items()]
+    log = [Entry.of("residual", "features", rest, "wired to the residual node: no term has them")] if rest else []
+    return parts, log
 
 
 def _table(source_level: object, source: pd.Series, target_level: object, target: pd.Series) -> pd.DataFrame:
@@ -213,11 +258,15 @@ def _nodes(names: Sequence[str], edges: pd.DataFrame) -> dict[str, Iterable[str]
     return nodes
 
 
-def _feature_log(ontology: Ontology, pruned: Ontology, genes_of: Mapping[str, tuple[str, ...]]) -> list[Entry]:
+def _feature_log(
+    ontology: Ontology, pruned: Ontology, genes_of: Mapping[str, tuple[str, ...]], *, residual: bool
+) -> list[Entry]:
     known, wired = set(ontology.genes), set(pruned.genes)
     shared = Counter(gene for genes in genes_of.values() for gene in set(genes) & wired)
     found: dict[str, list[str]] = {}
     for name, genes in genes_of.items():
+        if residual and wired.isdisjoint(genes):
+            continue
         if not genes:
             found.setdefault("dropped: they name no gene", []).append(name)
         elif known.isdisjoint(genes):

@@ -63,7 +63,7 @@ def page(content: Content) -> str:
     }
     html = places.get_template("page.html").render(
         content=content,
-        policy=_policy((*scripts, plotting[0])),
+        policy=page_policy((*scripts, plotting[0])),
         plotting=plotting[1],
         scripts=[Markup(script) for script in scripts],
         style=Markup(_asset("page.css")),
@@ -229,7 +229,7 @@ def verdict_table(content: Content, pool: Pool) -> dict[str, Any] | None:
         "draws": found and {
             "rows": None if len(found.rows) == len(rows) else found.rows, "signs": verdict.SIGNS,
             "nulls": {name: verdict.packed(values) for name, values in found.values.items()},
-            "words": verdict.NULLS,
+            "words": verdict.NULLS, "real": verdict.COMPARED,
         },
     }  # fmt: skip
 
@@ -559,7 +559,7 @@ def percent(value: float) -> str:
 
 def part(value: float) -> str:
     """A part of 1 in per cent."""
-    return "–" if value is None or not np.isfinite(value) else f"{100 * value:.0f} %"
+    return "–" if value is None or not np.isfinite(value) else f"{round(100 * value)} %"
 
 
 def probability(value: float) -> str:
@@ -642,22 +642,23 @@ def _asset(name: str) -> str:
 @cache
 def _scripts() -> tuple[str, ...]:
     """The scripts of the page, in their order, as they stand between the tags."""
-    return tuple(_script(_asset(f"{name}.js")) for name in ("list", "table", "verdict", "figures", "page"))
+    return tuple(script_of(_asset(f"{name}.js")) for name in ("list", "table", "verdict", "figures", "page"))
 
 
 @cache
 def _plotting() -> tuple[str, str]:
     """Plotly as it runs, and as it travels: compressed, for it would be most of the page."""
-    text = _script(get_plotlyjs())
+    text = script_of(get_plotlyjs())
     return text, base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
-def _script(text: str) -> str:
+def script_of(text: str) -> str:
+    """A script as it may stand between the tags."""
     return re.sub(r"\r\n?", "\n", text).replace("\0", "").replace("</script", r"<\/script")
 
 
 @cache
-def _policy(scripts: tuple[str, ...]) -> str:
+def page_policy(scripts: tuple[str, ...]) -> str:
     """Only these scripts run, and nothing is fetched."""
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
