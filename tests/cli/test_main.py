@@ -133,9 +133,12 @@ def test_new_people_are_treated_as_the_study_treated_its_own(tmp_path: Path, how
         table = (2**table).round().astype(int) + 1
     elif how == "identifiers":
         hgnc = real("geneid/hgnc_complete_set.txt.gz")  # type: ignore[operator]
-        text = text.replace('target = "phenotype"', f'target = "phenotype"\nidentifiers = "{hgnc}"\nseveral = "mean"')
+        stated = f'target = "phenotype"\nidentifiers = "{hgnc}"\nthrough = "probes.tsv"\nseveral = "mean"'
+        text = text.replace('target = "phenotype"', stated)
         text = text.replace("[ontology]", "[ontology]\nmin_genes = 1")
-        table = table.iloc[:, :4].set_axis(["TP53", "LFS1", "EGFR", "BAX"], axis=1)
+        probes = {"1_at": "TP53", "2_at": "LFS1", "3_at": "EGFR", "4_at": "BAX"}
+        (tmp_path / "probes.tsv").write_text("".join(f"{probe}\t{name}\n" for probe, name in probes.items()))
+        table = table.iloc[:, :4].set_axis(list(probes), axis=1)
     else:
         text = text.replace('values = "expression.csv"', 'values = { rna = "expression.csv", cna = "copies.csv" }')
         data = [f"rna={tmp_path / 'expression.csv'}", f"cna={tmp_path / 'copies.csv'}"]

@@ -232,11 +232,23 @@ def test_identifiers_that_do_not_meet_show_both_sides():
     with pytest.raises(OntologyError) as caught:
         ontology.topology(["ENSG00000141510.12", "ENSG00000146648.1"])
     message = str(caught.value)
-    assert "the 2 features look like Ensembl ids ('ENSG00000141510.12', 'ENSG00000146648.1')" in message
-    assert "the ontology's 2 genes look like gene symbols ('EGFR', 'TP53')" in message
+    assert "Your 2 features look like Ensembl ids (100 %: 'ENSG00000141510.12', 'ENSG00000146648.1')" in message
+    assert "the ontology's 2 genes look like gene symbols (100 %: 'EGFR', 'TP53')" in message
     assert "Identifiers.read" in message
-    with pytest.raises(OntologyError, match="the 1 genes they are mapped to look like Entrez ids"):
+    with pytest.raises(OntologyError, match="1 genes, to which the features are mapped, look like Entrez ids"):
         ontology.topology({"probe": ("7157",)})
+
+
+def test_few_names_that_meet_are_a_warning_with_both_sides():
+    ontology = Ontology(
+        pd.DataFrame({"name": {"t": ""}}),
+        pd.DataFrame(columns=["child", "parent", "type"]),
+        pd.DataFrame({"gene": ["TP53", "EGFR"], "term": ["t", "t"]}),
+    )
+    features = ["TP53", *(f"ENSG{i:011d}" for i in range(10))]
+    with pytest.warns(UserWarning, match=r"only 1 of 11 measured genes .* 11 features look like Ensembl ids \(90 %"):
+        ontology.topology(features, min_genes=1)
+    ontology.topology(features[:10], min_genes=1)
 
 
 def test_wirings_that_leave_nothing_say_what_to_change():

@@ -66,6 +66,28 @@ def test_several_features_of_a_gene_by_the_stated_rule(tmp_path: Path, real: obj
     assert any("LFS1 -> TP53" in name for entry in material.topology.log for name in entry.names)
 
 
+def test_the_genes_of_the_ontology_get_approved_symbols_too(tmp_path: Path, real: object) -> None:
+    hgnc = real("geneid/hgnc_complete_set.txt.gz")  # type: ignore[operator]
+    text = change(
+        STUDY,
+        ('target = "phenotype"', f'target = "phenotype"\nidentifiers = "{hgnc}"'),
+        ("[ontology]", "[ontology]\nmin_genes = 1"),
+    )
+    study = write_study(tmp_path, text)
+    values = cohort().to_frame().iloc[:, :3].set_axis(["TP53", "EGFR", "BAX"], axis=1)
+    values.to_csv(tmp_path / "expression.csv")
+    (tmp_path / "sets.gmt").write_text("a\tx\t7157\t1956\nb\tx\t581\t1956\t999999999\n")
+    topology = read_material(Study.read(study)).topology
+    assert topology.inputs == ("BAX", "EGFR", "TP53")
+    assert any(entry.step == "translate" and "999999999" in entry.names for entry in topology.log)
+
+
+def test_a_table_of_probes_without_a_table_of_genes_is_refused(tmp_path: Path) -> None:
+    study = write_study(tmp_path, change(STUDY, ('target = "phenotype"', 'target = "phenotype"\nthrough = "p.tsv"')))
+    with pytest.raises(StudyError, match="give identifiers as well"):
+        Study.read(study)
+
+
 @pytest.mark.parametrize(("rule", "n", "classes"), [("drop", 115, 3), ("merge", 120, 4)])
 def test_rare_classes(tmp_path: Path, rule: str, n: int, classes: int) -> None:
     text = change(STUDY, ('target = "phenotype"', f'target = "thirds"\nleast_per_class = 4\nrare = "{rule}"'),

@@ -222,7 +222,7 @@ def test_identifiers_that_do_not_meet_say_what_each_side_looks_like(tmp_path: Pa
     table.columns = [f"ENSG{i:011d}" for i in range(table.shape[1])]
     table.to_csv(tmp_path / "expression.csv")
     with pytest.raises(
-        OntologyError, match=r"look like Ensembl ids \('ENSG00000000000'.*look like gene symbols \('g00'"
+        OntologyError, match=r"look like Ensembl ids \(100 %: 'ENSG00000000000'.*look like gene symbols \(100 %: 'g00'"
     ):
         run_study(study)
 

@@ -15,7 +15,7 @@ from vnn._errors import AlignmentError, StudyError, culprits
 from vnn.data import encode_survival, encode_target, read_h5ad, read_table
 from vnn.data.tables import opened
 from vnn.interpret import activities
-from vnn.ontology import Identifiers, Topology
+from vnn.ontology import Identifiers, Topology, read_translation
 from vnn.study import RECORD, DataSection, prepare
 from vnn.training import Fit
 from vnn.training.calibration import in_words
@@ -165,9 +165,9 @@ def _side(file: Path, fit: Fit, stated: DataSection) -> Literal["rows", "columns
     if "" not in stated.files:
         inputs |= {name.split(":", 1)[1] for name in inputs}
     if stated.identifiers is not None and not header & inputs:
-        header = {
-            gene for genes in Identifiers.read(stated.identifiers).resolve(header).genes.values() for gene in genes
-        }
+        through = None if stated.through is None else read_translation(stated.through)
+        resolved = Identifiers.read(stated.identifiers).resolve(header, through=through)
+        header = {gene for genes in resolved.genes.values() for gene in genes}
     return "rows" if header & inputs else "columns"
 
 

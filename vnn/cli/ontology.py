@@ -21,6 +21,11 @@ WIDTH = 118
 SUFFIXES = {".gmt": "gmt", ".obo": "obo", ".gaf": "gaf"}
 
 Recipes = Annotated[Path | None, typer.Option(help="Folder of your own recipes, instead of VNN_RECIPES.")]
+Folder = Annotated[Path | None, typer.Option(help="Where the files of the recipe lie, instead of the cache.")]
+Genes = Annotated[
+    Path | None,
+    typer.Option(help="Text file with one measured feature a line; all genes of the ontology unless given."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for a program.")]
 
 ontology_app = typer.Typer(
@@ -54,7 +59,7 @@ def show(
     name: Annotated[
         str | None, typer.Argument(help="NAME or NAME@RELEASE of the catalogue, a recipe file, or a .gmt file.")
     ] = None,
-    folder: Annotated[Path | None, typer.Option(help="Where its files lie, instead of the cache.")] = None,
+    folder: Folder = None,
     recipes: Recipes = None,
     as_json: Json = False,
 ) -> None:
@@ -124,13 +129,8 @@ def build(
         ),
     ],
     output: Annotated[Path, typer.Option("--out", help="New folder for topology.npz, log.txt and log.json.")],
-    genes: Annotated[
-        Path | None,
-        typer.Option(help="Text file with one measured feature a line; all genes of the ontology unless given."),
-    ] = None,
-    folder: Annotated[
-        Path | None, typer.Option(help="Where the files of the recipe lie, instead of the cache.")
-    ] = None,
+    genes: Genes = None,
+    folder: Folder = None,
     reader: Annotated[str | None, typer.Option(help="How FILES are read, where their roles leave a choice.")] = None,
     choice: Annotated[
         list[str] | None,
@@ -201,13 +201,8 @@ def plot(
     ],
     output: Annotated[Path, typer.Option("--out", help="New folder for wiring.html and the figures.")],
     term: Annotated[str | None, typer.Option(help="Id or name of the node whose neighbourhood is drawn.")] = None,
-    genes: Annotated[
-        Path | None,
-        typer.Option(help="Text file with one measured feature a line; all genes of the ontology unless given."),
-    ] = None,
-    folder: Annotated[
-        Path | None, typer.Option(help="Where the files of the recipe lie, instead of the cache.")
-    ] = None,
+    genes: Genes = None,
+    folder: Folder = None,
     recipes: Recipes = None,
 ) -> None:
     """Draw a wiring: its levels, the neighbourhood of a term, and a page on which one walks from node to node."""

@@ -12,8 +12,9 @@ import pandas as pd
 
 from vnn._errors import culprits
 from vnn.ontology import writing
+from vnn.ontology.edges import known_relations
 from vnn.ontology.log import Entry
-from vnn.ontology.ontology import ANNOTATIONS, MEMBERSHIP, REGULATION, Ontology
+from vnn.ontology.ontology import ANNOTATIONS, Ontology
 from vnn.ontology.source import Source, provenance
 
 MEMBERS = "CD_MemberList"
@@ -71,19 +72,16 @@ def read_cx2(path: Path | str, *, members: str = MEMBERS) -> Ontology:
         index=pd.Index(list(ids.values()), dtype=object),
     )
     table = pd.DataFrame(related, columns=["parent", "child", "type"], dtype=object)
-    known = table["type"].isin((*MEMBERSHIP, *REGULATION))
-    for word, group in table[~known & (table["type"] != "")].groupby("type"):
-        pairs = set(group["child"] + " -> " + group["parent"])
-        log.append(Entry.of("read cx2", "relations", pairs, f"read as part_of: their interaction is {word!r}"))
+    relations, read_as = known_relations(table, step="read cx2", called="interaction")
     return Ontology.assemble(
         terms,
-        table.assign(type=table["type"].where(known, "part_of")),
+        relations,
         pd.DataFrame(
             [(gene, term) for term, listed in genes.items() for gene in listed], columns=ANNOTATIONS[:2], dtype=object
         ),
         step="read cx2",
         provenance=[provenance("CX2 hierarchy", source)],
-        log=log,
+        log=[*log, *read_as],
     )
 
 

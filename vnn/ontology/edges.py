@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -107,22 +106,27 @@ def from_table(
     provenance: Sequence[Mapping[str, Any]],
 ) -> Ontology:
     """An ontology from rows of parent, child and type, of which some annotate a gene (the child) to a term."""
-    related = table[~annotates]
-    known = related["type"].isin((*MEMBERSHIP, *REGULATION))
-    notes = list(log)
-    for word, group in related[~known & (related["type"] != "")].groupby("type"):
-        pairs = {f"{row.child} -> {row.parent}" for row in group.itertuples()}
-        notes.append(Entry.of(step, "relations", pairs, f"read as part_of: their type is {word!r}"))
+    related, read_as = known_relations(table[~annotates], step=step)
     annotations = table[annotates].rename(columns={"child": "gene", "parent": "term"})
     every = pd.unique(pd.concat([related["parent"], related["child"], annotations["term"]]))
     return Ontology.assemble(
         pd.DataFrame({"name": ""}, index=pd.Index(every, dtype=object)),
-        related.assign(type=related["type"].where(known, "part_of"))[RELATIONS],
+        related[RELATIONS],
         annotations.reindex(columns=ANNOTATIONS, fill_value=""),
         step=step,
         provenance=provenance,
-        log=notes,
+        log=[*log, *read_as],
     )
+
+
+def known_relations(table: pd.DataFrame, *, step: str, called: str = "type") -> tuple[pd.DataFrame, list[Entry]]:
+    """Rows of parent, child and type with the names of relations, and what became of other words."""
+    known = table["type"].isin((*MEMBERSHIP, *REGULATION))
+    entries = []
+    for word, group in table[~known & (table["type"] != "")].groupby("type"):
+        pairs = set(group["child"] + " -> " + group["parent"])
+        entries.append(Entry.of(step, "relations", pairs, f"read as part_of: their {called} is {word!r}"))
+    return table.assign(type=table["type"].where(known, "part_of")), entries
 
 
 def parse_edges(source: Source, direction: str) -> list[tuple[str, str, str]]:
@@ -135,25 +139,18 @@ def edge_table(
     source: Source, direction: str | None, columns: Mapping[str, str] | None = None
 ) -> tuple[pd.DataFrame, list[str]]:
     """Columns parent, child, type, evidence, qualifier ("" where unknown), and the names of the columns not read."""
-    lines = [(number, line) for number, line in source.lines() if not line.startswith("#")]
+    lines = list(source.rows(comments="#"))
     if not lines:
         raise source.error("the file has no edges; lines of parent and child are needed.")
-    first = lines[0][1]
-    separator = next((mark for mark in "\t," if mark in first), None)
-
-    def split(line: str) -> list[str]:
-        fields = line.split() if separator is None else next(csv.reader([line], delimiter=separator))
-        return [part.strip() for part in fields]
-
-    header = split(first)
-    at = _header(source, lines[0], header, direction, columns)
+    number, header = lines[0]
+    at = _header(source, number, header, direction, columns)
     if at:
         width, lines = len(header), lines[1:]
     elif direction is None:
         raise source.error(
             f"the first line, {culprits(header)}, does not tell which column is the parent. Say it: "
             'direction="parent-child" or "child-parent", or columns={"child": ..., "parent": ...}.',
-            lines[0][0],
+            number,
         )
     else:
         width = len(header) if len(header) in (2, 3) else 0
@@ -163,8 +160,7 @@ def edge_table(
             else {"child": 0, "parent": 1, "type": 2}
         )
     rows = []
-    for number, line in lines:
-        fields = split(line)
+    for number, fields in lines:
         if len(fields) != width or not (fields[at["parent"]] and fields[at["child"]]):
             raise source.error(
                 f"an edge needs {width or '2 or 3'} columns, the first two not empty; "
@@ -178,13 +174,12 @@ def edge_table(
 
 def _header(
     source: Source,
-    first: tuple[int, str],
+    number: int,
     fields: Sequence[str],
     direction: str | None,
     columns: Mapping[str, str] | None,
 ) -> dict[str, int]:
     """Where each column of an edge stands; empty where the first line is no header."""
-    number, line = first
     if columns is not None:
         for role in columns:
             choose("a column of an edge list", role, COLUMNS)
@@ -200,5 +195,5 @@ def _header(
     at = {ROLES[word]: words.index(word) for word in ends}
     told = "parent-child" if at["parent"] < at["child"] else "child-parent"
     if direction is not None and told != direction:
-        raise source.error(f"the header says {line.strip()!r}, but direction is {direction!r}; use {told!r}.", number)
+        raise source.error(f"the header says {culprits(fields)}, but direction is {direction!r}; use {told!r}.", number)
     return at | {word: words.index(word) for word in COLUMNS[2:] if word in words}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,9 +42,8 @@ def read_gennet(path: Path | str, *, levels: Sequence[str] | None = None) -> Top
         If columns are missing, or a layer gives one number two names, or one name to two numbers.
     """
     source = Source.read(path, "topology")
-    lines = source.lines()
-    number, line = next(lines)
-    header = [part.strip() for part in next(csv.reader([line]))]
+    lines = source.rows()
+    number, header = next(lines)
     at = {match.groups(): i for i, name in enumerate(header) if (match := COLUMN.fullmatch(name))}
     depth = len(at) // 2
     if depth < 2 or at.keys() != {(str(k), what) for k in range(depth) for what in ("node", "name")}:
@@ -58,11 +56,11 @@ def read_gennet(path: Path | str, *, levels: Sequence[str] | None = None) -> Top
     names = [at[str(k), "name"] for k in range(depth)]
     called: list[dict[str, str]] = [{} for _ in range(depth)]
     rows = []
-    for number, line in lines:
-        fields = [part.strip() for part in next(csv.reader([line]))]
+    for number, fields in lines:
         if len(fields) != len(header) or not all(fields[i] for i in (*ids, *names)):
             raise source.error(
-                f"a path needs {len(header)} fields, every node with number and name: {line[:80]!r}.", number
+                f"a path needs {len(header)} fields, every node with number and name; this line has {culprits(fields, 8)}.",
+                number,
             )
         path_names = [fields[i] for i in names]
         for k, name in enumerate(path_names):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vnn._atomic import replacing
+from vnn._atomic import replacing, sha256
 from vnn._errors import culprits
 from vnn.ontology.download import cache_folder
 from vnn.ontology.log import Entry
@@ -73,9 +73,9 @@ def read_hgnc(path: Path | str) -> HgncTable:
     https://www.genenames.org/help/download/
     """
     path = Path(path)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    kept = cache_folder() / "hgnc" / f"{sha256}.npz"
-    if (table := _recall(kept, path.name, sha256)) is not None:
+    content = sha256(path)
+    kept = cache_folder() / "hgnc" / f"{content}.npz"
+    if (table := _recall(kept, path.name, content)) is not None:
         return table
     table = _parse(Source.read(path, "hgnc"))
     if len(table.columns["symbol"]) >= WORTH_KEEPING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -196,27 +195,20 @@ def _oriented(
 
 def _parse(source: Source) -> tuple[list[str] | None, list[str] | None, np.ndarray]:
     """Names of rows and of columns, None where the file has none, and the matrix of bool as it stands."""
-    lines = list(source.lines())
-    separator = next((mark for mark in "\t," if mark in lines[0][1]), None)
-
-    def split(line: str) -> list[str]:
-        fields = line.split() if separator is None else next(csv.reader([line], delimiter=separator))
-        return [part.strip() for part in fields]
-
-    header = split(lines[0][1])
+    lines = list(source.rows())
+    header = lines[0][1]
     named = not all(map(_is_number, header))
     if named and len(lines) == 1:
         raise source.error("the file has a header and no line below it.")
-    first = split(lines[named][1])
+    first = lines[named][1]
     shorter = len(header) == len(first) - 1
     labelled = named and (shorter or not header[0] or not _is_number(first[0]))
     columns = header if shorter else header[labelled:]
     names: list[str] = []
     values = []
-    for number, line in lines[named:]:
-        fields = split(line)
-        if labelled:
-            names.append(fields.pop(0))
+    for number, row_fields in lines[named:]:
+        fields = row_fields[labelled:]
+        names.extend(row_fields[:labelled])
         if len(fields) != len(columns):
             raise source.error(f"a line needs {len(columns):,} values; this one has {len(fields):,}.", number)
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 
@@ -35,10 +34,8 @@ def read_regulons(
     are counted in its log.
     """
     file = Source.read(path, "regulons")
-    lines = file.lines()
-    number, line = next(lines)
-    mark = "\t" if "\t" in line else ","
-    header = [part.strip() for part in next(csv.reader([line], delimiter=mark))]
+    lines = file.rows()
+    number, header = next(lines)
     wanted = [source, target, *([] if weight is None else [weight])]
     if missing := [name for name in wanted if name not in header]:
         raise file.error(f"the header lacks {culprits(missing)}; it has {culprits(header, 20)}.", number)
@@ -46,8 +43,7 @@ def read_regulons(
     rows: list[tuple[str, str, str]] = []
     other: set[str] = set()
     unsigned: set[str] = set()
-    for number, line in lines:
-        fields = [part.strip() for part in next(csv.reader([line], delimiter=mark))]
+    for number, fields in lines:
         if len(fields) != len(header) or not all(fields[i] for i in at):
             raise file.error(f"a line needs {culprits(header, 20)}; this one has {culprits(fields)}.", number)
         factor, gene, *given = (fields[i] for i in at)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,26 @@ class Source:
         for number, line in enumerate(self.text.split("\n"), start=1):
             if line and not line.isspace():
                 yield number, line
+
+    def rows(self, comments: str = "") -> Iterator[tuple[int, list[str]]]:
+        """Number and fields of every line that is no comment, without the blanks around them.
+
+        Fields are separated by tabs, by commas or by blanks, whichever of them, in this order, the first line has.
+
+        Parameters
+        ----------
+        comments
+            What comments begin with, each character on its own.
+        """
+        lines = ((number, line) for number, line in self.lines() if not comments or line[0] not in comments)
+        first = next(lines, None)
+        if first is None:
+            return
+        mark = next((mark for mark in "\t," if mark in first[1]), None)
+        for number, line in chain([first], lines):
+            quoted = mark is not None and '"' in line
+            fields = next(csv.reader([line], delimiter=mark)) if mark and quoted else line.split(mark)
+            yield number, [part.strip() for part in fields]
 
     def record(self) -> dict[str, str]:
         """What provenance keeps of the file."""

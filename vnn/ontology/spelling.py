@@ -183,7 +183,7 @@ def day_of(symbol: str) -> Day | None:
     return (at + 1, int(found[3])) if MONTHS[at].startswith(word) and 1 <= int(found[3]) <= 31 else None
 
 
-def apart(features: Sequence[str], genes: Sequence[str]) -> str:
+def apart(features: Sequence[str], genes: Sequence[str], *, called: str = "features") -> str:
     """Why measured features and the genes of an ontology may not meet: what each side looks like and what to do.
 
     Parameters
@@ -192,9 +192,11 @@ def apart(features: Sequence[str], genes: Sequence[str]) -> str:
         Names of the features.
     genes
         Names of the ontology's genes.
+    called
+        What the features are called in the sentence.
     """
     left, right = guess_type(features), guess_type(genes)
-    sides = f"your {_looks(features, 'features', left)}, the ontology's {_looks(genes, 'genes', right)}"
+    sides = f"your {_looks(features, called, left)}, the ontology's {_looks(genes, 'genes', right)}"
     translation = 'give HGNC\'s table, data.identifiers = "hgnc_complete_set.txt" in a study'
     if advice := [FORMS[kind].advice for kind in (left, right) if kind in FORMS and FORMS[kind].advice]:
         return f"{sides}: {advice[0]}."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pandas as pd
@@ -52,19 +51,18 @@ def read_topology(path: Path | str) -> Topology:
         If columns are missing, a line is ragged, a depth is no number, or one depth has two levels.
     """
     source = Source.read(path, "topology")
-    lines = source.lines()
-    number, line = next(lines)
-    mark = "\t" if "\t" in line else ","
-    header = [part.strip() for part in next(csv.reader([line], delimiter=mark))]
+    lines = source.rows()
+    number, header = next(lines)
     if missing := [name for name in COLUMNS if name not in header]:
         raise source.error(f"the header lacks {culprits(missing)}; it has {culprits(header, 20)}.", number)
     at = [header.index(name) for name in COLUMNS]
     levels: dict[int, str] = {}
     rows = []
-    for number, line in lines:
-        fields = [part.strip() for part in next(csv.reader([line], delimiter=mark))]
+    for number, fields in lines:
         if len(fields) != len(header) or not all(fields[i] for i in at[:-1]):
-            raise source.error(f"an edge needs {culprits(COLUMNS[:-1], 6)}; this line is {line[:80]!r}.", number)
+            raise source.error(
+                f"an edge needs {culprits(COLUMNS[:-1], 6)}; this line has {culprits(fields, 8)}.", number
+            )
         row = dict(zip(COLUMNS, (fields[i] for i in at), strict=True))
         for end in ("source", "target"):
             depth, level = row[f"{end}_depth"], row[f"{end}_level"]

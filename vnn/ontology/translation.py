@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -36,12 +35,10 @@ def read_translation(path: Path | str, *, columns: tuple[str, str] | None = None
         If a row has too few cells, or the table has more than two columns and `columns` is left out.
     """
     source = Source.read(path, "translation")
-    lines = [(number, line) for number, line in source.lines() if not line.startswith(("#", "!", "^"))]
-    if not lines:
+    rows = list(source.rows(comments="#!^"))
+    if not rows:
         raise source.error("the table has comments and no row.")
-    delimiter = "\t" if "\t" in lines[0][1] else ","
-    rows = list(csv.reader((line for _, line in lines), delimiter=delimiter))
-    header, start = [cell.strip() for cell in rows[0]], 0
+    header, start = rows[0][1], 0
     if columns is not None:
         at = [header.index(choose("a column of the table of translations", name, header)) for name in columns]
         start = 1
@@ -51,13 +48,13 @@ def read_translation(path: Path | str, *, columns: tuple[str, str] | None = None
         raise source.error(
             f"the table has {len(header)} columns ({culprits(header)}); say which two are meant, for example "
             'columns=("Probe Set ID", "Gene Symbol").',
-            lines[0][0],
+            rows[0][0],
         )
     found: dict[str, tuple[str, ...]] = {}
-    for (number, _), row in zip(lines[start:], rows[start:], strict=False):
+    for number, row in rows[start:]:
         if len(row) <= max(at):
             raise source.error(f"{len(row)} cells where the first row has {len(header)}.", number)
-        name, cell = (row[i].strip() for i in at)
+        name, cell = (row[i] for i in at)
         targets = [target for target in GROUP.split(cell) if target.casefold() not in EMPTY]
         found[name] = tuple(dict.fromkeys((*found.get(name, ()), *targets)))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
@@ -11,12 +12,13 @@ import pandas as pd
 
 from vnn._errors import OntologyError, choose, culprits
 from vnn.ontology import dag
-from vnn.ontology.identifiers import WORDS, guess_type
 from vnn.ontology.log import Entry
 from vnn.ontology.ontology import MEMBERSHIP, REGULATION, Ontology, positions
+from vnn.ontology.spelling import apart
 from vnn.ontology.topology import Topology
 
 LEVELS = ("longest path", "depth", "hybrid")
+FEW_MEET = 0.1  # share of the measured genes below which the names are most likely of two kinds
 RESIDUAL, FREE = "residual", "free {}"
 
 Features = Sequence[str] | Mapping[str, Sequence[str]]
@@ -47,6 +49,11 @@ def wire(
     measured = {gene for genes in genes_of.values() for gene in genes}
     if measured.isdisjoint(ontology.genes):
         raise _nothing_meets(ontology, genes_of)
+    if (met := len(measured.intersection(ontology.genes))) < FEW_MEET * len(measured):
+        warnings.warn(
+            f"only {met:,} of {len(measured):,} measured genes are in the ontology. {_apart(ontology, genes_of)[1]}",
+            stacklevel=3,
+        )
 
     pruned = _typed(ontology, relations).restrict(measured)
     if max_genes is not None:
@@ -122,27 +129,24 @@ def _nothing_meets(ontology: Ontology, genes_of: Mapping[str, tuple[str, ...]]) 
             f"the ontology annotates no gene to any of its {len(ontology.terms):,} terms, so nothing can be wired. "
             "Read it together with its gene sets or annotations."
         )
-    genes = list(dict.fromkeys(gene for genes in genes_of.values() for gene in genes))
-    sides = [_looks(f"the {len(genes_of):,} features", list(genes_of))]
-    if genes != list(genes_of):
-        sides.append(_looks(f"the {len(genes):,} genes they are mapped to", genes))
-    sides.append(_looks(f"the ontology's {len(ontology.genes):,} genes", ontology.genes))
+    genes, told = _apart(ontology, genes_of)
     folded = {gene.casefold() for gene in ontology.genes}
     alike = [gene for gene in genes if gene.casefold() in folded]
     mouse = ""
     if alike:
         mouse = (
-            f"; {len(alike):,} of them would meet if case did not matter ({culprits(alike)}), as symbols of mouse or rat "
-            "do, whose genes are others: translate them by orthologs"
+            f" {len(alike):,} of them would meet if case did not matter ({culprits(alike)}), as symbols of mouse or rat "
+            "do, whose genes are others: translate them by orthologs."
         )
-    return OntologyError(
-        f"none of the features meets a gene of the ontology: {'; '.join(sides)}{mouse}. Translate the features first: "
-        "`Identifiers.read(hgnc_table).resolve(features).genes` gives a mapping that `topology` takes."
-    )
+    return OntologyError(f"none of the features meets a gene of the ontology. {told}{mouse}")
 
 
-def _looks(what: str, names: Sequence[str]) -> str:
-    return f"{what} look like {WORDS[guess_type(names)]} ({culprits(names)})" if names else f"{what} are none"
+def _apart(ontology: Ontology, genes_of: Mapping[str, tuple[str, ...]]) -> tuple[list[str], str]:
+    """The genes of the features, and a sentence on what they and those of the ontology look like."""
+    genes = list(dict.fromkeys(gene for genes in genes_of.values() for gene in genes))
+    called = "features" if genes == list(genes_of) else "genes, to which the features are mapped,"
+    told = apart(genes, ontology.genes, called=called)
+    return genes, told[0].upper() + told[1:]
 
 
 def _typed(ontology: Ontology, relations: Sequence[str]) -> Ontology:

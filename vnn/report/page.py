@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
@@ -51,17 +51,7 @@ def write_page(path: Path, content: Content) -> None:
 def page(content: Content) -> str:
     """The page of a study as HTML."""
     scripts, plotting = _scripts(), _plotting()
-    places = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
-    places.trim_blocks = places.lstrip_blocks = True
-    places.filters |= {
-        "signed": signed,
-        "plain": plain,
-        "short": short,
-        "share": percent,
-        "part": part,
-        "p": probability,
-    }
-    html = places.get_template("page.html").render(
+    html = template("page.html").render(
         content=content,
         policy=page_policy((*scripts, plotting[0])),
         plotting=plotting[1],
@@ -658,6 +648,21 @@ def script_of(text: str) -> str:
 
 
 @cache
+def template(name: str) -> Template:
+    """A template among the assets: everything is escaped, and nothing it names may be missing."""
+    places = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
+    places.trim_blocks = places.lstrip_blocks = True
+    places.filters |= {
+        "signed": signed,
+        "plain": plain,
+        "short": short,
+        "share": percent,
+        "part": part,
+        "p": probability,
+    }
+    return places.get_template(name)
+
+
 def page_policy(scripts: tuple[str, ...]) -> str:
     """Only these scripts run, and nothing is fetched."""
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)

@@ -7,14 +7,14 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from vnn._atomic import write_text
-from vnn._errors import choose, culprits
+from vnn._errors import choose
 from vnn.ontology import Topology, topology_statistics
-from vnn.report.page import ASSETS, embedded, page_policy, script_of
+from vnn.report.page import ASSETS, embedded, page_policy, script_of, template
 from vnn.report.static import ACCENT, INK, MUTED, OTHER, RULE, STYLE, cut
 
 MOST_SHOWN = 14
@@ -105,11 +105,7 @@ def draw_neighbourhood(topology: Topology, node: str, *, most: int = MOST_SHOWN)
 def neighbourhood(topology: Topology, node: str) -> dict[str, Any]:
     """A node and its neighbours: name, level, n_inputs, and lists "into" and "from" of (name, level, n_inputs), largest first."""
     table = topology.table()
-    above = table[(table["level"] != topology.levels[0].name) & ~table["copy"]]
-    found = above[(above["node"] == node) | (above["name"] == node)]
-    if found.empty:
-        choose("a node", node, list(dict.fromkeys([*above["node"], *above["name"]])))
-    own = found.iloc[0]
+    own = table.iloc[_place(topology, table, node)]
     sizes = table.set_index(["level", "node"])["n_inputs"]
     edges = topology.to_edges()
 
@@ -134,28 +130,30 @@ def write_wiring(path: Path, topology: Topology, *, title: str = "Wiring", node:
         Id or name of the node that is shown first; the largest of the top level unless given.
     """
     script = script_of((ASSETS / "wiring.js").read_text(encoding="utf-8"))
-    table = topology.table()
-    if node is not None:
-        node = neighbourhood(topology, node)["node"]
-    top = table[(table["level"] == topology.levels[-1].name) & ~table["copy"]].sort_values("n_inputs", ascending=False)
-    places = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
-    places.trim_blocks = places.lstrip_blocks = True
-    html = places.get_template("wiring.html").render(
+    html = template("wiring.html").render(
         title=title,
         topology=topology,
         levels=topology_statistics(topology).to_dict("records"),
         log=topology.log,
-        culprits=culprits,
         provenance=topology.provenance,
         policy=page_policy((script,)),
         style=Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
-        data=Markup(embedded(_data(topology, node or str(top["node"].iloc[0])))),
+        data=Markup(embedded(_data(topology, node))),
     )
     write_text(path, html.encode("utf-8", "replace").decode("utf-8"))
 
 
-def _data(topology: Topology, first: str) -> dict[str, Any]:
+def _place(topology: Topology, table: pd.DataFrame, node: str) -> int:
+    """The row of a node above the inputs by its id or name; of several levels, the lowest."""
+    above = (table["level"] != topology.levels[0].name) & ~table["copy"]
+    found = np.flatnonzero(above & ((table["node"] == node) | (table["name"] == node)))
+    if not len(found):
+        choose("a node", node, list(dict.fromkeys([*table["node"][above], *table["name"][above]])))
+    return int(found[0])
+
+
+def _data(topology: Topology, first: str | None) -> dict[str, Any]:
     """Nodes by number and edges as pairs of numbers."""
     table = topology.table()
     order = {level.name: at for at, level in enumerate(topology.levels)}
@@ -166,10 +164,14 @@ def _data(topology: Topology, first: str) -> dict[str, Any]:
     ]
     edges = np.concatenate(ends)
     names = [None if name == node else name for name, node in zip(table["name"], table["node"], strict=True)]
-    own = np.flatnonzero((table["node"] == first) & (table["level"] != topology.levels[0].name) & ~table["copy"])
+    if first is None:
+        top = (table["level"] == topology.levels[-1].name) & ~table["copy"]
+        shown = int(np.argmax(np.where(top, table["n_inputs"], -1)))
+    else:
+        shown = _place(topology, table, first)
     return {
         "levels": list(order), "node": table["node"].tolist(), "name": names,
         "level": table["level"].map(order).tolist(), "copy": table["copy"].astype(int).tolist(),
-        "inputs": table["n_inputs"].tolist(), "first": int(own[0]),
+        "inputs": table["n_inputs"].tolist(), "first": shown,
         "source": edges[:, 0].tolist(), "target": edges[:, 1].tolist(),
     }  # fmt: skip

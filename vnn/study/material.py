@@ -30,7 +30,7 @@ from vnn.data import (
     read_table,
 )
 from vnn.data.read import columns_beside
-from vnn.ontology import Identifiers, Ontology, Topology, load_ontology
+from vnn.ontology import Identifiers, Ontology, Topology, load_ontology, read_translation, translated
 from vnn.ontology.log import Entry
 from vnn.study.settings import DataSection, OntologySection, Study, is_file
 from vnn.training.baselines import ON_REQUEST, applicable
@@ -76,7 +76,10 @@ def read_material(study: Study) -> Material:
         raise
     samples, asked = prepared.samples, study.ontology
     options = asked.model_dump(exclude={"name", "folder", "release", "choices"})
-    topology = ontology_of(asked).topology(samples.features if prepared.genes is None else prepared.genes, **options)
+    ontology = ontology_of(asked)
+    if study.data.identifiers is not None:
+        ontology = translated(ontology, Identifiers.read(study.data.identifiers))
+    topology = ontology.topology(samples.features if prepared.genes is None else prepared.genes, **options)
     topology = replace(topology, log=(*prepared.log, *topology.log))
     material = Material(samples, topology, _target(study, samples), splits_of(study, samples))
     _keep(study, material)
@@ -143,7 +146,12 @@ def prepare(data: DataSection, targets: Sequence[str], *, dtype: str) -> Prepare
     sources: list[dict[str, str]] = []
     if data.identifiers is not None:
         identifiers = Identifiers.read(data.identifiers)
-        sources.append({"name": data.identifiers.name, "sha256": sha256(data.identifiers), "role": "identifiers"})
+        through = None if data.through is None else read_translation(data.through)
+        sources += [
+            {"name": path.name, "sha256": sha256(path), "role": role}
+            for role, path in (("identifiers", data.identifiers), ("through", data.through))
+            if path is not None
+        ]
     for omics, path in data.files.items():
         table = read_samples(
             path, labels=data.label_files or None, targets=targets, covariates=data.covariates, groups=data.groups,
@@ -154,7 +162,7 @@ def prepare(data: DataSection, targets: Sequence[str], *, dtype: str) -> Prepare
             table = log_cpm(table)
         known: Mapping[str, tuple[str, ...]] = {name: (name,) for name in table.features}
         if data.identifiers is not None:
-            resolved = identifiers.resolve(table.features)
+            resolved = identifiers.resolve(table.features, through=through)
             known = resolved.genes
             log += resolved.log
         if data.several != "separate":

@@ -59,7 +59,10 @@ class DataSection(_Section):
     unlabelled
         What happens to samples without a target: "error" or "drop".
     identifiers
-        HGNC table through which features become gene symbols.
+        HGNC table through which features, and the genes of the ontology, become approved gene symbols.
+    through
+        Table of two columns from each feature to a name that HGNC knows (probe and symbol, mouse symbol and id of MGI),
+        looked up before `identifiers`.
     several
         What becomes of several features of one gene: "separate" (all are inputs of the gene), "mean", "sum" or
         "max-variance".
@@ -85,6 +88,7 @@ class DataSection(_Section):
     unmatched: Literal["error", "drop"] = "error"
     unlabelled: Literal["error", "drop"] = "error"
     identifiers: Path | None = None
+    through: Path | None = None
     several: Literal["separate", "mean", "sum", "max-variance"] = "separate"
     least_per_class: Annotated[int, Field(ge=1)] | None = None
     rare: Literal["error", "drop", "merge"] = "error"
@@ -120,6 +124,8 @@ class DataSection(_Section):
             raise ValueError('task = "cox" needs event: the column that says whether the event happened')
         if self.event is not None and self.task not in (None, "cox"):
             raise ValueError(f'event is for survival, and task is "{self.task}"; leave one of them out')
+        if self.through is not None and self.identifiers is None:
+            raise ValueError("through leads to names that HGNC's table is asked for; give identifiers as well")
         if self.least_per_class is not None and (self.event is not None or self.task == "regression"):
             raise ValueError("least_per_class is for classes, and the target has none; leave it out")
         if isinstance(self.values, Mapping):
@@ -425,6 +431,7 @@ class Study(_Section):
                 if isinstance(self.data.labels, tuple)
                 else labels[0],
                 "identifiers": absolute(self.data.identifiers),
+                "through": absolute(self.data.through),
             }
         )
         ontology = self.ontology.model_copy(update={"name": name, "folder": absolute(self.ontology.folder)})
@@ -442,8 +449,9 @@ class Study(_Section):
         stated["data"].pop("traits")
         stated["data"]["values"] = {omics: sha256(path) for omics, path in self.data.files.items()}
         stated["data"]["labels"] = [sha256(path) for path in self.data.label_files]
-        if self.data.identifiers is not None:
-            stated["data"]["identifiers"] = sha256(self.data.identifiers)
+        for key in ("identifiers", "through"):
+            if (path := getattr(self.data, key)) is not None:
+                stated["data"][key] = sha256(path)
         stated["ontology"].pop("folder")
         if self.nulls.unit is not None:
             stated["nulls"] = {"unit": self.nulls.unit}
