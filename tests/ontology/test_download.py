@@ -195,7 +195,7 @@ def test_a_server_that_says_nothing_is_given_up(tmp_path):
 
 
 def test_a_server_that_drips_is_given_up_and_its_drops_are_kept(tmp_path):
-    page = tagged(BODY, piece=5, pace=0.05)
+    page = tagged(BODY, piece=5, pace=0.2)
     with serving(sets__gmt=page) as site:
         with pytest.raises(UnreachableError, match=r"only \d+ bytes came in 1 s.* bytes are kept"):
             fetch(f"{site.address}/sets.gmt", tmp_path / "sets.gmt", role="gmt", patience=1.0, pauses=())
