@@ -14,6 +14,7 @@ from vnn.ontology.go import read_go
 from vnn.ontology.graphml import read_graphml, write_graphml
 from vnn.ontology.identifiers import Identifiers, Resolution, guess_type, identify
 from vnn.ontology.kegg import read_brite, read_kegg, read_kgml
+from vnn.ontology.kept import load_topology
 from vnn.ontology.kpnn import read_kpnn
 from vnn.ontology.log import Entry
 from vnn.ontology.masks import read_gene_mask, read_mask
@@ -31,6 +32,7 @@ from vnn.ontology.union import union
 
 __all__ = [
     "load_ontology",
+    "load_topology",
     "fetch_ontology",
     "read_files",
     "catalogue",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vnn._errors import choose, culprits
@@ -274,8 +275,8 @@ def parse_annotations(
 
 
 def _unannotated(ontology: Ontology) -> Obo:
-    bare = ontology._with(
-        annotations=pd.DataFrame(columns=ANNOTATIONS),
+    bare = ontology._rows(
+        annotations=np.zeros(len(ontology.annotations), dtype=bool),
         entries=[Entry.of("read annotations", "genes", ontology.genes, "left out: of the hierarchy, not of the table")],
     )
     return Obo(bare, {}, frozenset())

@@ -10,14 +10,16 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date as Day
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from vnn._atomic import sha256 as hash_of
 from vnn._errors import OntologyError, choose, culprits
 from vnn.ontology.annotations import read_annotations
 from vnn.ontology.download import Fetched, Tell, UnreachableError, cache_folder, fetch, origin_of, present, silent
@@ -436,12 +438,55 @@ def load_ontology(
     >>> load_ontology("human-small").find("Mismatch repair")
     'Mismatch repair'
     """
+    return wanted(name, folder=folder, release=release, recipes=recipes, **choices).read()
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What `load_ontology` is about to read.
+
+    Parameters
+    ----------
+    files
+        By their roles.
+    recipe
+        The recipe; none for a gene-set file.
+    choices
+        Of the recipe and the caller.
+    read
+        Reads the files.
+    """
+
+    files: Files
+    recipe: Asked | None
+    choices: Mapping[str, Any]
+    read: Callable[[], Ontology]
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the ontology: content and names of the files, recipe and choices, as JSON values."""
+        files = {role: (path.name, hash_of(path)) for role, path in sorted(self.files.items())}
+        asked = self.recipe
+        recipe = (
+            None if asked is None else (hash_of(asked.path), None if asked.release is None else asked.release.release)
+        )
+        return {"files": files, "recipe": recipe, "choices": dict(self.choices)}
+
+
+def wanted(
+    name: str | Path,
+    *,
+    folder: Path | str | None = None,
+    release: str | None = None,
+    recipes: Path | str | None = None,
+    **choices: Any,
+) -> Wanted:
+    """What `load_ontology` reads by the same arguments; the files are found and not yet opened."""
     if str(name).endswith((".gmt", ".gmt.gz")):
         if folder is not None or release is not None:
             raise OntologyError(
                 f"`folder` and `release` are for recipes; {Path(name).name} is a gene-set file. Leave them out."
             )
-        return read_gmt(Path(name), **choices)
+        return Wanted({"gmt": Path(name)}, None, choices, partial(read_gmt, Path(name), **choices))
     asked = find_recipe(name, release=release, recipes=recipes)
     recipe = asked.recipe
     reader = READERS[choose(f"the reader of the recipe {recipe.name!r}", recipe.reader, READERS)]
@@ -452,7 +497,14 @@ def load_ontology(
     if where is None and (cached := asked.cached()) is not None:
         candidates, where = [cached[0]], cached[1]
     files = _find(asked, candidates, where)
-    read = reader.read(files, **_own(reader, chosen))
+    return Wanted(files, asked, chosen, partial(_read, asked, reader, candidates, files, chosen))
+
+
+def _read(
+    asked: Asked, reader: Reader, candidates: Sequence[Release], files: Files, choices: Mapping[str, Any]
+) -> Ontology:
+    recipe = asked.recipe
+    read = reader.read(files, **_own(reader, choices))
     origin = dict(read.provenance[0])
     found = _release(recipe, candidates, origin["files"], strict=asked.release is not None)
     origin |= {
@@ -462,10 +514,10 @@ def load_ontology(
         "species": recipe.species,
         "licence": recipe.licence,
         "citation": recipe.citation,
-        "choices": chosen,
+        "choices": choices,
         "files": [_with_origin(record, files) for record in origin["files"]],
     }
-    return _operated(replace(read, provenance=(origin,)), chosen)
+    return _operated(read.of_origin(origin), choices)
 
 
 def read_files(files: Files, *, reader: str | None = None, **choices: Any) -> Ontology:

@@ -8,9 +8,14 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 
+def incidence(shape: tuple[int, int], row: np.ndarray, column: np.ndarray) -> sparse.csr_array:
+    """The boolean matrix that is true at (row, column)."""
+    return sparse.csr_array((np.ones(len(row), dtype=bool), (row, column)), shape=shape)
+
+
 def adjacency(n: int, child: np.ndarray, parent: np.ndarray) -> sparse.csr_array:
     """The boolean (n, n) matrix that is true at (child, parent)."""
-    return sparse.csr_array((np.ones(len(child), dtype=bool), (child, parent)), shape=(n, n))
+    return incidence((n, n), child, parent)
 
 
 def knots(n: int, child: np.ndarray, parent: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
@@ -65,7 +66,8 @@ def parse_gaf(
     objects: Collection[str] | None,
 ) -> Rows:
     """The rows of a GAF file, before they become an ontology."""
-    used = ({"id": 1, "symbol": 2}[choose("gene", gene, ("symbol", "id"))], 4, 6, 12, 3, 8, 11)
+    used = itemgetter({"id": 1, "symbol": 2}[choose("gene", gene, ("symbol", "id"))], 4, 6, 12, 3, 8, 11)
+    nothing = ("",) * 7
     sieve = Sieve(source, "read gaf", taxon, without_qualifiers)
     foreign = "" if objects is None else f"removed: their object is none of {', '.join(objects)}"
     broken: list[str] = []
@@ -83,8 +85,8 @@ def parse_gaf(
                 release = value.strip(" $")
             continue
         fields = line.split("\t")
-        fits = 15 <= len(fields) <= 17
-        name, term, evidence, taxa, qualifier, aspect, kind = (fields[i].strip() if fits else "" for i in used)
+        held = map(str.strip, used(fields)) if 15 <= len(fields) <= 17 else nothing
+        name, term, evidence, taxa, qualifier, aspect, kind = held
         if not (name and term and evidence and taxa):
             broken.append(f"{source.name}, line {number}: {line[:60]}")
             continue

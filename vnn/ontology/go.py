@@ -67,7 +67,7 @@ def read_go(
         ],
     )
     negated = {(name, hierarchy.moved.get(term, term)) for name, term in rows.negated}
-    return joined._with(entries=[_contradicted(joined, negated)])
+    return joined._rows(entries=[_contradicted(joined, negated)])
 
 
 def _contradicted(ontology: Ontology, negated: Collection[tuple[str, str]]) -> Entry:

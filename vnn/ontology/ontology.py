@@ -26,6 +26,8 @@ from vnn.ontology.topology import Topology
 MEMBERSHIP = ("is_a", "part_of")
 REGULATION = ("negatively_regulates", "positively_regulates", "regulates")
 
+KINDS = np.array(sorted((*MEMBERSHIP, *REGULATION)))
+
 TERMS = ["name", "namespace"]
 RELATIONS = ["child", "parent", "type"]
 ANNOTATIONS = ["gene", "term", "evidence", "qualifier"]
@@ -189,6 +191,12 @@ class Ontology:
             graph.add_edge(("term", child), ("term", parent), type=", ".join(kinds))
         return graph
 
+    def of_origin(self, *records: Mapping[str, Any]) -> Ontology:
+        """The same ontology with other records of where it came from."""
+        made = object.__new__(Ontology)
+        made.__dict__.update(self.__dict__, provenance=records)
+        return made
+
     def gene_sets(self, *, propagated: bool = True) -> dict[str, frozenset[str]]:
         """The genes of every term, with those of its descendants unless `propagated` is false."""
         matrix = self._carried if propagated else self._own
@@ -230,10 +238,11 @@ class Ontology:
     def restrict(self, genes: Iterable[str]) -> Ontology:
         """Keep the annotations of `genes`, the measured ones; all terms stay."""
         measured = set(genes)
+        known = np.array([gene in measured for gene in self.genes], dtype=bool)
         unmeasured = [gene for gene in self.genes if gene not in measured]
-        kept = self.annotations[self.annotations["gene"].isin(measured)]
-        return self._with(
-            annotations=kept, entries=[Entry.of("restrict", "genes", unmeasured, "dropped: they are not measured")]
+        return self._rows(
+            annotations=known[self._gene],
+            entries=[Entry.of("restrict", "genes", unmeasured, "dropped: they are not measured")],
         )
 
     def with_evidence(self, *keep: str) -> Ontology:
@@ -253,7 +262,7 @@ class Ontology:
             )
         kept = self.annotations["evidence"].isin(codes)
         reason = f"dropped: their evidence is not among {', '.join(sorted(codes))}"
-        return self._without_rows(~kept, "with evidence", reason)
+        return self._without_rows(~kept.to_numpy(), "with evidence", reason)
 
     def propagate(self, relations: Sequence[str] = MEMBERSHIP) -> Ontology:
         """Annotate every gene to the ancestors of its terms too, along `is_a` and `part_of`.
@@ -264,25 +273,21 @@ class Ontology:
             choose("a relation that carries membership", kind, MEMBERSHIP)
         kept = self.relations["type"].isin(relations).to_numpy()
         reach = self._reach if set(relations) == set(MEMBERSHIP) else self._closure(kept)
-        columns = ["gene", "evidence", "qualifier"]
-        claims = self.annotations[columns].drop_duplicates().reset_index(drop=True)
-        row = pd.MultiIndex.from_frame(claims).get_indexer(pd.MultiIndex.from_frame(self.annotations[columns]))
-        ones = np.ones(len(row), dtype=bool)
-        claimed = sparse.csr_array((ones, (self._term, row)), shape=(len(self.terms), len(claims)))
+        claim = self._claims.of_row
+        claimed = dag.incidence((len(self.terms), len(self._claims.row)), self._term, claim)
         carried = sparse.coo_array(reach @ claimed)
-        grown = np.bincount(carried.row, minlength=len(self.terms)) > np.bincount(self._term, minlength=len(self.terms))
-        annotations = claims.iloc[carried.col].assign(term=self.terms.index.to_numpy()[carried.row])
-        gained = len(annotations) - len(self.annotations)
-        reason = f"gained {gained:,} annotations from their descendants along {', '.join(relations)}"
-        return self._with(
-            annotations=annotations, entries=[Entry.of("propagate", "terms", self.terms.index[grown], reason)]
+        n_own, n_carried = (np.bincount(term, minlength=len(self.terms)) for term in (self._term, carried.row))
+        reason = f"gained {carried.nnz - len(claim):,} annotations from their descendants along {', '.join(relations)}"
+        return self._recoded(
+            annotations=(carried.col, carried.row),
+            entries=[Entry.of("propagate", "terms", self.terms.index[n_carried > n_own], reason)],
         )
 
     def most_specific(self) -> Ontology:
         """Drop each gene from the terms that have it through a descendant already."""
         inherited = _sorted(sparse.csr_array(self._below @ self._own))
         again = dag.holds(inherited, self._term, self._gene)
-        return self._without_rows(pd.Series(again), "most specific", "dropped: a descendant of the term has the gene")
+        return self._without_rows(again, "most specific", "dropped: a descendant of the term has the gene")
 
     def min_genes(self, n: int) -> Ontology:
         """Remove the terms with fewer than `n` genes, counted with those of their descendants.
@@ -346,22 +351,25 @@ class Ontology:
                 "merged: they have the same genes",
             )
         ]
-        relations = self.relations.assign(child=ids[kept[self._child]], parent=ids[kept[self._parent]])
-        relations = relations[relations["child"] != relations["parent"]].drop_duplicates()
-        annotations = self.annotations.assign(term=ids[kept[self._term]]).drop_duplicates()
-        child, parent = (positions(self.terms.index, relations[end]) for end in ("child", "parent"))
+        child, parent = kept[self._child], kept[self._parent]
+        apart = child != parent
+        child, parent, kind = child[apart], parent[apart], self._kind[apart]
         knot = dag.knots(len(ids), child, parent)
-        closing = (knot[child] >= 0) & (knot[child] == knot[parent]) & relations["type"].isin(REGULATION).to_numpy()
+        regulates = np.isin(KINDS[kind], REGULATION)
+        closing = (knot[child] >= 0) & (knot[child] == knot[parent]) & regulates
         entries.append(
             Entry.of(
                 "collapse identical",
                 "relations",
-                (f"{row.child} -> {row.parent}" for row in relations[closing].itertuples()),
+                {f"{a} -> {b}" for a, b in zip(ids[child[closing]], ids[parent[closing]], strict=True)},
                 "dropped: regulation that would close a cycle among merged terms",
             )
         )
-        return self._with(
-            terms=self.terms[~gone], relations=relations[~closing], annotations=annotations, entries=entries
+        return self._recoded(
+            stay=~gone,
+            relations=(child[~closing], parent[~closing], kind[~closing]),
+            annotations=(self._claims.of_row, kept[self._term]),
+            entries=entries,
         )
 
     def collapse_similar(self, jaccard: float) -> Ontology:
@@ -529,9 +537,16 @@ class Ontology:
         return self.relations["type"].isin(MEMBERSHIP).to_numpy()
 
     @cached_property
+    def _kind(self) -> np.ndarray:
+        return np.searchsorted(KINDS, self.relations["type"].to_numpy(dtype=str))
+
+    @cached_property
+    def _claims(self) -> Claims:
+        return Claims.of(self._gene, self.annotations)
+
+    @cached_property
     def _own(self) -> sparse.csr_array:
-        ones = np.ones(len(self._term), dtype=bool)
-        return _sorted(sparse.csr_array((ones, (self._term, self._gene)), shape=(len(self.terms), len(self.genes))))
+        return _sorted(dag.incidence((len(self.terms), len(self.genes)), self._term, self._gene))
 
     def _closure(self, relation: np.ndarray) -> sparse.csr_array:
         return dag.closure(dag.adjacency(len(self.terms), self._parent[relation], self._child[relation]))
@@ -560,47 +575,106 @@ class Ontology:
             reached = reached | front
         return reached
 
-    def _with(
+    def _rows(
         self,
         *,
-        terms: pd.DataFrame | None = None,
-        relations: pd.DataFrame | None = None,
-        annotations: pd.DataFrame | None = None,
+        terms: np.ndarray | None = None,
+        relations: np.ndarray | None = None,
+        annotations: np.ndarray | None = None,
         entries: Iterable[Entry] = (),
     ) -> Ontology:
-        return Ontology(
-            self.terms if terms is None else terms,
-            self.relations if relations is None else relations,
-            self.annotations if annotations is None else annotations,
-            self.provenance,
-            (*self.log, *(entry for entry in entries if entry.names)),
+        """Only the rows these masks choose; tables in order that were checked stay so."""
+        child, parent, term = self._child, self._parent, self._term
+        same = {name: self.__dict__[name] for name in ("_reach", "_below") if name in self.__dict__}
+        if terms is not None:
+            place = np.cumsum(terms) - 1
+            child, parent, term = place[child], place[parent], place[term]
+        known = {"_child": child if relations is None else child[relations],
+                 "_parent": parent if relations is None else parent[relations],
+                 "_term": term if annotations is None else term[annotations]}  # fmt: skip
+        return self._made(
+            self.terms if terms is None else self.terms[terms],
+            self.relations if relations is None else self.relations[relations].reset_index(drop=True),
+            self.annotations if annotations is None else self.annotations[annotations].reset_index(drop=True),
+            entries,
+            known | (same if terms is None and relations is None else {}),
         )
 
-    def _without_rows(self, gone: pd.Series, step: str, reason: str) -> Ontology:
+    def _recoded(
+        self,
+        *,
+        stay: np.ndarray | None = None,
+        relations: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+        annotations: tuple[np.ndarray, np.ndarray],
+        entries: Iterable[Entry] = (),
+        known: Mapping[str, Any] | None = None,
+    ) -> Ontology:
+        """The terms that `stay` with other relations (child, parent, kind) and annotations (claim, term), repeats once.
+
+        All are given by their numbers in this ontology and name terms that stay. They are put in order by number, which is
+        that of the names.
+        """
+        terms = self.terms if stay is None else self.terms[stay]
+        place = np.arange(len(self.terms)) if stay is None else np.cumsum(stay) - 1
+        ids, n = terms.index.to_numpy(), len(terms)
+        related, child, parent = self.relations, self._child, self._parent
+        if relations is not None:
+            below, above, kind = relations
+            key = _each_once((place[below] * n + place[above]) * len(KINDS) + kind)
+            child, parent = key // len(KINDS) // n, key // len(KINDS) % n
+            columns = (ids[child], ids[parent], KINDS[key % len(KINDS)].astype(object))
+            related = pd.DataFrame(dict(zip(RELATIONS, columns, strict=True)), dtype=object)
+        claim, term = annotations
+        row, term = self._claims.in_order(claim, place[term], n)
+        held = {name: self.annotations[name].to_numpy()[row] for name in ANNOTATIONS}
+        annotated = pd.DataFrame(held | {"term": ids[term]}, columns=ANNOTATIONS, dtype=object)
+        codes = {"_child": child, "_parent": parent, "_term": term}
+        return self._made(terms, related, annotated, entries, codes | dict(known or {}))
+
+    def _made(
+        self,
+        terms: pd.DataFrame,
+        relations: pd.DataFrame,
+        annotations: pd.DataFrame,
+        entries: Iterable[Entry],
+        known: Mapping[str, Any],
+    ) -> Ontology:
+        """An ontology of tables in order that need no check, and what is known of it already."""
+        made = object.__new__(Ontology)
+        log = (*self.log, *(entry for entry in entries if entry.names))
+        made.__dict__.update(
+            terms=terms, relations=relations, annotations=annotations, provenance=self.provenance, log=log, **known
+        )
+        return made
+
+    def _without_rows(self, gone: np.ndarray, step: str, reason: str) -> Ontology:
         """Without these annotations; genes that have none left are logged beside them."""
-        away = gone.to_numpy()
-        kept, lost = self.annotations[~away], self.annotations[away]
+        lost = self.annotations[gone]
         pairs = {f"{gene} @ {term}" for gene, term in zip(lost["gene"], lost["term"], strict=True)}
-        orphans = set(lost["gene"]) - set(kept["gene"])
-        return self._with(
-            annotations=kept,
+        return self._rows(
+            annotations=~gone,
             entries=[
                 Entry.of(step, "annotations", pairs, reason),
-                Entry.of(step, "genes", orphans, "dropped: they have no annotation left"),
+                Entry.of(step, "genes", self._orphans(~gone), "dropped: they have no annotation left"),
             ],
         )
 
+    def _orphans(self, kept: np.ndarray) -> Iterable[str]:
+        """The genes none of whose annotations is among those kept."""
+        left = np.zeros(len(self.genes), dtype=bool)
+        left[self._gene[kept]] = True
+        return (self.genes[i] for i in np.flatnonzero(~left))
+
     def _cut(self, gone: np.ndarray, step: str, reason: str) -> Ontology:
         """Without these terms, their relations and their annotations."""
-        annotations = self.annotations[~gone[self._term]]
-        orphans = set(self.genes) - set(annotations["gene"])
-        return self._with(
-            terms=self.terms[~gone],
-            relations=self.relations[~(gone[self._child] | gone[self._parent])],
-            annotations=annotations,
+        kept = ~gone[self._term]
+        return self._rows(
+            terms=~gone,
+            relations=~(gone[self._child] | gone[self._parent]),
+            annotations=kept,
             entries=[
                 Entry.of(step, "terms", self.terms.index[gone], reason),
-                Entry.of(step, "genes", orphans, "dropped: they have no annotation left"),
+                Entry.of(step, "genes", self._orphans(kept), "dropped: they have no annotation left"),
             ],
         )
 
@@ -613,11 +687,10 @@ class Ontology:
         if not gone.any():
             return self
         n, stay = len(self.terms), ~gone
-        kinds = self.relations["type"].to_numpy()
         through = dag.adjacency(n, np.flatnonzero(gone), np.flatnonzero(gone))
 
         def direct(types: Sequence[str]) -> sparse.csr_array:
-            chosen = np.isin(kinds, types)
+            chosen = np.isin(KINDS[self._kind], types)
             return dag.adjacency(n, self._child[chosen], self._parent[chosen])
 
         def inner(edges: sparse.csr_array) -> sparse.csr_array:
@@ -638,35 +711,87 @@ class Ontology:
         for kind in REGULATION:
             regulation = direct([kind])
             bridges[kind] = regulation + regulation @ up + down @ regulation + down @ regulation @ up
-        ids = self.terms.index.to_numpy()
-        tables = []
+        parts = []
         for kind, matrix in bridges.items():
             coo = sparse.coo_array(matrix)
             kept = stay[coo.row] & stay[coo.col]
-            tables.append(pd.DataFrame({"child": ids[coo.row[kept]], "parent": ids[coo.col[kept]], "type": kind}))
-        relations = pd.concat(tables, ignore_index=True)
+            at = np.searchsorted(KINDS, kind)
+            parts.append(np.stack([coo.row[kept], coo.col[kept], np.full(kept.sum(), at)]).astype(np.int64))
 
-        heirs = sparse.coo_array(up)
-        heirs_of = pd.DataFrame({"term": ids[heirs.row], "heir": ids[heirs.col]})[stay[heirs.col]]
-        moved = self.annotations[gone[self._term]].merge(heirs_of, on="term")
-        moved = moved.assign(term=moved["heir"])[ANNOTATIONS]
-        annotations = pd.concat([self.annotations[stay[self._term]], moved]).drop_duplicates()
-        orphans = set(self.genes) - set(annotations["gene"])
+        claim = self._claims.of_row
+        away = gone[self._term]
+        lost = dag.incidence((len(self._claims.row), n), claim[away], self._term[away])
+        moved = sparse.coo_array(lost @ up)
+        kept = stay[moved.col]
+        claims = np.concatenate([claim[~away], moved.row[kept]])
+        terms = np.concatenate([self._term[~away], moved.col[kept]])
+        left = np.zeros(len(self.genes), dtype=bool)
+        left[self._gene[self._claims.row[claims]]] = True
+        orphans = (self.genes[i] for i in np.flatnonzero(~left))
+        ids = self.terms.index.to_numpy()
         names = ids[gone] if instead is None else [f"{a} -> {b}" for a, b in zip(ids[gone], instead[gone], strict=True)]
-        return self._with(
-            terms=self.terms[stay],
-            relations=relations,
-            annotations=annotations,
+        return self._recoded(
+            stay=stay,
+            relations=tuple(np.concatenate(parts, axis=1)),
+            annotations=(claims, terms),
             entries=[
                 Entry.of(step, "terms", names, reason),
                 Entry.of(step, "genes", orphans, "dropped: they have no parent left"),
             ],
+            known={"_reach": _sorted(sparse.csr_array(self._reach[stay][:, stay]))},
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Claims:
+    """The different (gene, evidence, qualifier) of a table of annotations, numbered in their order.
+
+    Parameters
+    ----------
+    of_row
+        The claim of each annotation.
+    row
+        An annotation that makes each claim.
+    gene
+        The gene of each claim.
+    first
+        The first claim of each gene.
+    """
+
+    of_row: np.ndarray
+    row: np.ndarray
+    gene: np.ndarray
+    first: np.ndarray
+
+    @classmethod
+    def of(cls, gene: np.ndarray, annotations: pd.DataFrame) -> Claims:
+        """The claims of annotations in order, whose genes have these numbers."""
+        key = gene.astype(np.int64)
+        for name in ("evidence", "qualifier"):
+            code, values = pd.factorize(annotations[name], sort=True)
+            key = key * max(len(values), 1) + code
+        _, row, of_row = np.unique(key, return_index=True, return_inverse=True)
+        own = gene[row]
+        return cls(of_row, row, own, np.searchsorted(own, np.arange(gene.max(initial=-1) + 1)))
+
+    def in_order(self, claim: np.ndarray, term: np.ndarray, n_terms: int) -> tuple[np.ndarray, np.ndarray]:
+        """For pairs of claim and term, each once and sorted by gene, term and claim: a row that makes the claim, and the term."""
+        gene = self.gene[claim]
+        most = max(int(np.diff(np.append(self.first, len(self.row))).max(initial=1)), 1)
+        key = _each_once((gene.astype(np.int64) * n_terms + term) * most + (claim - self.first[gene]))
+        term = key // most % n_terms
+        return self.row[self.first[key // most // n_terms] + key % most], term
 
 
 def positions(index: pd.Index, names: Iterable[str]) -> np.ndarray:
     """Where each of `names` stands in `index`; -1 for those that do not."""
     return index.get_indexer(pd.Index(names, dtype=object))
+
+
+def _each_once(key: np.ndarray) -> np.ndarray:
+    """The different values in their order; numpy's `unique` hashes first, which takes four times as long."""
+    key = np.sort(key)
+    return key[np.diff(key, prepend=key[:1] - 1) > 0]
 
 
 def _columns(table: pd.DataFrame, names: list[str], what: str) -> pd.DataFrame:

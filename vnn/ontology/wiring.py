@@ -151,18 +151,12 @@ def _apart(ontology: Ontology, genes_of: Mapping[str, tuple[str, ...]]) -> tuple
 
 def _typed(ontology: Ontology, relations: Sequence[str]) -> Ontology:
     """Only the chosen types of relation; the others are logged."""
-    away = ~ontology.relations["type"].isin(relations)
+    away = ~ontology.relations["type"].isin(relations).to_numpy()
     if not away.any():
         return ontology
     pairs = {f"{row.child} -> {row.parent}" for row in ontology.relations[away].itertuples()}
     entry = Entry.of("relations", "relations", pairs, f"not wired: their type is not among {', '.join(relations)}")
-    return Ontology(
-        ontology.terms,
-        ontology.relations[~away],
-        ontology.annotations,
-        ontology.provenance,
-        (*ontology.log, entry),
-    )
+    return ontology._rows(relations=~away, entries=[entry])
 
 
 def _edges(

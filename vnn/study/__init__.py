@@ -1,7 +1,7 @@
 """A whole study from one file: what it says, what it would do, what it did."""
 
 from vnn.study.folder import RECORD
-from vnn.study.material import Material, Prepared, ontology_of, prepare, read_material, splits_of
+from vnn.study.material import Material, Prepared, prepare, read_material, splits_of, wiring_of
 from vnn.study.plan import plan
 from vnn.study.run import Results, run_study
 from vnn.study.settings import (
@@ -32,7 +32,7 @@ __all__ = [
     "SearchSection",
     "SplitSection",
     "Study",
-    "ontology_of",
+    "wiring_of",
     "plan",
     "prepare",
     "read_material",

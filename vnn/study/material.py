@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from vnn.data import (
     read_table,
 )
 from vnn.data.read import columns_beside
-from vnn.ontology import Identifiers, Ontology, Topology, load_ontology, read_translation, translated
+from vnn.ontology import Identifiers, Topology, load_topology, read_translation
 from vnn.ontology.log import Entry
 from vnn.study.settings import DataSection, OntologySection, Study, is_file
 from vnn.training.baselines import ON_REQUEST, applicable
@@ -75,11 +76,7 @@ def read_material(study: Study) -> Material:
         error.add_note("In a study file these are keys of [data]: unmatched, samples_in, sample_column, identifiers.")
         raise
     samples, asked = prepared.samples, study.ontology
-    options = asked.model_dump(exclude={"name", "folder", "release", "choices"})
-    ontology = ontology_of(asked)
-    if study.data.identifiers is not None:
-        ontology = translated(ontology, Identifiers.read(study.data.identifiers))
-    topology = ontology.topology(samples.features if prepared.genes is None else prepared.genes, **options)
+    topology = wiring_of(asked, samples.features if prepared.genes is None else prepared.genes, study.data.identifiers)
     topology = replace(topology, log=(*prepared.log, *topology.log))
     material = Material(samples, topology, _target(study, samples), splits_of(study, samples))
     _keep(study, material)
@@ -232,12 +229,17 @@ def _target(study: Study, samples: Samples) -> Target:
     return encode_target(samples.targets[data.target], data.task, data.classes)
 
 
-def ontology_of(asked: OntologySection) -> Ontology:
-    """The ontology a study asks for: from the catalogue, a recipe, or a gene-set file."""
+def wiring_of(
+    asked: OntologySection, features: Sequence[str] | Mapping[str, Sequence[str]], identifiers: Path | None = None
+) -> Topology:
+    """The wiring a study asks for: from the catalogue, a recipe, or a gene-set file; the second time from the user's cache."""
     extra = [key for key in ("folder", "release") if getattr(asked, key)]
     if extra and is_file(asked.name) and not asked.name.endswith(".toml"):
         raise StudyError(f"ontology.{extra[0]} is for recipes; {asked.name} is a gene-set file. Leave it out.")
-    return load_ontology(asked.name, folder=asked.folder, release=asked.release, **asked.choices)
+    return load_topology(
+        asked.name, features, folder=asked.folder, release=asked.release, choices=asked.choices, identifiers=identifiers,
+        **asked.model_dump(exclude={"name", "folder", "release", "choices"}),
+    )  # fmt: skip
 
 
 def stratum_of(study: Study, samples: Samples) -> pd.Series | None:
