@@ -96,7 +96,7 @@ def test_what_the_study_file_may_not_ask_of_workers(tmp_path: Path, monkeypatch:
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_chunks_that_go_on(tmp_path: Path) -> None:
-    long = STUDY.replace("epochs = 8", "epochs = 3000\npatience = 3000").replace("k = 3", 'kind = "hold-out"')
+    long = STUDY.replace("epochs = 8", "epochs = 12000\npatience = 12000").replace("k = 3", 'kind = "hold-out"')
     study = write_study(tmp_path, long + "\n[nulls]\nlabels = 2\n")
     first = tmp_path / "results" / "nulls"
     code = f"{AWAKE}; from vnn.cli.main import main; main()"
