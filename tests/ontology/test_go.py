@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 
 import networkx as nx
 import obonet
 import pytest
+from goatools.godag.go_tasks import get_go2ancestors
+from goatools.obo_parser import GODag
 
 from vnn.ontology import read_go
 
@@ -69,16 +72,26 @@ def test_annotations_follow_ids_and_contradictions_are_listed(tmp_path):
     assert [record["role"] for record in ontology.provenance[0]["files"]] == ["obo", "gaf"]
 
 
+PAIRS = [
+    ("mgi-exttest-go-subset.obo.gz", "mgi-exttest.gaf", None),
+    ("go-mgi-signaling-test.obo", "mgi-signaling.gaf", None),
+    ("go-iron-transport-subset.obo", "pombase-test.gaf", None),
+    ("test_go_for_mgi_gaf.obo", "test_gene_association_mgi.gaf", 10090),
+]
+
+
+def rows(gaf, taxon):
+    """Gene and term of the rows that say yes, of one taxon."""
+    for line in gaf.read_text().splitlines():
+        fields = line.split("\t")
+        if line.startswith("!") or "NOT" in fields[3].split("|") or fields[6] == "ND":
+            continue
+        if not taxon or fields[12] == f"taxon:{taxon}":
+            yield fields[2], fields[4]
+
+
 @pytest.mark.data
-@pytest.mark.parametrize(
-    ("obo", "gaf", "taxon"),
-    [
-        ("mgi-exttest-go-subset.obo.gz", "mgi-exttest.gaf", None),
-        ("go-mgi-signaling-test.obo", "mgi-signaling.gaf", None),
-        ("go-iron-transport-subset.obo", "pombase-test.gaf", None),
-        ("test_go_for_mgi_gaf.obo", "test_gene_association_mgi.gaf", 10090),
-    ],
-)
+@pytest.mark.parametrize(("obo", "gaf", "taxon"), PAIRS)
 def test_propagated_sets_agree_with_ten_lines_of_networkx(real, obo, gaf, taxon):
     raw = real(f"go/{obo}").read_bytes()
     graph = obonet.read_obo(io.StringIO((gzip.decompress(raw) if obo.endswith("gz") else raw).decode()))
@@ -87,19 +100,31 @@ def test_propagated_sets_agree_with_ten_lines_of_networkx(real, obo, gaf, taxon)
     kept = [(a, b) for a, b, kind in graph.edges(keys=True) if kind in ("is_a", "part_of")]
     up = nx.DiGraph(kept)
     wanted = defaultdict(set)
-    for line in real(f"go/{gaf}").read_text().splitlines():
-        fields = line.split("\t")
-        if (
-            line.startswith("!")
-            or "NOT" in fields[3].split("|")
-            or fields[6] == "ND"
-            or (taxon and fields[12] != f"taxon:{taxon}")
-        ):
-            continue
-        term = fields[4] if fields[4] in known else moved.get(fields[4])
+    for gene, given in rows(real(f"go/{gaf}"), taxon):
+        term = given if given in known else moved.get(given)
         for above in {term} | (nx.descendants(up, term) if term in up else set()):
-            wanted[above].add(fields[2])
+            wanted[above].add(gene)
     ontology = read_go(real(f"go/{obo}"), real(f"go/{gaf}"), taxon=taxon, cross_namespace=True)
     found = {term: genes for term, genes in ontology.gene_sets().items() if genes}
     assert found == {term: frozenset(genes) for term, genes in wanted.items() if term in known}
     assert ontology.propagate().gene_sets(propagated=False) == ontology.gene_sets()
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("obo", "gaf", "taxon"), PAIRS)
+def test_propagated_counts_agree_with_goatools(real, tmp_path, obo, gaf, taxon):
+    raw = real(f"go/{obo}").read_bytes()
+    text = (gzip.decompress(raw) if obo.endswith("gz") else raw).decode()
+    known = set(re.findall(r"^(?:id|alt_id): (\S+)", text, re.MULTILINE))
+    parent = re.compile(r"(?:is_a:|relationship: \S+) (\S+)")
+    lines = [line for line in text.split("\n") if not (found := parent.match(line)) or found[1] in known]
+    lines = [line.partition(" ! ")[0] if line.startswith("id: ") else line for line in lines]
+    (tmp_path / "whole.obo").write_text("\n".join(lines))  # goatools stops at comments of ids and at parents not there
+    graph = GODag(str(tmp_path / "whole.obo"), optional_attrs={"relationship"}, prt=None)
+    above = get_go2ancestors(set(graph.values()), {"part_of"})
+    pairs = {(gene, graph[term].id) for gene, term in rows(real(f"go/{gaf}"), taxon) if term in graph}
+    wanted = Counter(term for _, term in pairs | {(gene, up) for gene, term in pairs for up in above.get(term, ())})
+    ontology = read_go(real(f"go/{obo}"), real(f"go/{gaf}"), taxon=taxon, cross_namespace=True)
+    found = ontology.sizes[ontology.sizes > 0].to_dict()
+    assert found == dict(wanted)
+    assert ontology.propagate().annotations.drop_duplicates(["gene", "term"])["term"].value_counts().to_dict() == found
