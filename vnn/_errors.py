@@ -14,6 +14,10 @@ class AlignmentError(ValueError):
     """Names on two sides that do not meet: samples, features, identifiers."""
 
 
+class GenotypeError(ValueError):
+    """A file of genotypes that is not what it must be, or genotypes that do not fit a study."""
+
+
 class KernelError(RuntimeError):
     """A kernel backend that is missing, broken, or was given tensors it cannot take."""
 

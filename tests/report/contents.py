@@ -104,8 +104,10 @@ def content(
         ),
         "knowledge": [
             {"name": "Small human pathways", "release": "1", "species": "Homo sapiens", "licence": "MIT",
+             "recipe": "human-small", "choices": "roots = ['Metabolism']",
              "citation": "Illustrative: written from general knowledge for vnn, not a curated resource.",
-             "files": [{"name": "genes.gmt", "role": "gmt", "sha256": "db3d5521f24e33d5b7c2dbdf638b3f685db05adace4fa3a"},
+             "files": [{"name": "genes.gmt", "role": "gmt", "sha256": "db3d5521f24e33d5b7c2dbdf638b3f685db05adace4fa3a",
+                        "address": "https://files.example.org/genes.gmt", "retrieved": "2026-11-20"},
                        {"name": "relations.tsv", "role": "relations", "sha256": "c549f5f2dd599087619978c5cef3c237"}]},
         ],
         "dropped": _dropped(wiring, ids),

@@ -141,7 +141,8 @@ def test_everything_that_went_in_is_listed() -> None:
     for words in (
         *study.files["sha256"], *study.facts.values(), *study.settings, *study.dropped["reason"],
         "MIT", "Homo sapiens", "c549f5f2dd599087619978c5cef3c237", *(check.text for check in study.checks),
-        "treats batch norm as a constant", study.baseline, "C1ORF99, LOC100",
+        "treats batch norm as a constant", study.baseline, "C1ORF99, LOC100", "roots = ['Metabolism']",
+        "from https://files.example.org/genes.gmt, fetched 2026-11-20",
     ):  # fmt: skip
         assert re.sub(r"\s+", "", words) in re.sub(r"\s+", "", text)
 

@@ -81,7 +81,10 @@ def _calibration(results: Results) -> dict[str, Any]:
 
 def _knowledge(record: Mapping[str, Any]) -> dict[str, Any]:
     known = dict.fromkeys(("release", "species", "licence", "citation"), "not stated")
-    return {**known, "files": [], **{key: value for key, value in record.items() if value}, "name": record["source"]}
+    stated = {key: value for key, value in record.items() if value}
+    if "choices" in stated:
+        stated["choices"] = ", ".join(f"{key} = {value!r}" for key, value in stated["choices"].items())
+    return {**known, "files": [], **stated, "name": record["source"]}
 
 
 def _inputs(results: Results) -> pd.DataFrame:

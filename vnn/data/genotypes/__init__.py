@@ -1,0 +1,6 @@
+"""Genotypes: from .bed files to packed panels, and the genes of every variant."""
+
+from vnn.data.genotypes.genotypes import Genotypes, Part
+from vnn.data.genotypes.plink import fam_phenotype, read_plink, write_plink
+
+__all__ = ["Genotypes", "Part", "fam_phenotype", "read_plink", "write_plink"]

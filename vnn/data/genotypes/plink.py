@@ -1,0 +1,254 @@
+"""PLINK 1 filesets: .bed by memory map, .bim and .fam (cog-genomics.org/plink/1.9/formats)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from vnn._atomic import replacing, sha256
+from vnn._errors import AlignmentError, GenotypeError, culprits
+from vnn.data.genotypes.genotypes import PEOPLE, Genotypes, Part
+from vnn.data.samples import unique
+
+MAGIC = b"\x6c\x1b"
+VARIANT_MAJOR = 1
+CHROMOSOMES = {"23": "X", "24": "Y", "25": "XY", "26": "MT", "M": "MT", "PAR1": "XY", "PAR2": "XY"}
+SEX = {"1": "male", "2": "female"}
+PHENOTYPE = "phenotype"
+
+
+def read_plink(*prefixes: Path | str, build: Literal["", "GRCh37", "GRCh38"] = "", hashed: bool = True) -> Genotypes:
+    """Genotypes of one PLINK fileset, or of several of the same people (one per chromosome).
+
+    The .bed is mapped, never read whole. The counted allele is allele 1 of the .bim (A1, mostly the rarer one). People are
+    called by their individual id (column 2), or by `family:individual` where the former is not unique in the file; variants by
+    their id, or by `chromosome:position:other:counted` where it is `.`. Of several filesets people are matched by id. The
+    phenotype of the .fam is kept as it stands in the column "phenotype" of `people`; `fam_phenotype` reads it.
+
+    Parameters
+    ----------
+    prefixes
+        "cohort" or "cohort.bed" for cohort.bed, cohort.bim and cohort.fam.
+    build
+        Genome build of the positions.
+    hashed
+        Whether the .bed files are hashed for provenance, which reads them once.
+
+    Raises
+    ------
+    GenotypeError
+        If a .bed is no variant-major .bed or its length does not fit .bim and .fam, or a line of these has too few fields.
+    AlignmentError
+        If ids are repeated, or filesets hold different people.
+    """
+    if not prefixes:
+        raise ValueError("read_plink() needs at least one fileset.")
+    parts: list[Part] = []
+    tables: list[pd.DataFrame] = []
+    log: list[str] = []
+    sources: list[dict[str, str]] = []
+    people: pd.DataFrame | None = None
+    for prefix in prefixes:
+        files = {role: _beside(prefix, role) for role in ("bed", "bim", "fam")}
+        own = read_fam(files["fam"])
+        table, told = read_bim(files["bim"])
+        log += told
+        rows = _mapped(files["bed"], len(table), len(own))
+        if people is None:
+            people, columns = own, np.arange(len(own))
+        else:
+            columns = own.index.get_indexer(people.index)
+            if (columns < 0).any() or len(own) != len(people):
+                lost = [*people.index[columns < 0], *own.index.difference(people.index)]
+                raise AlignmentError(
+                    f"{files['fam'].name} and the filesets before it hold different people: {len(lost):,} are in one of them "
+                    f"only: {culprits(lost)}. Keep the same people in all with plink --keep."
+                )
+        parts.append(Part(rows, columns.astype(np.int64)))
+        tables.append(table)
+        sources += [
+            {"name": path.name, "sha256": sha256(path) if hashed or role != "bed" else "", "role": role}
+            for role, path in files.items()
+        ]
+    assert people is not None
+    variants = pd.concat(tables) if len(tables) > 1 else tables[0]
+    unique(variants.index, "variant ids")
+    return Genotypes.of(parts, variants, people, build=build, sources=sources, log=log)
+
+
+def write_plink(genotypes: Genotypes, prefix: Path | str) -> None:
+    """Write a fileset: prefix.bed, prefix.bim and prefix.fam, each whole or not at all, the .bed a block at a time.
+
+    The phenotype of the .fam is that of `people`, or -9 (missing) where there is none.
+    """
+    beside = Path(str(prefix).removesuffix(".bed"))
+    people, variants = genotypes.people, genotypes.variants
+    with replacing(f"{beside}.bed") as part, part.open("wb") as file:
+        file.write(MAGIC + bytes([VARIANT_MAJOR]))
+        for _, rows in genotypes.packed():
+            file.write(np.ascontiguousarray(rows).tobytes())
+    sex = people["sex"].map({"male": "1", "female": "2"}).fillna("0")
+    phenotype = people[PHENOTYPE] if PHENOTYPE in people else pd.Series("-9", index=people.index)
+    individual = people["individual"] if "individual" in people else pd.Series(people.index, index=people.index)
+    family = people["family"].where(people["family"] != "", "0")
+    parents = [people[name].where(people[name] != "", "0") for name in ("father", "mother")]
+    fam = zip(family, individual, *parents, sex, phenotype, strict=True)
+    with replacing(f"{beside}.fam") as part:
+        part.write_text("".join(" ".join(map(str, row)) + "\n" for row in fam))
+    bim = zip(
+        variants["chromosome"],
+        variants.index,
+        variants["position"],
+        variants["counted"],
+        variants["other"],
+        strict=True,
+    )
+    with replacing(f"{beside}.bim") as part:
+        part.write_text("".join(f"{c}\t{name}\t0\t{at}\t{one}\t{two}\n" for c, name, at, one, two in bim))
+
+
+def read_fam(path: Path | str) -> pd.DataFrame:
+    """The people of a .fam: index ids; family, individual, father, mother, sex, phenotype."""
+    rows = _fields(Path(path), 6, "family, individual, father, mother, sex and phenotype")
+    table = pd.DataFrame(rows, columns=["family", "individual", "father", "mother", "sex", PHENOTYPE], dtype=object)
+    own = table["individual"]
+    ids = own if own.is_unique else table["family"] + ":" + own
+    unique(ids, f"people of {Path(path).name} (family and individual id)")
+    table.index = pd.Index(ids, dtype=object, name="person")
+    for name in ("family", "father", "mother"):
+        table[name] = table[name].where(table[name] != "0", "")
+    table["sex"] = table["sex"].map(SEX).fillna("")
+    return table[[*PEOPLE, "individual", PHENOTYPE]]
+
+
+def read_bim(path: Path | str) -> tuple[pd.DataFrame, list[str]]:
+    """The variants of a .bim, and what was changed in their names."""
+    path = Path(path)
+    rows = _fields(path, 6, "chromosome, id, centimorgans, position, allele 1 and allele 2")
+    table = pd.DataFrame(rows, columns=["chromosome", "id", "cm", "position", "counted", "other"], dtype=object)
+    log = []
+    named = chromosome_names(table["chromosome"])
+    if changed := sorted({f"{a} -> {b}" for a, b in zip(table["chromosome"], named, strict=True) if a != b}):
+        log.append(f"read plink: chromosomes of {path.name} are called {culprits(changed, 30)}")
+    try:
+        position = table["position"].astype(np.int64)
+    except ValueError:
+        wrong = [value for value in table["position"] if not value.lstrip("-").isdecimal()]
+        raise GenotypeError(f"{path.name} has positions that are no whole numbers: {culprits(wrong)}.") from None
+    nameless = table["id"] == "."
+    made = named + ":" + table["position"] + ":" + table["other"] + ":" + table["counted"]
+    if nameless.any():
+        log.append(
+            f"read plink: {nameless.sum():,} variants of {path.name} have no id and are called like {made[nameless].iloc[0]!r}"
+        )
+    index = pd.Index(table["id"].where(~nameless, made), dtype=object, name="variant")
+    unique(index, f"variant ids of {path.name}")
+    found = {"chromosome": named.to_numpy(), "position": position.to_numpy(), "counted": table["counted"].to_numpy(),
+             "other": table["other"].to_numpy()}  # fmt: skip
+    return pd.DataFrame(found, index=index), log
+
+
+def chromosome_names(names: pd.Series) -> pd.Series:
+    """Names of chromosomes as this package has them: without "chr", X, Y, XY and MT for 23 to 26."""
+    known = {str(name): str(name) for name in names.unique()}
+    bare = {name: name.removeprefix("chr").removeprefix("Chr").removeprefix("CHR") for name in known}
+    return names.map({name: CHROMOSOMES.get(short.upper(), short.upper()) for name, short in bare.items()})
+
+
+def fam_phenotype(people: pd.DataFrame, coding: Literal["0/1", "1/2", "quantitative"] | None = None) -> pd.Series:
+    """The phenotype of a .fam, people without one left out.
+
+    PLINK reads 1 as control, 2 as case, 0 and -9 as missing; many files hold 0 for controls and 1 for cases, which PLINK
+    would take for "missing" and "control". A column that can be read both ways is an error that shows both.
+
+    Parameters
+    ----------
+    coding
+        "1/2" (PLINK's), "0/1", or "quantitative", where -9 and NA are missing; found from the values where they leave no choice.
+
+    Returns
+    -------
+    "control" and "case", or numbers, by person.
+    """
+    told = people[PHENOTYPE]
+    values = set(told)
+    if coding is None:
+        known = values - {"-9", "NA", "nan"}
+        if known <= {"0", "1", "2"} and "2" in known:
+            coding = "1/2"
+        elif known <= {"0", "1"}:
+            shown = ", ".join(f"{value}: {n:,} people" for value, n in told.value_counts().items())
+            raise GenotypeError(
+                f"the phenotype of the .fam holds {shown}. By PLINK's coding (1 control, 2 case, 0 missing) these are "
+                f"{(told == '1').sum():,} controls and {(told == '2').sum():,} cases; as 0 control and 1 case they are "
+                f'{(told == "0").sum():,} controls and {(told == "1").sum():,} cases. Say which: coding="1/2" or coding="0/1".'
+            )
+        else:
+            coding = "quantitative"
+    missing = told.isin(["-9", "NA", "nan"] + (["0"] if coding == "1/2" else []))
+    kept = told[~missing]
+    if coding == "quantitative":
+        try:
+            return kept.astype(float).rename(PHENOTYPE)
+        except ValueError:
+            raise GenotypeError(
+                f"the phenotype of the .fam is not numeric: {culprits(sorted(word for word in set(kept) if not _is_number(word)))}."
+            ) from None
+    words = {"1": "control", "2": "case"} if coding == "1/2" else {"0": "control", "1": "case"}
+    if wrong := sorted(set(kept) - words.keys()):
+        raise GenotypeError(f"the phenotype of the .fam is coded {coding} and holds {culprits(wrong)}.")
+    return kept.map(words).rename(PHENOTYPE)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _beside(prefix: Path | str, suffix: str) -> Path:
+    path = Path(f"{str(prefix).removesuffix('.bed')}.{suffix}")
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not there; a fileset is a .bed, a .bim and a .fam of the same name.")
+    return path
+
+
+def _mapped(path: Path, n_variants: int, n_people: int) -> np.ndarray:
+    n_bytes, size = -(-n_people // 4), path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(3)
+    if head[:2] != MAGIC:
+        raise GenotypeError(
+            f"{path.name} begins with the bytes {head[:2].hex(' ')}; a .bed begins with {MAGIC.hex(' ')}."
+        )
+    if len(head) < 3 or head[2] != VARIANT_MAJOR:
+        raise GenotypeError(
+            f"{path.name} is a person-major .bed (third byte {head[2:3].hex() or 'missing'}); a variant-major one is needed: "
+            "plink --bfile ... --make-bed writes it."
+        )
+    if size != 3 + n_variants * n_bytes:
+        raise GenotypeError(
+            f"{path.name} has {size:,} bytes; {n_variants:,} variants of the .bim and {n_people:,} people of the .fam need "
+            f"{3 + n_variants * n_bytes:,}. The three files are not of one fileset, or the .bed is cut."
+        )
+    if not n_variants or not n_people:
+        return np.zeros((n_variants, n_bytes), dtype=np.uint8)
+    return np.memmap(path, dtype=np.uint8, mode="r", offset=3, shape=(n_variants, n_bytes))
+
+
+def _fields(path: Path, n: int, what: str) -> list[list[str]]:
+    rows = []
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, start=1):
+            fields = line.split()
+            if not fields:
+                continue
+            if len(fields) != n:
+                raise GenotypeError(f"{path.name}, line {number:,}, has {len(fields)} fields; {n} are needed: {what}.")
+            rows.append(fields)
+    return rows
