@@ -2,5 +2,6 @@
 
 from vnn.data.genotypes.genotypes import Genotypes, Part
 from vnn.data.genotypes.plink import fam_phenotype, read_plink, write_plink
+from vnn.data.genotypes.store import Store, open_store, write_store
 
-__all__ = ["Genotypes", "Part", "fam_phenotype", "read_plink", "write_plink"]
+__all__ = ["Genotypes", "Part", "Store", "open_store", "write_store", "fam_phenotype", "read_plink", "write_plink"]
