@@ -14,10 +14,9 @@ import pandas as pd
 
 from vnn._atomic import sha256
 from vnn._errors import GenotypeError, choose, culprits
-from vnn.data.genotypes.builds import on_x
+from vnn.data.genotypes.builds import plain
 from vnn.data.genotypes.genotypes import BUILDS
 from vnn.data.genotypes.lines import numbered, wrong_line
-from vnn.data.genotypes.plink import chromosome_names
 from vnn.data.genotypes.ranges import Build
 
 ROW = ["variant", "gene", "kind", "distance", "near"]
@@ -333,7 +332,7 @@ def keys(chromosome: np.ndarray, position: np.ndarray, one: np.ndarray, two: np.
     What both alleles begin with, then what both end with, is taken off and the position moved; alleles are sorted. Without
     alleles ("" for both) the key is chromosome and position. XY is X.
     """
-    where = on_x(chromosome_names(pd.Series(chromosome, dtype=object)).to_numpy())
+    where = plain(chromosome)
     at = np.array(position, dtype=np.int64)
     one, two = (np.array([str(a).upper() for a in side], dtype=object) for side in (one, two))
     bare = (one == "") & (two == "")

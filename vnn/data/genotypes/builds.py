@@ -10,6 +10,7 @@ import pandas as pd
 
 from vnn._errors import GenotypeError, choose, culprits
 from vnn.data.genotypes.genotypes import BUILDS
+from vnn.data.genotypes.plink import chromosome_names
 
 _NAMES = [*(str(n) for n in range(1, 23)), "X", "Y", "MT"]
 LENGTHS: Mapping[str, Mapping[str, int]] = {
@@ -47,15 +48,17 @@ class Placed:
     position: np.ndarray
 
 
-def on_x(chromosome: np.ndarray) -> np.ndarray:
-    """Chromosome names with XY, the pseudo-autosomal regions, as X, whose positions PLINK gives them."""
-    return np.where(chromosome == "XY", "X", chromosome)
+def plain(chromosome: np.ndarray) -> np.ndarray:
+    """Names of chromosomes by which files meet: `chromosome_names`, and X for XY, whose positions are those of X."""
+    codes, told = pd.factorize(np.asarray(chromosome, dtype=object))
+    names = chromosome_names(pd.Series(told, dtype=object)).replace({"XY": "X"}).to_numpy(dtype=object)
+    return names[codes] if len(names) else np.empty(0, dtype=object)
 
 
 def beyond(chromosome: np.ndarray, position: np.ndarray, build: str) -> np.ndarray:
     """Which positions lie beyond the end of their chromosome, bool; never on chromosomes the assembly does not have."""
     lengths = LENGTHS[choose("build", build, BUILDS)]
-    codes, names = pd.factorize(on_x(np.asarray(chromosome, dtype=object)))
+    codes, names = pd.factorize(plain(chromosome))
     ends = np.array([lengths.get(str(name), np.iinfo(np.int64).max) for name in names], dtype=np.int64)
     return np.asarray(position) > ends[codes] if len(codes) else np.zeros(0, dtype=bool)
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from vnn._errors import AlignmentError, GenotypeError, choose, culprits
 from vnn.data.genotypes.annotated import INTERGENIC, Annotation, keys
-from vnn.data.genotypes.builds import Placed, agreed, on_x
+from vnn.data.genotypes.builds import Placed, agreed, plain
 from vnn.data.genotypes.genotypes import Genotypes
 from vnn.data.genotypes.ranges import PLACE, GeneRanges
 from vnn.ontology.log import Entry
@@ -105,13 +105,13 @@ class GeneMap:
         if min(upstream, downstream, strandless) < 0:
             raise ValueError(f"windows are {upstream}, {downstream} and {strandless} bases; none may be negative.")
         variants, places = genotypes.variants, ranges.places
-        chromosome = on_x(variants["chromosome"].to_numpy(dtype=object))
+        chromosome = plain(variants["chromosome"].to_numpy(dtype=object))
         position = variants["position"].to_numpy(dtype=np.int64)
-        where = on_x(places["chromosome"].to_numpy(dtype=object))
+        where = plain(places["chromosome"].to_numpy(dtype=object))
         build, told = _same_build(genotypes, ranges.name, ranges.build, where, places["end"].to_numpy())
         codes, names = pd.factorize(chromosome)
         of_place = pd.Index(names).get_indexer(where)
-        log = [*ranges.log, *told, *_chromosomes_met(names, codes, where, of_place, ranges.name, places)]
+        log = [*ranges.log, *told, *_chromosomes_met(variants, names, codes, of_place, ranges)]
 
         placed = (position >= 1) & (chromosome != "0")
         if not placed.all():
@@ -236,7 +236,7 @@ class GeneMap:
         places = NO_PLACES
         sources = list(annotation.sources)
         if ranges is not None:
-            where = on_x(ranges.places["chromosome"].to_numpy(dtype=object))
+            where = plain(ranges.places["chromosome"].to_numpy(dtype=object))
             build, told = _same_build(genotypes, ranges.name, ranges.build, where, ranges.places["end"].to_numpy())
             places = ranges.places
             lost = sorted(set(gene_names) - set(places["gene"]) - {""})
@@ -345,22 +345,25 @@ def _same_build(
 
 
 def _chromosomes_met(
-    names: np.ndarray, codes: np.ndarray, where: np.ndarray, of_place: np.ndarray, ranges: str, places: pd.DataFrame
+    variants: pd.DataFrame, names: np.ndarray, codes: np.ndarray, of_place: np.ndarray, ranges: GeneRanges
 ) -> list[str]:
-    here, there = list(names), sorted(set(where))
+    here, there = list(names), sorted(set(plain(ranges.places["chromosome"].to_numpy())))
     common = set(here) & set(there) - {"0"}
     if not common:
         raise AlignmentError(
-            f"no chromosome is both in the genotypes and in {ranges}. The genotypes have {culprits(here, 8)}; {ranges} has "
-            f"{culprits(there, 8)}. They are met after 'chr' is taken off and 23 to 26 are called X, Y, XY and MT: rename one side."
+            f"no chromosome is both in the genotypes and in {ranges.name}. The genotypes have "
+            f"{culprits(variants['chromosome'].unique(), 8)}; {ranges.name} has {culprits(there, 8)}. They are met after 'chr' is "
+            "taken off and 23 to 26 are called X, Y, XY and MT: rename one side."
         )
     log = []
     if lost := [name for name in there if name not in common]:
-        n = places.loc[of_place < 0, "gene"].nunique()
-        log.append(f"{STEP}: {n:,} genes of {ranges} lie on chromosomes the genotypes do not have: {culprits(lost, 8)}")
+        n = ranges.places.loc[of_place < 0, "gene"].nunique()
+        log.append(
+            f"{STEP}: {n:,} genes of {ranges.name} lie on chromosomes the genotypes do not have: {culprits(lost, 8)}"
+        )
     if bare := [name for name in here if name not in common and name != "0"]:
         n_bare = np.isin(codes, pd.Index(names).get_indexer(bare)).sum()
-        log.append(f"{STEP}: {n_bare:,} variants lie on chromosomes {ranges} does not have: {culprits(bare, 8)}")
+        log.append(f"{STEP}: {n_bare:,} variants lie on chromosomes {ranges.name} does not have: {culprits(bare, 8)}")
     return log
 
 

@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from vnn._errors import AlignmentError, culprits
-from vnn.data.genotypes.builds import on_x
+from vnn.data.genotypes.builds import plain
 from vnn.data.genotypes.gene_map import GeneMap
 from vnn.data.samples import unique
 
@@ -115,7 +115,7 @@ def _spans(gene_map: GeneMap, rank: np.ndarray) -> pd.DataFrame:
     )
     seen = seen.groupby(["gene", "chromosome"], as_index=False)["position"].agg(start="min", end="max")
     spans = pd.concat([known, seen], ignore_index=True) if len(seen) else known
-    spans = spans.assign(chromosome=on_x(spans["chromosome"].to_numpy(dtype=object)))
+    spans = spans.assign(chromosome=plain(spans["chromosome"].to_numpy(dtype=object)))
     return spans.sort_values(["chromosome", "start", "end", "gene"]).reset_index(drop=True)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from vnn._errors import choose
-from vnn.data.genotypes.builds import on_x
+from vnn.data.genotypes.builds import plain
 from vnn.data.genotypes.genotypes import BUILDS
 
 MHC = "MHC"
@@ -68,7 +68,7 @@ def in_regions(variants: pd.DataFrame, regions: pd.DataFrame) -> pd.Series:
     regions
         Columns `region`, `chromosome`, `start`, `end`, as of `ld_regions`.
     """
-    chromosome, position = on_x(variants["chromosome"].to_numpy()), variants["position"].to_numpy()
+    chromosome, position = plain(variants["chromosome"].to_numpy()), variants["position"].to_numpy()
     found = np.full(len(variants), "", dtype=object)
     for name, where, start, end in regions[["region", "chromosome", "start", "end"]].itertuples(index=False):
         inside = (chromosome == where) & (position >= start) & (position <= end)
