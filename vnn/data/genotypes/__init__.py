@@ -1,19 +1,24 @@
 """Genotypes: from .bed files to packed panels, and the genes of every variant."""
 
+from vnn.data.genotypes.annotated import Annotation, read_annovar, read_regenie, read_variant_genes, read_vep
 from vnn.data.genotypes.coding import Coding, fit_coding
+from vnn.data.genotypes.gene_map import GeneMap
 from vnn.data.genotypes.genotypes import Genotypes, Part
+from vnn.data.genotypes.loci import loci
 from vnn.data.genotypes.plink import fam_phenotype, read_plink, write_plink
+from vnn.data.genotypes.ranges import (
+    GeneRanges,
+    read_gene_bed,
+    read_gene_list,
+    read_gene_ranges,
+    read_gene_table,
+    read_gtf,
+)
+from vnn.data.genotypes.regions import in_regions, ld_regions
 from vnn.data.genotypes.store import Store, open_store, write_store
 
 __all__ = [
-    "Genotypes",
-    "Part",
-    "read_plink",
-    "write_plink",
-    "fam_phenotype",
-    "Coding",
-    "fit_coding",
-    "Store",
-    "write_store",
-    "open_store",
-]
+    "Annotation", "Coding", "GeneMap", "GeneRanges", "Genotypes", "Part", "Store", "fam_phenotype", "fit_coding", "in_regions",
+    "ld_regions", "loci", "open_store", "read_annovar", "read_gene_bed", "read_gene_list", "read_gene_ranges", "read_gene_table",
+    "read_gtf", "read_plink", "read_regenie", "read_variant_genes", "read_vep", "write_plink", "write_store",
+]  # fmt: skip
