@@ -18,7 +18,7 @@ from vnn.ontology.spelling import apart
 from vnn.ontology.topology import Topology
 
 LEVELS = ("longest path", "depth", "hybrid")
-FEW_MEET = 0.1  # share of the measured genes below which the names are most likely of two kinds
+FEW_MEET = 0.1  # share of the smaller side below which the names are most likely of two kinds
 RESIDUAL, FREE = "residual", "free {}"
 
 Features = Sequence[str] | Mapping[str, Sequence[str]]
@@ -50,7 +50,7 @@ def wire(
     if measured.isdisjoint(ontology.genes):
         raise _nothing_meets(ontology, genes_of)
     met = len(measured.intersection(ontology.genes))
-    if few := met < FEW_MEET * len(measured):
+    if few := met < FEW_MEET * min(len(measured), len(ontology.genes)):
         warnings.warn(
             f"only {met:,} of {len(measured):,} measured genes are in the ontology. {_apart(ontology, genes_of)[1]}",
             stacklevel=3,
