@@ -69,7 +69,8 @@ def simulate(
     traits = [
         Trait(
             name="phenotype" if len(asked) == 1 else one, scenario=one, kind=kind,  # type: ignore[arg-type]
-            h2=None if one in ("null", "confounder") else h2, prevalence=prevalence, genes=causal_genes, pathways=causal_pathways, per_gene=per_gene, covariates=covariates,
+            h2=None if one in ("null", "confounder") else h2, prevalence=prevalence, genes=causal_genes,
+            pathways=causal_pathways, per_gene=per_gene, covariates=covariates,
         )
         for one in asked
     ]  # fmt: skip

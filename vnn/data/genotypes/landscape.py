@@ -173,11 +173,16 @@ def _placed(genes: pd.DataFrame, variants: pd.DataFrame, seed: int) -> pd.DataFr
 
 
 def _neighbours(genes: pd.DataFrame, seed: int) -> tuple[str, ...]:
-    """Three genes that follow each other on an autosome."""
-    name = genes["chromosome"].to_numpy()
-    starts = np.flatnonzero((name[:-2] == name[2:]) & (name[:-2] != "X")) if len(genes) > 2 else np.empty(0, int)
+    """Three genes that follow each other on an autosome, and share no variant with a fourth."""
+    name, n = genes["chromosome"].to_numpy(), len(genes)
+    alone = np.concatenate(
+        [[True], genes["last"].to_numpy()[:-1] <= genes["first"].to_numpy()[1:], [True]]
+    )  # of the one before
+    starts = np.array([at for at in range(n - 2) if name[at] == name[at + 2] != "X" and alone[at] and alone[at + 3]])
     if not len(starts):
-        raise ValueError("no autosome has three genes; a locus needs three neighbours. Ask for more genes.")
+        raise ValueError(
+            "no autosome has three genes of their own; a locus needs three neighbours. Ask for more genes."
+        )
     at = int(generator(seed, "locus").choice(starts))
     return tuple(genes.index[at : at + 3])
 

@@ -144,7 +144,7 @@ def simulate_genotypes(
     fst: float = 0.01,
     families: int = 0,
     missing: float = 0.0,
-    founders: int = 1_000,
+    founders: int = 2_000,
     seed: int,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> SimulatedGenotypes:

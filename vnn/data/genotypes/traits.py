@@ -291,7 +291,7 @@ def phenotype(
     """
     n_populations = taken.alleles.shape[1]
     loci = [np.searchsorted(wanted, cause.variants) for cause in causes]
-    moments = _Moments(landscape, taken.alleles, wanted)
+    moments = _Moments.at(landscape, taken.alleles, wanted)
     tables = tuple(_table(trait.scenario, moments, at) for at in loci)
     signs = np.array([cause.sign for cause in causes], dtype=float)
     means = np.zeros((n_populations, len(causes)))
@@ -359,17 +359,21 @@ def _standard(covariates: pd.DataFrame) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class _Moments:
-    """Exact means and covariances of coded causes."""
+    """Exact means and covariances of coded causes: alleles of founders, and where the variants lie."""
 
-    landscape: Landscape
     alleles: np.ndarray
-    wanted: np.ndarray
+    chromosome: np.ndarray
+    cm: np.ndarray  # of the blocks of the variants
+
+    @classmethod
+    def at(cls, landscape: Landscape, alleles: np.ndarray, wanted: np.ndarray) -> _Moments:
+        table = landscape.variants.iloc[wanted]
+        return cls(alleles, table["chromosome"].to_numpy(), table["block_cm"].to_numpy())
 
     def stay(self, loci: np.ndarray) -> np.ndarray:
         """Probability that a haplotype copies the same founder from each locus to the next."""
-        table = self.landscape.variants.iloc[self.wanted[loci]]
-        chromosome, start = table["chromosome"].to_numpy(), table["block_cm"].to_numpy()
-        return np.where(chromosome[1:] == chromosome[:-1], np.exp(-SWITCHING * np.abs(np.diff(start))), 0.0)
+        same = self.chromosome[loci[1:]] == self.chromosome[loci[:-1]]
+        return np.where(same, np.exp(-SWITCHING * np.abs(np.diff(self.cm[loci]))), 0.0)
 
     def joint(self, loci: np.ndarray, population: int) -> np.ndarray:
         """Probabilities of the copies at ascending loci, (3,) * n_loci."""
