@@ -197,6 +197,15 @@ def test_survival(tmp_path):
     np.testing.assert_allclose(targets["death_time"][same], whole.genotypes.targets["death_time"][same])
 
 
+def test_more_people_leave_a_quantitative_trait_as_it_is(tmp_path):
+    trait = quantitative("within")
+    small, large = (
+        simulated(tmp_path / str(n), trait, people=n, families=10, populations=2).genotypes for n in (100, 5000)
+    )
+    pd.testing.assert_frame_equal(large.targets.iloc[:100], small.targets)
+    pd.testing.assert_frame_equal(large.covariates.iloc[:100], small.covariates)
+
+
 def test_age_of_children(tmp_path):
     study = simulated(tmp_path / "study", quantitative("null"), people=400, families=50)
     age, people = study.genotypes.covariates["age"], study.genotypes.people
