@@ -15,10 +15,38 @@ from vnn.data.genotypes.ranges import (
     read_gtf,
 )
 from vnn.data.genotypes.regions import in_regions, ld_regions
+from vnn.data.genotypes.simulated import PlantedTruth, SimulatedGenotypes, simulate_genotypes
 from vnn.data.genotypes.store import Store, open_store, write_store
+from vnn.data.genotypes.traits import Trait
 
 __all__ = [
-    "Annotation", "Coding", "GeneMap", "GeneRanges", "Genotypes", "Part", "Store", "fam_phenotype", "fit_coding", "in_regions",
-    "ld_regions", "loci", "open_store", "read_annovar", "read_gene_bed", "read_gene_list", "read_gene_ranges", "read_gene_table",
-    "read_gtf", "read_plink", "read_regenie", "read_variant_genes", "read_vep", "write_plink", "write_store",
-]  # fmt: skip
+    "Annotation",
+    "Coding",
+    "GeneMap",
+    "GeneRanges",
+    "Genotypes",
+    "Part",
+    "PlantedTruth",
+    "SimulatedGenotypes",
+    "Store",
+    "Trait",
+    "fam_phenotype",
+    "fit_coding",
+    "in_regions",
+    "ld_regions",
+    "loci",
+    "open_store",
+    "read_annovar",
+    "read_gene_bed",
+    "read_gene_list",
+    "read_gene_ranges",
+    "read_gene_table",
+    "read_gtf",
+    "read_plink",
+    "read_regenie",
+    "read_variant_genes",
+    "read_vep",
+    "simulate_genotypes",
+    "write_plink",
+    "write_store",
+]
