@@ -46,6 +46,7 @@ def test_any_cells(tmp_path, n_variants, n_people, seed):
         oriented(genotypes, asked),
         oriented(genotypes, asked, to=tmp_path / "turned"),
         oriented(as_dosages(genotypes), asked),
+        oriented(as_dosages(genotypes), asked, to=tmp_path / "kept"),
     ):
         np.testing.assert_array_equal(found.dosages(), wanted)
         assert list(found.variants["counted"]) == list(asked[found.variants.index])

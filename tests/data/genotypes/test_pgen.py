@@ -111,6 +111,9 @@ def test_imputed_dosages_are_called_as_plink2_calls_them(tmp_path):
         found.dosages(), np.where(bed.variants["counted"].to_numpy()[:, None] == "G", bed.dosages(), 2 - bed.dosages())
     )
     assert "are further away and missing; mean r2 loss 0." in found.log[0]
+    zipped = ["plink2", "--pfile", "pgen", "--make-pgen", "vzs", "--out", "zipped", "--threads", "1"]
+    subprocess.run(zipped, cwd=tmp_path, check=True, capture_output=True)
+    np.testing.assert_array_equal(read_pgen(tmp_path / "zipped.pvar.zst").dosages(), found.dosages())
     whole = read_dosages(tmp_path / "pgen.pgen")
     np.testing.assert_allclose(whole.dosages(), dosages, atol=0.001)
 

@@ -65,7 +65,6 @@ def test_a_given_file_as_a_plain_parser_reads_it(real, tmp_path):
 
 
 @pytest.mark.data
-@pytest.mark.filterwarnings("ignore")
 def test_a_given_file_with_everything(real):
     path = real(SMALL)
     names, called, _ = oracle(path)
@@ -221,7 +220,6 @@ def test_repeated_ids(tmp_path):
 
 class TestBroken:
     @pytest.mark.data
-    @pytest.mark.filterwarnings("ignore")
     @pytest.mark.parametrize(
         ("change", "says"),
         [

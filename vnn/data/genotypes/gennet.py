@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -287,25 +288,18 @@ def _width(data: Any) -> int:
     return max(most // chunk * chunk, 1) if most >= chunk else min(most, n_variants) or 1
 
 
-class _opened:
+@contextmanager
+def _opened(h5py: Any, path: Path) -> Iterator[Any]:
     """The one table of a .h5, (people, variants)."""
-
-    def __init__(self, h5py: Any, path: Path) -> None:
-        try:
-            self.file = h5py.File(path, "r")
-        except OSError as error:
-            raise GenotypeError(f"{path.name} is no whole HDF5 file: {error}. Write it again.") from error
-        data = self.file.get("data")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise GenotypeError(f"{path.name} is no whole HDF5 file: {error}. Write it again.") from error
+    with file:
+        data = file.get("data")
         if data is None or getattr(data, "ndim", 0) != 2 or data.dtype.kind not in "iuf":
-            held = culprits(self.file.keys())
-            self.file.close()
+            held = culprits(file.keys())
             raise GenotypeError(
                 f"{path.name} has no numbers of people x variants called 'data'; it holds {held or 'nothing'}."
             )
-        self.data = data
-
-    def __enter__(self) -> Any:
-        return self.data
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
+        yield data

@@ -148,7 +148,7 @@ def kept(
             for block in stream.blocks():
                 names.add(block.variants, stream)
                 values = block.values if order is None else block.values[:, order]
-                yield (COPIES[values] if values.dtype == np.uint8 else values).astype("<f2")
+                yield _halved(COPIES[values] if values.dtype == np.uint8 else values, stream.name)
 
     if to is None:
         data = np.concatenate([np.zeros((0, len(people)), dtype="<f2"), *rows()])
@@ -171,11 +171,15 @@ class _Certainty:
         known = ~np.isnan(dosages)
         self.n += int(known.sum())
         self.uncertain += int((codes[known] == MISSING).sum())
-        self.n_fractional += int((np.mod(dosages, 1) > 0).sum())
-        r2 = explained(dosages, codes)
+        fractions = np.mod(dosages, 1) > 0
+        self.n_fractional += int(fractions.sum())
+        some = fractions.any(1)
+        r2 = explained(dosages[some], codes[some])
         there = r2[~np.isnan(r2)]
-        self.r2 += float(there.sum())
-        self.n_varying += len(there)
+        whole = [((codes[~some] == code).any(1)) for code in (0, 2, 3)]
+        n_whole = int((np.sum(whole, axis=0) > 1).sum())  # calls of whole numbers are the dosages
+        self.r2 += float(there.sum()) + n_whole
+        self.n_varying += len(there) + n_whole
         self.n_lost += int((there == 0).sum())
 
     def lines(self, stream: Stream, threshold: float) -> list[str]:
@@ -263,6 +267,8 @@ def alleles_to_count(alternatives: Sequence[str], several: str, tally: Counter[s
     unknown allele ".", of which nobody has a copy. Raises nothing: a record that makes several under several="error" is the
     caller's to refuse, since only it can count them all.
     """
+    if len(alternatives) == 1 and alternatives[0].isalpha():
+        return [1]
     if not alternatives or list(alternatives) == [UNKNOWN]:
         tally["records without an alternative allele, kept as variants nobody has a copy of,"] += 1
         return [1]
@@ -314,6 +320,15 @@ def there(path: Path | str, beside: str = "") -> Path:
     if path.is_file() and not path.stat().st_size:
         raise GenotypeError(f"{path.name} is empty. Write it again.")
     return path
+
+
+def _halved(values: np.ndarray, name: str) -> np.ndarray:
+    beyond = np.abs(values) > np.finfo(np.float16).max
+    if beyond.any():
+        raise GenotypeError(
+            f"{beyond.sum():,} values of {name} are beyond 65,504, which a float16 cannot hold. Scale them."
+        )
+    return values.astype("<f2")
 
 
 def _same_people(streams: Sequence[Stream]) -> tuple[pd.DataFrame, list[np.ndarray | None]]:
