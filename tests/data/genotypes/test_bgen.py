@@ -101,20 +101,26 @@ def test_probabilities_become_copies(tmp_path):
     np.testing.assert_allclose(read_dosages(path, other="last").dosages(), 2 - np.array(wanted), atol=0.001)
 
 
-def test_several_alleles(tmp_path):
+@pytest.mark.parametrize("cells", [1, 6, 10_000])
+def test_several_alleles(tmp_path, monkeypatch, cells):
+    monkeypatch.setattr("vnn.data.genotypes.bgen.CELLS", cells)
     # of A, G, T the genotypes are AA, AG, GG, AT, GT, TT
     whole = variant([[0, 0, 0, 0, 1], [0.5, 0, 0, 0, 0.25], None], ["A", "G", "T"], names=("", "r1"))
     phased = variant([[0, 1, 0, 0], [0.5, 0.5, 1, 0], [0, 0, 0, 1]], ["A", "G", "T"], phased=True, names=("", "r2"))
     plain = variant([[1, 0], [0, 1], [0, 0]], ["C", "T"], names=("", "r3"))
-    path = written(tmp_path, [whole, phased, plain], ["a", "b", "c"])
+    single = variant([[0.5, 0.5], [0, 1], [0, 0]], ["C", "T", "G"], haploid={0, 1, 2}, phased=True, names=("", "r4"))
+    path = written(tmp_path, [whole, phased, plain, single], ["a", "b", "c"])
     with pytest.raises(
-        GenotypeError, match=r"2 of the 3 records of made.bgen have several alternative alleles: 'r1', 'r2'"
+        GenotypeError, match=r"3 of the 4 records of made.bgen have several alternative alleles: 'r1', 'r2', 'r4'"
     ):
         read_bgen(path)
     split = read_dosages(path, several="split")
-    assert list(split.variants.index) == ["r1:G", "r1:T", "r2:G", "r2:T", "r3"]
+    assert list(split.variants.index) == ["r1:G", "r1:T", "r2:G", "r2:T", "r3", "r4:T", "r4:G"]
+    assert "read bgen: 3 haploid genotypes, coded as two copies or none, in made.bgen" in split.log
     np.testing.assert_allclose(
-        split.dosages(), [[1, 0.25, np.nan], [1, 0.75, np.nan], [1, 0.5, 1], [1, 0, 1], [0, 1, 2]], atol=0.001
+        split.dosages(),
+        [[1, 0.25, np.nan], [1, 0.75, np.nan], [1, 0.5, 1], [1, 0, 1], [0, 1, 2], [1, 2, 0], [0, 0, 2]],
+        atol=0.001,
     )
     assert list(read_bgen(path, several="drop").variants.index) == ["r3"]
 

@@ -136,10 +136,14 @@ def test_errors():
 
 
 @pytest.mark.data
-def test_formats_agree(real, tmp_path):
+@pytest.mark.parametrize("cells", [None, 3_000])
+def test_formats_agree(real, tmp_path, monkeypatch, cells):
     from vnn.data.genotypes import read_genotypes
 
     pytest.importorskip("pgenlib"), pytest.importorskip("cbgen")
+    if cells:  # blocks of a few variants
+        for module in ("pgen", "bgen"):
+            monkeypatch.setattr(f"vnn.data.genotypes.{module}.CELLS", cells)
     prefix: Path = real("genotype/regenie/example.bed").with_suffix("")
     bed, pgen, bgen = (read_genotypes(f"{prefix}.{kind}") for kind in ("bed", "pgen", "bgen"))
     assert list(bgen.variants["counted"]) == list(bed.variants["other"])

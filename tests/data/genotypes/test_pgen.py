@@ -63,7 +63,9 @@ def test_the_given_file_has_the_cells_of_its_bed(real, tmp_path):
     np.testing.assert_allclose(numbers, bed.people["phenotype"].astype(float), atol=1e-5)
 
 
-def test_several_alleles(some):
+@pytest.mark.parametrize("cells", [10, 30, 10_000])
+def test_several_alleles(some, monkeypatch, cells):
+    monkeypatch.setattr("vnn.data.genotypes.pgen.CELLS", cells)
     prefix, alleles, names = some
     with pytest.raises(
         GenotypeError, match=r"2 of the 6 records of made.pvar have several alternative alleles: 'rs1', 'rs4'"

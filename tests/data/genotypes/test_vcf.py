@@ -65,7 +65,9 @@ def test_a_given_file_as_a_plain_parser_reads_it(real, tmp_path):
 
 
 @pytest.mark.data
-def test_a_given_file_with_everything(real):
+@pytest.mark.parametrize("cells", [1, 20, 10_000])
+def test_a_given_file_with_everything(real, monkeypatch, cells):
+    monkeypatch.setattr("vnn.data.genotypes.vcf.CELLS", cells)
     path = real(SMALL)
     names, called, _ = oracle(path)
     with pytest.raises(

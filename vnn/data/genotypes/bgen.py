@@ -145,11 +145,11 @@ def open_bgen(
         tally.clear()
         tally.update(fixed)
         size = max(CELLS // max(len(people), 1), 1)
+        last, found = -1, None
         with cbgen.bgen_file(path) as file:
             for start in range(0, len(rows), size):
                 asked = rows[start : start + size]
                 values = np.empty((len(asked), len(people)), dtype=np.float32)
-                last, found = -1, None
                 for row, (at, k) in zip(values, asked, strict=True):
                     if at != last:
                         last, found = at, _decoded(file, listed, at, path)

@@ -120,6 +120,7 @@ def open_pgen(path: Path | str, *, several: Literal["error", "split", "drop"] = 
             f"{pgen.name} does not fit {pvar.name} ({n:,} variants) and {psam.name} ({len(people):,} people), or is cut: "
             f"{_words(error)}"
         ) from error
+    n_made = np.bincount(rows[:, 0], minlength=n)
     kind = np.int8 if calls_only else np.float32
 
     def blocks() -> Iterator[Block]:
@@ -131,7 +132,9 @@ def open_pgen(path: Path | str, *, several: Literal["error", "split", "drop"] = 
                 _fill(reader, asked, values)
             except RuntimeError as error:
                 raise GenotypeError(f"{pgen.name} is cut or damaged: {_words(error)}. Write it again.") from error
-            yield Block(_table(names, asked), _called(values) if calls_only else np.where(values < 0, np.nan, values))
+            yield Block(
+                _table(names, asked, n_made), _called(values) if calls_only else np.where(values < 0, np.nan, values)
+            )
 
     sources = (record(pgen, "pgen", hashed), record(pvar, "pvar"), record(psam, "psam"))
     return Stream("read pgen", pgen.name, people, blocks, tally, sources)
@@ -210,9 +213,8 @@ def _called(copies: np.ndarray) -> np.ndarray:
     return CODE_OF[np.where(copies < 0, UNCALLED, copies)]
 
 
-def _table(names: Any, asked: np.ndarray) -> pd.DataFrame:
+def _table(names: Any, asked: np.ndarray, n_made: np.ndarray) -> pd.DataFrame:
     variant, allele = asked.T.tolist()
-    n_made = Counter(variant)
     counted = [names.get_allele_code(at, k).decode() for at, k in zip(variant, allele, strict=True)]
     own = (names.get_variant_id(at).decode() or UNKNOWN for at in variant)
     return table_of(

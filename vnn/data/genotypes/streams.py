@@ -202,8 +202,8 @@ class _Names:
         self.tables: list[pd.DataFrame] = []
         self.seen: set[str] = set()
         self.renamed: dict[str, Stream] = {}
-        self.nameless: Counter[str] = Counter()
-        self.like: dict[str, str] = {}
+        self.nameless: Counter[Stream] = Counter()
+        self.like: dict[Stream, str] = {}
 
     def add(self, found: pd.DataFrame, stream: Stream) -> None:
         chromosome = chromosome_names(found["chromosome"])
@@ -214,9 +214,8 @@ class _Names:
         made = chromosome + ":" + position.astype(str) + ":" + found["other"] + ":" + found["counted"]
         bare = (found["id"] == UNKNOWN).to_numpy() | self.by_position
         if bare.any():
-            key = f"{stream.step}: of {stream.name}"
-            self.nameless[key] += int(bare.sum())
-            self.like.setdefault(key, made[bare].iloc[0])
+            self.nameless[stream] += int(bare.sum())
+            self.like.setdefault(stream, made[bare].iloc[0])
         index = pd.Index(found["id"].where(~bare, made), dtype=object, name="variant")
         repeated = [*index[index.duplicated()], *(name for name in index if name in self.seen)]
         if repeated:
@@ -246,9 +245,8 @@ class _Names:
             changed = sorted(pair for pair, of in self.renamed.items() if of is stream)
             told.append(f"{stream.step}: chromosomes of {stream.name} are called {culprits(changed, 30)}")
         why = "are called by position" if self.by_position else "have no id and are called"
-        for key, n in self.nameless.items():
-            step, of = key.split(": ", 1)
-            told.append(f"{step}: {n:,} variants {of} {why} like {self.like[key]!r}")
+        for stream, n in self.nameless.items():
+            told.append(f"{stream.step}: {n:,} variants of {stream.name} {why} like {self.like[stream]!r}")
         return told
 
 
