@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,7 @@ from vnn.data.genotypes.genotypes import PEOPLE, Genotypes, Part, named_once
 
 MAGIC = b"\x6c\x1b"
 VARIANT_MAJOR = 1
+BED_HEAD = MAGIC + bytes([VARIANT_MAJOR])
 CHROMOSOMES = {"23": "X", "24": "Y", "25": "XY", "26": "MT", "M": "MT", "PAR1": "XY", "PAR2": "XY"}
 SEX = {"1": "male", "2": "female"}
 PHENOTYPE = "phenotype"
@@ -57,7 +59,7 @@ def read_plink(*prefixes: Path | str, build: Literal["", "GRCh37", "GRCh38"] = "
         own = read_fam(files["fam"])
         table, told = read_bim(files["bim"])
         log += told
-        rows = _mapped(files["bed"], len(table), len(own))
+        rows = mapped_bed(files["bed"], len(table), len(own))
         if people is None:
             people, columns = own, np.arange(len(own))
         else:
@@ -81,24 +83,64 @@ def read_plink(*prefixes: Path | str, build: Literal["", "GRCh37", "GRCh38"] = "
 
 
 def write_plink(genotypes: Genotypes, prefix: Path | str) -> None:
-    """Write a fileset: prefix.bed, prefix.bim and prefix.fam, each whole or not at all, the .bed a block at a time.
+    """Write a fileset: prefix.bed, prefix.bim and prefix.fam, the .bed a block at a time.
 
-    The phenotype of the .fam is that of `people`, or -9 (missing) where there is none.
+    Nothing half-written ever has the final name. The phenotype of the .fam is that of `people`, or -9 (missing) where there is
+    none.
     """
-    beside = Path(str(prefix).removesuffix(".bed"))
-    people, variants = genotypes.people, genotypes.variants
-    with replacing(f"{beside}.bed") as part, part.open("wb") as file:
-        file.write(MAGIC + bytes([VARIANT_MAJOR]))
-        for _, rows in genotypes.packed():
-            file.write(np.ascontiguousarray(rows).tobytes())
-    sex = people["sex"].map({"male": "1", "female": "2"}).fillna("0")
-    phenotype = people[PHENOTYPE] if PHENOTYPE in people else pd.Series("-9", index=people.index)
-    individual = people["individual"] if "individual" in people else pd.Series(people.index, index=people.index)
-    family = people["family"].where(people["family"] != "", "0")
-    parents = [people[name].where(people[name] != "", "0") for name in ("father", "mother")]
-    fam = zip(family, individual, *parents, sex, phenotype, strict=True)
-    with replacing(f"{beside}.fam") as part:
-        part.write_text("".join(" ".join(map(str, row)) + "\n" for row in fam))
+    rows = (block for _, block in genotypes.packed())
+    put_fileset(prefix, ".bed", BED_HEAD, rows, genotypes.people, lambda: genotypes.variants)
+
+
+def put_fileset(
+    prefix: Path | str,
+    suffix: str,
+    head: bytes,
+    rows: Iterable[np.ndarray],
+    people: pd.DataFrame,
+    variants: Callable[[], pd.DataFrame],
+) -> Path:
+    """Write rows of variants as they come, then the names; what was there before stays until all is written.
+
+    Parameters
+    ----------
+    prefix, suffix
+        The rows stand in prefix + suffix, beside prefix.bim and prefix.fam; the prefix may come with the suffix.
+    head
+        What stands before the rows.
+    rows
+        Blocks of rows, (variants of the block, bytes or values of a variant).
+    people
+        As in `Genotypes`.
+    variants
+        Called when all rows are written; as in `Genotypes`.
+
+    Returns
+    -------
+    The path of the rows.
+
+    Raises
+    ------
+    GenotypeError
+        If a name holds white space, which separates the fields of these files.
+    """
+    beside = str(prefix).removesuffix(suffix)
+    final = Path(f"{beside}{suffix}")
+    with replacing(final) as body, replacing(f"{beside}.bim") as below, replacing(f"{beside}.fam") as side:
+        _put_fam(side, people)
+        with body.open("wb") as file:
+            file.write(head)
+            for block in rows:
+                file.write(np.ascontiguousarray(block).data)
+        _put_bim(below, variants())
+        final.unlink(missing_ok=True)  # a kill between the three names leaves no rows rather than those of other names
+    return final
+
+
+def _put_bim(path: Path, variants: pd.DataFrame) -> None:
+    """Write the lines of a .bim."""
+    for name, column in {"ids": variants.index, "alleles": [*variants["counted"], *variants["other"]]}.items():
+        _one_word(name, column)
     bim = zip(
         variants["chromosome"],
         variants.index,
@@ -107,8 +149,29 @@ def write_plink(genotypes: Genotypes, prefix: Path | str) -> None:
         variants["other"],
         strict=True,
     )
-    with replacing(f"{beside}.bim") as part:
-        part.write_text("".join(f"{c}\t{name}\t0\t{at}\t{one}\t{two}\n" for c, name, at, one, two in bim))
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(f"{c}\t{name}\t0\t{at}\t{one}\t{two}\n" for c, name, at, one, two in bim)
+
+
+def _put_fam(path: Path, people: pd.DataFrame) -> None:
+    sex = people["sex"].map({"male": "1", "female": "2"}).fillna("0")
+    phenotype = people[PHENOTYPE] if PHENOTYPE in people else pd.Series("-9", index=people.index)
+    individual = people["individual"] if "individual" in people else pd.Series(people.index, index=people.index)
+    family = people["family"].where(people["family"] != "", "0")
+    parents = [people[name].where(people[name] != "", "0") for name in ("father", "mother")]
+    for name, column in {"families": family, "people": individual}.items():
+        _one_word(name, column)
+    fam = zip(family, individual, *parents, sex, phenotype, strict=True)
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(" ".join(map(str, row)) + "\n" for row in fam)
+
+
+def _one_word(what: str, names: Iterable[str]) -> None:
+    if wrong := [name for name in names if len(str(name).split()) != 1]:
+        raise GenotypeError(
+            f"{len(wrong):,} {what} are empty or hold white space, which separates the fields of a fileset: {culprits(wrong)}. "
+            "Rename them first."
+        )
 
 
 def read_fam(path: Path | str) -> pd.DataFrame:
@@ -215,13 +278,15 @@ def _is_number(text: str) -> bool:
 
 
 def _beside(prefix: Path | str, suffix: str) -> Path:
-    path = Path(f"{str(prefix).removesuffix('.bed')}.{suffix}")
+    bare = re.sub(r"\.(bed|bim|fam)$", "", str(prefix))
+    path = Path(f"{bare}.{suffix}")
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there; a fileset is a .bed, a .bim and a .fam of the same name.")
     return path
 
 
-def _mapped(path: Path, n_variants: int, n_people: int) -> np.ndarray:
+def mapped_bed(path: Path, n_variants: int, n_people: int) -> np.ndarray:
+    """The packed rows of a .bed by memory map, its head and length checked."""
     n_bytes, size = -(-n_people // 4), path.stat().st_size
     with path.open("rb") as file:
         head = file.read(3)
