@@ -97,7 +97,9 @@ class TestGiven:
         genotypes = read_plink(real("genotype/regenie/example_3chr.bed").with_suffix(""))
         annotations = real("genotype/regenie/example_3chr.annotations")
         table = read_regenie(annotations)
-        assert table.log == ("annotation: example_3chr.annotations: 500 rows: pLof 358, missense 142",)
+        assert table.log == (
+            "annotation: example_3chr.annotations: 500 rows of a variant and a gene: pLof 358, missense 142",
+        )
         for kind, n in (("pLof", 358), ("missense", 142)):
             assert len(GeneMap.from_annotation(genotypes, table, kinds=kind).variant) == n
         with pytest.raises(GenotypeError, match=r"no rows of kind 'LoF'; it has 'pLof \(358\)', 'missense \(142\)'"):
