@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import time
 
 import numpy as np
@@ -111,6 +113,29 @@ def test_windows_agree_with_annovar_on_the_given_variants(real):
         assert pairs(annotated) - pairs(one_side) == pairs(GeneMap.from_annotation(genotypes, table, kinds=kind)), kind
     default = GeneMap.from_ranges(genotypes, ranges_of(*REFGENE))
     assert pairs(default) == pairs(annotated)
+
+
+@pytest.mark.data
+@pytest.mark.skipif(shutil.which("plink2") is None, reason="needs plink2 (Debian package)")
+def test_windows_hold_the_variants_that_plink2_extracts(real, tmp_path):
+    genotypes = read_plink(real("genotype/plink_missing/plink_sim_10s_100v_10pmiss.bed").with_suffix(""))
+    assert genotypes.n_variants == 100
+    rng = np.random.Generator(np.random.Philox(3))
+    variants = genotypes.variants
+    at = rng.permutation(100)[:20]
+    chromosomes = variants["chromosome"].to_numpy()[at]
+    start = variants["position"].to_numpy()[at] + rng.integers(0, 20, 20)
+    rows = list(
+        zip((f"G{i}" for i in range(20)), chromosomes, start, start + rng.integers(0, 20, 20), "+-" * 10, strict=True)
+    )
+    found = GeneMap.from_ranges(genotypes, ranges_of(*rows), upstream=7, downstream=7)
+    listed = tmp_path / "ranges.txt"
+    listed.write_text("".join(f"{c}\t{a}\t{b}\t{g}\n" for g, c, a, b, _ in rows))
+    prefix = real("genotype/plink_missing/plink_sim_10s_100v_10pmiss.bed").with_suffix("")
+    command = ["plink2", "--bfile", prefix, "--extract", "bed1", listed, "--bed-border-bp", "7", "--write-snplist"]
+    subprocess.run([*command, "--out", tmp_path / "kept"], check=True, capture_output=True)
+    assert set(found.features()) == set((tmp_path / "kept.snplist").read_text().split())
+    assert 5 < found.n_variants < 95
 
 
 def test_overlapping_genes_all_count_and_the_log_says_how_many():
@@ -223,6 +248,7 @@ def test_a_table_takes_places_from_ranges(tmp_path):
     assert np.isnan(found.sizes()["length"]["B"])
     assert any("1 genes of t.txt have no place in genes.bed: 'B'" in line for line in found.log)
     assert [file["name"] for file in found.provenance["files"]] == ["t.txt", "genes.bed"]
+    assert found.provenance["window"] == "as the table has it, kinds: all"
 
 
 def test_wirings_with_and_without_an_ontology(tmp_path):

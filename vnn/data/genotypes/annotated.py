@@ -157,7 +157,8 @@ def read_vep(
     gene
         "SYMBOL" (needs VEP's `--symbol`) or "Gene", the stable id. Rows without a symbol go by their stable id, counted.
     met_by
-        "id" for `#Uploaded_variation`, or "position" for `Location`, whatever the alleles.
+        "id" for `#Uploaded_variation`, or "position" for `Location`, whatever the alleles; of a deletion (allele `-`) VEP gives the
+        first base that is lost, and PLINK and VCF the base before it, by which they meet.
 
     Raises
     ------
@@ -176,11 +177,12 @@ def read_vep(
                 number,
                 "VEP's tab-delimited output is needed, whose header begins with #Uploaded_variation (vep --tab).",
             )
-    if lost := {"Uploaded_variation", "Location", "Gene", "Consequence"} - at.keys():
+    if lost := {"Uploaded_variation", "Location", "Allele", "Gene", "Consequence"} - at.keys():
         raise GenotypeError(
             f"{Path(path).name} has no column {culprits(sorted(lost))}; VEP's tab-delimited output has."
         )
-    id_at, place_at, gene_at, kind_at = (at[c] for c in ("Uploaded_variation", "Location", "Gene", "Consequence"))
+    titles = ("Uploaded_variation", "Location", "Allele", "Gene", "Consequence")
+    id_at, place_at, allele_at, gene_at, kind_at = (at[title] for title in titles)
     symbol_at, extra_at = at.get("SYMBOL"), at.get("Extra")
     rows = []
     unnamed = symbols = 0
@@ -197,14 +199,15 @@ def read_vep(
                 unnamed += 1
             else:
                 called, symbols = symbol, symbols + 1
-        rows.append((fields[id_at] if met_by == "id" else fields[place_at], called, fields[kind_at], np.nan, False))
+        variant = fields[id_at] if met_by == "id" else _vep_place(fields[place_at], fields[allele_at])
+        rows.append((variant, called, fields[kind_at], np.nan, False))
     if gene == "SYMBOL" and unnamed and not symbols:
         raise GenotypeError(
             f'{Path(path).name} has no gene symbol in any of its {len(rows):,} rows. Run VEP with --symbol, or pass gene="Gene".'
         )
     table = pd.DataFrame(rows, columns=ROW)
     if met_by == "position":
-        table["variant"] = _places_of(path, table["variant"].str.replace(r"-\d+$", "", regex=True))
+        table["variant"] = _places_of(path, table["variant"])
     log = [_kinds(path, table)]
     if unnamed:
         log.append(f"annotation: {Path(path).name}: {unnamed:,} rows have no gene symbol and go by their stable id")
@@ -378,6 +381,12 @@ def _places_of(path: Path | str, ids: pd.Series) -> np.ndarray:
         )
     alleles = [parts[i].fillna("").str.replace("-", "").to_numpy() for i in (2, 3)]
     return keys(parts[0].to_numpy(), parts[1].to_numpy(), *alleles)
+
+
+def _vep_place(location: str, allele: str) -> str:
+    chromosome, _, ends = location.rpartition(":")
+    start = ends.split("-", 1)[0]
+    return f"{chromosome}:{int(start) - 1}" if allele == "-" and start.isdecimal() else f"{chromosome}:{start}"
 
 
 def _annovar_genes(text: str) -> list[tuple[str, float]]:

@@ -148,7 +148,7 @@ class GeneMap:
         window = (
             f"{upstream:,} bases upstream, {downstream:,} downstream, {strandless:,} on both sides without a strand"
         )
-        provenance = _provenance(genotypes, [ranges.source], build, window, intergenic, within)
+        provenance = _provenance([ranges.source], build, window, intergenic, within)
         lone = looked[lonely]
         return _made(variants, tuple(gene_names), pairs, near, lone, intergenic, within, places, provenance, log)
 
@@ -245,7 +245,9 @@ class GeneMap:
                 f"{STEP}: {len(lost):,} genes of {annotation.name} have no place in {ranges.name}: {culprits(lost)}",
             ]
             sources.append(dict(ranges.source or {}))
-        provenance = _provenance(genotypes, sources, build, "as the table has it", intergenic, within)
+        asked = "all" if kinds is None else ", ".join(sorted({kinds} if isinstance(kinds, str) else kinds))
+        window = f"as the table has it, kinds: {asked}"
+        provenance = _provenance(sources, build, window, intergenic, within)
         return _made(variants, tuple(gene_names), pairs, near_pairs, lone, intergenic, within, places, provenance, log)
 
     @property
@@ -454,9 +456,7 @@ def _of_kinds(kind: pd.Series, kinds: Collection[str] | str | None, name: str) -
     return np.array([bool(some & asked) for some in parts])[codes]
 
 
-def _provenance(
-    genotypes: Genotypes, sources: Sequence[Any], build: str, window: str, rule: str, within: int | None
-) -> dict[str, Any]:
+def _provenance(sources: Sequence[Any], build: str, window: str, rule: str, within: int | None) -> dict[str, Any]:
     said = f"nearest gene within {within:,} bases" if rule == "nearest" else rule
     files = [dict(source) for source in sources if source]
     return {"files": files, "build": build, "window": window, "intergenic": said}
