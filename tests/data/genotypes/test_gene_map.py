@@ -188,6 +188,19 @@ def test_intergenic_variants_get_nodes(rule, names):
         GeneMap.from_ranges(genotypes, named, upstream=0, downstream=0, intergenic=rule)
 
 
+def test_all_genes_that_are_equally_near_count():
+    rows = [
+        ("L1", "2", 10, 50, "+"), ("L2", "2", 40, 50, "-"), ("L3", "2", 1, 49, "+"), ("R1", "2", 70, 90, "+"),
+        ("R2", "2", 70, 71, "-"), ("R3", "2", 71, 72, "+"), ("A", "1", 55, 66, "+"), ("Z", "3", 55, 66, "+"),
+    ]  # fmt: skip
+    genotypes = variants_at("2:60", "2:59", "2:61", "2:100", "2:101", "1:1", "3:77")
+    found = GeneMap.from_ranges(genotypes, ranges_of(*rows), upstream=0, downstream=0, intergenic="nearest", within=10)
+    assert found.features() == {
+        "rs0": ("L1", "L2", "R1", "R2"), "rs1": ("L1", "L2"), "rs2": ("R1", "R2"), "rs3": ("R1",),
+    }  # fmt: skip
+    assert "7 are intergenic: 4 have the nearest gene within 10 bases, 3 have no gene" in found.log[-2]
+
+
 class TestRefused:
     GENES = ("A", "1", 100, 200, "+")
 
