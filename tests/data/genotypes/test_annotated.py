@@ -97,7 +97,9 @@ class TestGiven:
         genotypes = read_plink(real("genotype/regenie/example_3chr.bed").with_suffix(""))
         annotations = real("genotype/regenie/example_3chr.annotations")
         table = read_regenie(annotations)
-        assert table.log == ("annotation: example_3chr.annotations: 500 rows: pLof 358, missense 142",)
+        assert table.log == (
+            "annotation: example_3chr.annotations: 500 rows of a variant and a gene: pLof 358, missense 142",
+        )
         for kind, n in (("pLof", 358), ("missense", 142)):
             assert len(GeneMap.from_annotation(genotypes, table, kinds=kind).variant) == n
         with pytest.raises(GenotypeError, match=r"no rows of kind 'LoF'; it has 'pLof \(358\)', 'missense \(142\)'"):
@@ -182,17 +184,19 @@ class TestVep:
 
     def test_by_location_and_with_columns_of_its_own(self, tmp_path):
         lines = [line.split("\t") for line in VEP.splitlines()[3:]]
+        lines.append(["x", "16:401-402", "-", "ENSG5", "ENST7", "Transcript", "frameshift_variant", "SYMBOL=DEL"])
         header = VEP.splitlines()[2].replace("Extra", "SYMBOL\tIMPACT")
         symbols = [line[-1].split("SYMBOL=")[1].split(";")[0] if "SYMBOL=" in line[-1] else "-" for line in lines]
         text = "\n".join(
             [header, *("\t".join([*line[:-1], symbol, "x"]) for line, symbol in zip(lines, symbols, strict=True))]
         )
         table = read_vep(file(tmp_path, text, "vep.tab"), met_by="position")
-        genotypes = variants_at("chr16:100", "16:300:AT:A", ids=["one", "two"])
+        genotypes = variants_at("chr16:100", "16:300:A:C", "16:400:CAT:C", ids=["one", "two", "three"])
         assert pairs(GeneMap.from_annotation(genotypes, table)) == {
             ("one", "RBFOX1"),
             ("one", "ENSG2"),
             ("two", "WWOX"),
+            ("three", "DEL"),
         }
 
     def test_other_output(self, tmp_path):

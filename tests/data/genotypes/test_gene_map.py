@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import time
 
 import numpy as np
@@ -113,6 +115,29 @@ def test_windows_agree_with_annovar_on_the_given_variants(real):
     assert pairs(default) == pairs(annotated)
 
 
+@pytest.mark.data
+@pytest.mark.skipif(shutil.which("plink2") is None, reason="needs plink2 (Debian package)")
+def test_windows_hold_the_variants_that_plink2_extracts(real, tmp_path):
+    genotypes = read_plink(real("genotype/plink_missing/plink_sim_10s_100v_10pmiss.bed").with_suffix(""))
+    assert genotypes.n_variants == 100
+    rng = np.random.Generator(np.random.Philox(3))
+    variants = genotypes.variants
+    at = rng.permutation(100)[:20]
+    chromosomes = variants["chromosome"].to_numpy()[at]
+    start = variants["position"].to_numpy()[at] + rng.integers(0, 20, 20)
+    rows = list(
+        zip((f"G{i}" for i in range(20)), chromosomes, start, start + rng.integers(0, 20, 20), "+-" * 10, strict=True)
+    )
+    found = GeneMap.from_ranges(genotypes, ranges_of(*rows), upstream=7, downstream=7)
+    listed = tmp_path / "ranges.txt"
+    listed.write_text("".join(f"{c}\t{a}\t{b}\t{g}\n" for g, c, a, b, _ in rows))
+    prefix = real("genotype/plink_missing/plink_sim_10s_100v_10pmiss.bed").with_suffix("")
+    command = ["plink2", "--bfile", prefix, "--extract", "bed1", listed, "--bed-border-bp", "7", "--write-snplist"]
+    subprocess.run([*command, "--out", tmp_path / "kept"], check=True, capture_output=True)
+    assert set(found.features()) == set((tmp_path / "kept.snplist").read_text().split())
+    assert 5 < found.n_variants < 95
+
+
 def test_overlapping_genes_all_count_and_the_log_says_how_many():
     ranges = ranges_of(
         ("A", "1", 100, 200, "+"), ("B", "1", 150, 300, "-"), ("C", "1", 150, 160, ""), ("D", "7", 1, 5, "+"),
@@ -161,6 +186,19 @@ def test_intergenic_variants_get_nodes(rule, names):
     named = ranges_of(("A", "1", 4, 6, "+"), *((name, "1", 4, 6, "+") for name in set(names)))
     with pytest.raises(GenotypeError, match="genes are called 'intergenic"):
         GeneMap.from_ranges(genotypes, named, upstream=0, downstream=0, intergenic=rule)
+
+
+def test_all_genes_that_are_equally_near_count():
+    rows = [
+        ("L1", "2", 10, 50, "+"), ("L2", "2", 40, 50, "-"), ("L3", "2", 1, 49, "+"), ("R1", "2", 70, 90, "+"),
+        ("R2", "2", 70, 71, "-"), ("R3", "2", 71, 72, "+"), ("A", "1", 55, 66, "+"), ("Z", "3", 55, 66, "+"),
+    ]  # fmt: skip
+    genotypes = variants_at("2:60", "2:59", "2:61", "2:100", "2:101", "1:1", "3:77")
+    found = GeneMap.from_ranges(genotypes, ranges_of(*rows), upstream=0, downstream=0, intergenic="nearest", within=10)
+    assert found.features() == {
+        "rs0": ("L1", "L2", "R1", "R2"), "rs1": ("L1", "L2"), "rs2": ("R1", "R2"), "rs3": ("R1",),
+    }  # fmt: skip
+    assert "7 are intergenic: 4 have the nearest gene within 10 bases, 3 have no gene" in found.log[-2]
 
 
 class TestRefused:
@@ -223,6 +261,7 @@ def test_a_table_takes_places_from_ranges(tmp_path):
     assert np.isnan(found.sizes()["length"]["B"])
     assert any("1 genes of t.txt have no place in genes.bed: 'B'" in line for line in found.log)
     assert [file["name"] for file in found.provenance["files"]] == ["t.txt", "genes.bed"]
+    assert found.provenance["window"] == "as the table has it, kinds: all"
 
 
 def test_wirings_with_and_without_an_ontology(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from vnn._errors import GenotypeError
 from vnn.data.genotypes import GeneRanges, read_gene_bed, read_gene_list, read_gene_ranges, read_gene_table, read_gtf
 
-# Ensembl 75 and GENCODE 19 (GRCh37), shortened attributes
+# in the form of Ensembl's and RefSeq's files, with fewer attributes
 ENSEMBL_GTF = """#!genome-build GRCh37.p13
 16\tprotein_coding\tgene\t6069095\t7763340\t.\t+\t.\tgene_id "ENSG00000078328"; gene_name "RBFOX1"; gene_biotype "protein_coding";
 16\tprotein_coding\ttranscript\t6069095\t7763340\t.\t+\t.\tgene_id "ENSG00000078328"; transcript_id "ENST00000547338";

@@ -9,7 +9,7 @@ from tests.data.genotypes.placed import variants_at
 from vnn.data.genotypes import in_regions, ld_regions
 from vnn.data.genotypes.builds import LENGTHS, beyond
 
-GENES = {  # start of genes that name a region: GRCh37, GRCh38 (Ensembl)
+GENES = {  # about where they start: GRCh37, GRCh38; the region
     "HLA-A": ("6", 29_910_247, 29_942_470, "MHC"),
     "HLA-DRB1": ("6", 32_546_546, 32_578_775, "MHC"),
     "LCT": ("2", 136_545_410, 135_787_840, "2q21, LCT"),

@@ -98,9 +98,12 @@ def read_annovar(path: Path | str, *, id_column: int | None = None, build: Build
     GenotypeError
         If a line is broken or a column missing.
     """
-    rows: list[tuple[str, str, str, float, bool]] = []
-    places: list[tuple[str, int, str, str]] = []
+    genes: list[str] = []
+    distances: list[float] = []
     counts: list[int] = []
+    kinds: list[str] = []
+    ids: list[str] = []
+    chromosomes, starts, one, two = [], [], [], []  # columns: millions of tuples would keep the garbage collector busy
     for number, line in numbered(path):
         fields = line.split("\t")
         exonic = EXONIC.fullmatch(fields[0]) is not None
@@ -112,22 +115,32 @@ def read_annovar(path: Path | str, *, id_column: int | None = None, build: Build
                 "and alternative allele, separated by tabs, after the line's name in an exonic_variant_function.",
             )  # fmt: skip
         if id_column is None:
-            start = int(fields[first + 1]) + (fields[first + 3] == "-")
-            places.append((fields[first], start, fields[first + 3].strip("-"), fields[first + 4].strip("-")))
-            variant = ""
+            chromosomes.append(fields[first])
+            starts.append(int(fields[first + 1]) + (fields[first + 3] == "-"))
+            one.append(fields[first + 3].strip("-"))
+            two.append(fields[first + 4].strip("-"))
         elif 1 <= id_column <= len(fields):
-            variant = fields[id_column - 1]
+            ids.append(fields[id_column - 1])
         else:
             raise wrong_line(path, number, f"{len(fields)} columns; there is no column {id_column} with ids.")
-        kind = fields[1] if exonic else fields[0]
-        named = _exonic_genes(fields[1 + exonic]) if exonic else _annovar_genes(fields[1])
-        near = kind == INTERGENIC
-        rows += [(variant, gene, kind, distance, near) for gene, distance in named]
+        kinds.append(fields[1] if exonic else fields[0])
+        named = _exonic_genes(fields[2]) if exonic else _annovar_genes(fields[1])
         counts.append(len(named))
-    table = pd.DataFrame(rows, columns=ROW)
-    if id_column is None:
-        keyed = keys(*(np.array(column, dtype=object) for column in zip(*places, strict=True)))
-        table["variant"] = np.repeat(keyed, counts)
+        for gene, distance in named:
+            genes.append(gene)
+            distances.append(distance)
+    columns = (np.array(column, dtype=object) for column in (chromosomes, starts, one, two))
+    called = np.array(ids, dtype=object) if id_column is not None else keys(*columns)
+    kind = np.repeat(np.array(kinds, dtype=object), counts)
+    table = pd.DataFrame(
+        {
+            "variant": np.repeat(called, counts),
+            "gene": np.array(genes, dtype=object),
+            "kind": kind,
+            "distance": np.array(distances, dtype=np.float64),
+            "near": kind == INTERGENIC,
+        }
+    )
     by: Met = "position" if id_column is None else "id"
     return _annotation(table, by, build, [(path, "ANNOVAR")], [_kinds(path, table)])
 
@@ -144,7 +157,8 @@ def read_vep(
     gene
         "SYMBOL" (needs VEP's `--symbol`) or "Gene", the stable id. Rows without a symbol go by their stable id, counted.
     met_by
-        "id" for `#Uploaded_variation`, or "position" for `Location`, whatever the alleles.
+        "id" for `#Uploaded_variation`, or "position" for `Location`, whatever the alleles; of a deletion (allele `-`) VEP gives the
+        first base that is lost, and PLINK and VCF the base before it, by which they meet.
 
     Raises
     ------
@@ -163,11 +177,12 @@ def read_vep(
                 number,
                 "VEP's tab-delimited output is needed, whose header begins with #Uploaded_variation (vep --tab).",
             )
-    if lost := {"Uploaded_variation", "Location", "Gene", "Consequence"} - at.keys():
+    if lost := {"Uploaded_variation", "Location", "Allele", "Gene", "Consequence"} - at.keys():
         raise GenotypeError(
             f"{Path(path).name} has no column {culprits(sorted(lost))}; VEP's tab-delimited output has."
         )
-    id_at, place_at, gene_at, kind_at = (at[c] for c in ("Uploaded_variation", "Location", "Gene", "Consequence"))
+    titles = ("Uploaded_variation", "Location", "Allele", "Gene", "Consequence")
+    id_at, place_at, allele_at, gene_at, kind_at = (at[title] for title in titles)
     symbol_at, extra_at = at.get("SYMBOL"), at.get("Extra")
     rows = []
     unnamed = symbols = 0
@@ -184,14 +199,15 @@ def read_vep(
                 unnamed += 1
             else:
                 called, symbols = symbol, symbols + 1
-        rows.append((fields[id_at] if met_by == "id" else fields[place_at], called, fields[kind_at], np.nan, False))
+        variant = fields[id_at] if met_by == "id" else _vep_place(fields[place_at], fields[allele_at])
+        rows.append((variant, called, fields[kind_at], np.nan, False))
     if gene == "SYMBOL" and unnamed and not symbols:
         raise GenotypeError(
             f'{Path(path).name} has no gene symbol in any of its {len(rows):,} rows. Run VEP with --symbol, or pass gene="Gene".'
         )
     table = pd.DataFrame(rows, columns=ROW)
     if met_by == "position":
-        table["variant"] = _places_of(path, table["variant"].str.replace(r"-\d+$", "", regex=True))
+        table["variant"] = _places_of(path, table["variant"])
     log = [_kinds(path, table)]
     if unnamed:
         log.append(f"annotation: {Path(path).name}: {unnamed:,} rows have no gene symbol and go by their stable id")
@@ -367,7 +383,15 @@ def _places_of(path: Path | str, ids: pd.Series) -> np.ndarray:
     return keys(parts[0].to_numpy(), parts[1].to_numpy(), *alleles)
 
 
+def _vep_place(location: str, allele: str) -> str:
+    chromosome, _, ends = location.rpartition(":")
+    start = ends.split("-", 1)[0]
+    return f"{chromosome}:{int(start) - 1}" if allele == "-" and start.isdecimal() else f"{chromosome}:{start}"
+
+
 def _annovar_genes(text: str) -> list[tuple[str, float]]:
+    if text.isalnum() and text not in NO_GENE:
+        return [(text, np.nan)]
     found = []
     for name, note in GENE_AND_NOTE.findall(text):
         gene = name.strip()
@@ -384,7 +408,8 @@ def _exonic_genes(text: str) -> list[tuple[str, float]]:
 def _kinds(path: Path | str, table: pd.DataFrame) -> str:
     counts = Counter(table["kind"])
     shown = ", ".join(f"{kind or 'none'} {n:,}" for kind, n in counts.most_common(8))
-    return f"annotation: {Path(path).name}: {len(table):,} rows: {shown}{', ...' if len(counts) > 8 else ''}"
+    more = ", ..." if len(counts) > 8 else ""
+    return f"annotation: {Path(path).name}: {len(table):,} rows of a variant and a gene: {shown}{more}"
 
 
 def _annotation(

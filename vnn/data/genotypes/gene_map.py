@@ -148,7 +148,7 @@ class GeneMap:
         window = (
             f"{upstream:,} bases upstream, {downstream:,} downstream, {strandless:,} on both sides without a strand"
         )
-        provenance = _provenance(genotypes, [ranges.source], build, window, intergenic, within)
+        provenance = _provenance([ranges.source], build, window, intergenic, within)
         lone = looked[lonely]
         return _made(variants, tuple(gene_names), pairs, near, lone, intergenic, within, places, provenance, log)
 
@@ -204,7 +204,7 @@ class GeneMap:
                 f"look like this: {culprits(named[:3])}; the genotypes {culprits(mine[:3])}. "
                 'Readers of tables take met_by="position" where ids hold positions and met_by="id" where ids agree.'
             )
-        n_foreign = len(named) - len(np.unique(found[found >= 0]))
+        n_foreign = int((np.bincount(found[found >= 0], minlength=len(named)) == 0).sum())
         log.append(
             f"{STEP}: {(found >= 0).sum():,} of {len(variants):,} variants are in {annotation.name}, met by {annotation.met_by}; "
             f"{(found < 0).sum():,} are not and have no gene; {n_foreign:,} of its {len(named):,} variants are not in the genotypes"
@@ -245,7 +245,9 @@ class GeneMap:
                 f"{STEP}: {len(lost):,} genes of {annotation.name} have no place in {ranges.name}: {culprits(lost)}",
             ]
             sources.append(dict(ranges.source or {}))
-        provenance = _provenance(genotypes, sources, build, "as the table has it", intergenic, within)
+        asked = "all" if kinds is None else ", ".join(sorted({kinds} if isinstance(kinds, str) else kinds))
+        window = f"as the table has it, kinds: {asked}"
+        provenance = _provenance(sources, build, window, intergenic, within)
         return _made(variants, tuple(gene_names), pairs, near_pairs, lone, intergenic, within, places, provenance, log)
 
     @property
@@ -273,7 +275,7 @@ class GeneMap:
         )
         first = np.cumsum(n_genes) - n_genes
         tuples = np.empty(len(n_genes), dtype=object)
-        for size in np.unique(n_genes):
+        for size in np.flatnonzero(np.bincount(n_genes)):
             alike = np.flatnonzero(n_genes == size)
             sets, which = np.unique(self.gene[first[alike][:, None] + np.arange(size)], axis=0, return_inverse=True)
             made = np.empty(len(sets), dtype=object)
@@ -454,9 +456,7 @@ def _of_kinds(kind: pd.Series, kinds: Collection[str] | str | None, name: str) -
     return np.array([bool(some & asked) for some in parts])[codes]
 
 
-def _provenance(
-    genotypes: Genotypes, sources: Sequence[Any], build: str, window: str, rule: str, within: int | None
-) -> dict[str, Any]:
+def _provenance(sources: Sequence[Any], build: str, window: str, rule: str, within: int | None) -> dict[str, Any]:
     said = f"nearest gene within {within:,} bases" if rule == "nearest" else rule
     files = [dict(source) for source in sources if source]
     return {"files": files, "build": build, "window": window, "intergenic": said}
@@ -499,7 +499,7 @@ def _made(
         gene.append(np.full(len(some), len(names) + i))
     all_names = np.array([*names, *extra], dtype=object)
     v, g = _pairs(np.concatenate(variant), np.concatenate(gene), len(all_names))
-    used = np.unique(g)
+    used = np.flatnonzero(np.bincount(g, minlength=len(all_names)))
     order = used[np.argsort(all_names[used].astype(str), kind="stable")] if len(used) else used
     rank = np.zeros(len(all_names), dtype=np.int64)
     rank[order] = np.arange(len(order))
@@ -518,6 +518,6 @@ def _said(rule: Rule, within: int | None, lone: np.ndarray, near: tuple[np.ndarr
     if rule == "drop":
         return "they have no gene"
     if rule == "nearest":
-        n = 0 if near is None else len(np.unique(near[0]))
+        n = 0 if near is None else np.isin(lone, near[0]).sum()
         return f"{n:,} have the nearest gene within {within:,} bases, {len(lone) - n:,} have no gene"
     return "a node of their own for each chromosome" if rule == "chromosome" else "one node of their own"
