@@ -82,9 +82,11 @@ def values():
     return np.random.default_rng(3).integers(0, 3, (6, 4)).astype(np.int8)
 
 
-@pytest.mark.parametrize("options", [{}, {"chunks": (2, 3)}, {"chunks": (1, 4)}])
-def test_rows_follow_the_subjects_and_columns_the_topology(tmp_path, values, options, monkeypatch):
-    monkeypatch.setattr("vnn.data.genotypes.gennet.CELLS", 7)
+@pytest.mark.parametrize("options", [{}, {"chunks": (2, 1)}, {"chunks": (2, 3)}, {"chunks": (1, 4)}])
+@pytest.mark.parametrize(("cells", "read"), [(7, 1), (7, 20), (7, 99), (13, 99), (99, 99)])
+def test_rows_follow_the_subjects_and_columns_the_topology(tmp_path, values, options, monkeypatch, cells, read):
+    monkeypatch.setattr("vnn.data.genotypes.gennet.CELLS", cells)
+    monkeypatch.setattr("vnn.data.genotypes.gennet.READ", read)
     study = read_gennet_folder(written(tmp_path / "made", values, **options))
     found = study.genotypes
     assert found.ids == ("b", "a", "c", "d")
@@ -149,6 +151,14 @@ class TestBroken:
         path.write_text(path.read_text().replace(*change))
         with pytest.raises(error, match=says):
             read_gennet_folder(folder)
+
+    def test_numbers(self, tmp_path, values):
+        folder = written(tmp_path / "made", np.where(values > 1, 2.2, values))
+        with pytest.raises(GenotypeError, match=rf"{(values[[0, 3, 1, 4]] > 1).sum()} of the 16 values .* 3 \("):
+            read_gennet_folder(folder)
+        folder = written(tmp_path / "made", np.where(values > 1, np.inf, values))
+        with pytest.raises(GenotypeError, match="infinite values"):
+            read_gennet_folder(folder, outside="keep")
 
     def test_h5(self, tmp_path, values):
         folder = written(tmp_path / "made", values)

@@ -147,10 +147,9 @@ def open_gennet(
     tally: Counter[str] = Counter()
     with _opened(h5py, path) as data:
         n_rows, n_variants = data.shape
-        size = _width(data)
-    if beyond := [name for name, row in zip(table.index, rows, strict=True) if not 0 <= row < n_rows]:
+    if strangers := [name for name, row in zip(table.index, rows, strict=True) if not 0 <= row < n_rows]:
         raise AlignmentError(
-            f"{len(beyond):,} people of subjects.csv have a genotype_row that {path.name} lacks: {culprits(beyond)}. It has "
+            f"{len(strangers):,} people of subjects.csv have a genotype_row that {path.name} lacks: {culprits(strangers)}. It has "
             f"{n_rows:,} rows, numbered from 0."
         )
     fixed = Counter({"rows without a person in subjects.csv, left out,": n_rows - len(rows)})
@@ -165,22 +164,20 @@ def open_gennet(
         tally.update(fixed)
         wrong: Counter[float] = Counter()
         with _opened(h5py, path) as data:
-            for start in range(0, n_variants, size):
-                read = data[:, start : start + size]
-                if read.dtype.kind == "f":
-                    infinite = int(np.isinf(read).sum())
-                    if infinite:
-                        raise GenotypeError(f"{path.name} holds {infinite:,} infinite values. Write it again.")
-                values = np.ascontiguousarray(read[rows].T)
+            for at, columns in _columns(data):
+                if infinite := int((~np.isfinite(columns) & ~np.isnan(columns)).sum()):
+                    raise GenotypeError(f"{path.name} holds {infinite:,} infinite values. Write it again.")
+                values = np.ascontiguousarray(columns[rows].T)
                 out = (values < 0) | (values > 2)
                 if outside == "keep":
-                    yield Block(variants.iloc[start : start + size], values.astype(np.float32))
+                    yield Block(variants.iloc[at], values.astype(np.float32))
                     continue
                 if out.any():
-                    found, n = np.unique(values[out], return_counts=True)
+                    beyond = values[out]
+                    found, n = np.unique(np.where(beyond < 0, np.floor(beyond), np.ceil(beyond)), return_counts=True)
                     wrong.update(dict(zip(found.tolist(), n.tolist(), strict=True)))
                 if not (wrong and outside == "error"):
-                    yield Block(variants.iloc[start : start + size], _coded(values, out))
+                    yield Block(variants.iloc[at], _coded(values, out))
         if wrong and outside == "error":
             shown = ", ".join(f"{value:g} ({n:,} times)" for value, n in sorted(wrong.items())[:8])
             raise GenotypeError(
@@ -278,14 +275,17 @@ def _coded(values: np.ndarray, out: np.ndarray) -> np.ndarray:
     return CODE_OF[np.where(out, UNCALLED, values)]
 
 
-def _width(data: Any) -> int:
-    """How many columns to read at once: whole chunks, and many where every chunk is as wide as the table."""
+def _columns(data: Any) -> Iterator[tuple[slice, np.ndarray]]:
+    """Columns of the table, some at a time, (people, columns); chunks are read whole, and many at once where they are wide."""
     n_rows, n_variants = data.shape
+    step = max(CELLS // max(n_rows, 1), 1)
     chunk = data.chunks[1] if data.chunks else 1
-    most = max(CELLS // max(n_rows, 1), 1)
-    if chunk >= most:
-        most = max(READ // max(n_rows * data.dtype.itemsize, 1), 1)
-    return max(most // chunk * chunk, 1) if most >= chunk else min(most, n_variants) or 1
+    most = step if chunk <= step else max(READ // max(n_rows * data.dtype.itemsize, 1), 1)
+    width = most // chunk * chunk or most
+    for start in range(0, n_variants, width):
+        read = data[:, start : start + width]
+        for first in range(0, read.shape[1], step):
+            yield slice(start + first, start + min(first + step, read.shape[1])), read[:, first : first + step]
 
 
 @contextmanager
