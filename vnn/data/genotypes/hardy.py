@@ -87,15 +87,13 @@ def _exact(rare: np.ndarray, het: np.ndarray, common: np.ndarray, factorials: np
     own = _tail(rare, het, common, np.where(few, -1, 1))
     other = _tail(rare - far, het + 2 * far, common - far, sign)
     chance = factorials[n] + factorials[alleles] + factorials[2 * n - alleles] - factorials[2 * n] + seen
+    sided = few | many
     level = 4 * rare * common == (het + 2) * (het + 1)
     level_below = (het >= 2) & (het * (het - 1) == 4 * (rare + 1) * (common + 1))
-    ties = np.where(few | many, 1.0 + tied, 1.0 + level + level_below)
-    both = np.exp(chance + np.log(own + relative * other))
-    p = np.where(few | many, both, 1.0)
-    if mid:
-        p = np.where(
-            few | many, np.exp(chance + np.log(own + relative * other - ties / 2)), 1 - np.exp(chance) * ties / 2
-        )
+    ties = np.where(sided, 1.0 + tied, 1.0 + level + level_below)
+    half = ties / 2 if mid else np.zeros(len(n))
+    beyond = np.where(sided, own + relative * other - half, 1.0)
+    p = np.where(sided, np.exp(chance + np.log(beyond)), 1 - np.exp(chance) * half)
     return np.where(n > 0, np.minimum(p, 1.0), np.nan)
 
 

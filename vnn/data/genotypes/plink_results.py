@@ -113,8 +113,8 @@ def read_kinship(path: Path | str, genotypes: Genotypes, *, unmatched: str = "er
     table.columns = table.columns.str.removeprefix("#")
     if lacking := [column for column in ("IID1", "IID2", "KINSHIP") if column not in table]:
         raise GenotypeError(
-            f"{name} lacks {culprits(lacking)}; it has {culprits(table.columns, 12)}. A .kin0 of plink2 --make-king-table or of KING "
-            "is needed."
+            f"{name} lacks {culprits(lacking)}; it has {culprits(table.columns, 12)}. A .kin0 of plink2 or of "
+            "KING is needed."
         )
     if "FID1" in table and "FID2" not in table:
         table["FID2"] = table["FID1"]
@@ -122,7 +122,7 @@ def read_kinship(path: Path | str, genotypes: Genotypes, *, unmatched: str = "er
     two, there = _people(genotypes, table, "2", name, unmatched)
     kept = here & there
     asked = {"variants": "NSNP", "het_het": "HETHET", "ibs0": "IBS0", "kinship": "KINSHIP"}
-    told = pd.DataFrame({new: table[old] if old in table else np.nan for new, old in asked.items()})[kept]
+    told = pd.DataFrame({new: table.get(old, np.nan) for new, old in asked.items()})[kept]
     told = _numbers(told, name).reset_index(drop=True)
     for share in ("het_het", "ibs0"):
         if (told[share] > 1).any():
@@ -184,6 +184,6 @@ def _matched(what: str, name: str, named: Sequence[str], lost: Sequence[str], in
     if len(lost) and (unmatched == "error" or len(lost) == len(named)):
         hint = ' or leave them out with unmatched="drop"' if len(lost) < len(named) else ""
         raise AlignmentError(
-            f"{len(lost):,} of the {len(named):,} {what} of {name} are not in the genotypes: {culprits(lost)}; theirs are called like "
-            f"{culprits(index[:3])}. Read the file that belongs to them{hint}."
+            f"{len(lost):,} of the {len(named):,} {what} of {name} are not in the genotypes: {culprits(lost)}; theirs are called "
+            f"like {culprits(index[:3])}. Read the file that belongs to them{hint}."
         )
