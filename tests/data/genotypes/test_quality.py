@@ -172,7 +172,7 @@ def test_impossible_calls_are_set_missing_as_plink_does(mixed, tmp_path):
 
 
 def test_part_of_people_and_variants_in_other_orders(mixed):
-    cohort, dosages = mixed
+    cohort, _ = mixed
     rng = np.random.default_rng(1)
     variants, people = rng.permutation(350)[:210], rng.permutation(90)[:61]
     part = cohort.select([f"v{at}" for at in variants], [f"p{at}" for at in people])
@@ -195,7 +195,7 @@ class TestErrors:
 
     def test_no_control(self):
         cohort = genotypes(np.ones((2, 3)))
-        with pytest.raises(GenotypeError, match="none of the 3 people is among the 2 controls given: .* 'q1'"):
+        with pytest.raises(GenotypeError, match=r"none of the 3 people is among the 2 controls given: .* 'q1'"):
             variant_quality(cohort, controls=["q1", "q2"])
         with pytest.raises(GenotypeError, match="none of the controls is among the unrelated"):
             variant_quality(cohort, controls=["p0"], unrelated=["p1"])
