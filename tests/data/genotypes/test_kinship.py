@@ -48,6 +48,20 @@ def test_by_loop_whatever_the_blocks(monkeypatch, share):
     assert matrix[1, 4] == matrix[4, 1] == pytest.approx(by_loop(dosages[:, 1], dosages[:, 4])[3], abs=1e-6)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3])
+@pytest.mark.parametrize("least", [0.3, 0.0884, 0.0, -0.1])
+def test_pairs_left_out_early_are_those_below(share, least):
+    rng = np.random.default_rng(9)
+    dosages = missing(rng, with_relatives(rng, 400, 30), share)
+    dosages[:, 11] = np.nan
+    dosages[:, 12] = 2
+    cohort = genotypes(dosages)
+    every = relatives(cohort, least=-1e9)
+    assert len(every) == 28 * 27 / 2
+    wanted = every[every["kinship"] >= least].reset_index(drop=True)
+    pd.testing.assert_frame_equal(relatives(cohort, least=least), wanted)
+
+
 def test_plink2(tmp_path):
     rng = np.random.default_rng(6)
     cohort = genotypes(missing(rng, with_relatives(rng, 700, 60), 0.02))

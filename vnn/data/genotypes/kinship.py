@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -19,6 +19,10 @@ from vnn.data.samples import unique
 
 DUPLICATE, FIRST, SECOND, THIRD = 0.354, 0.177, 0.0884, 0.0442  # least kinship of each degree, Manichaikul et al.
 PAIR = ["first", "second"]
+_NO_PAIRS = pd.DataFrame(
+    {"first": pd.Series(dtype=object), "second": pd.Series(dtype=object), "variants": pd.Series(dtype=np.int64)}
+    | {name: pd.Series(dtype=float) for name in ("het_het", "ibs0", "kinship")}
+)
 _PEOPLE = 2048  # of a side of a block of pairs
 _VARIANTS = 4096
 
@@ -28,7 +32,8 @@ def relatives(genotypes: Genotypes, *, least: float = SECOND) -> pd.DataFrame:
 
     kinship = 1/2 - (h1 + h2 - 2 both + 4 opposite) / (4 min(h1, h2)) over the variants called in both people: h1 and h2 are
     heterozygous in one, `both` in both, `opposite` are homozygous for different alleles. All pairs are looked at, a block at a
-    time: the counts are products of matrices of 8-bit integers, exact, and only pairs that are kept take memory.
+    time: one product of matrices of 8-bit integers bounds the kinship of each pair, and the counts of those that may reach `least`
+    are products as well, exact. Only pairs that are kept take memory.
 
     Parameters
     ----------
@@ -55,17 +60,26 @@ def relatives(genotypes: Genotypes, *, least: float = SECOND) -> pd.DataFrame:
     _autosomal(genotypes)
     found: list[pd.DataFrame] = []
     ids = genotypes.people.index
-    for one, two, counts in _blocks(genotypes):
-        value = _kinship(*counts)
-        if one.start == two.start:
-            value[np.tril_indices(len(value))] = -np.inf
-        i, j = np.nonzero(value >= least)
+    seen = genotypes.person_counts()
+    for one, two, mine, theirs in _blocks(genotypes):
+        near = _at_most(mine, theirs, genotypes.n_variants, seen[one], seen[two]) >= least
+        if theirs is None:
+            near = np.triu(near, 1)
+        rows, columns = np.asarray(near.any(1)), np.asarray(near.any(0))
+        if not rows.any():
+            continue
+        other = mine if theirs is None else theirs
+        counts = _counts(part_of(mine, None, rows), part_of(other, None, columns))
+        value = np.where(near[np.ix_(rows, columns)], _kinship(*counts), -np.inf)
+        i, j = np.nonzero(value >= max(least, -1e300))
         both, _, _, opposite, n = (count[i, j] for count in counts)
-        rows = {
-            "first": ids[one][i], "second": ids[two][j], "variants": n, "het_het": both / n, "ibs0": opposite / n,
+        pairs = {
+            "first": ids[one][rows][i], "second": ids[two][columns][j], "variants": n, "het_het": both / n, "ibs0": opposite / n,
             "kinship": value[i, j],
         }  # fmt: skip
-        found.append(pd.DataFrame(rows))
+        found.append(pd.DataFrame(pairs))
+    if not found:
+        return _NO_PAIRS.copy()
     table = pd.concat(found, ignore_index=True)
     place = [ids.get_indexer(table[name]) for name in PAIR]
     return table.iloc[np.lexsort(place[::-1])].reset_index(drop=True)
@@ -78,8 +92,8 @@ def kinship_matrix(genotypes: Genotypes) -> np.ndarray:
     """
     _autosomal(genotypes)
     made = np.empty((genotypes.n_people, genotypes.n_people), dtype=np.float32)
-    for one, two, counts in _blocks(genotypes):
-        value = _kinship(*counts)
+    for one, two, mine, theirs in _blocks(genotypes):
+        value = _kinship(*_counts(mine, theirs))
         made[one, two] = np.where(np.isneginf(value), np.nan, value)
         made[two, one] = made[one, two].T
     np.fill_diagonal(made, 0.5)
@@ -188,16 +202,47 @@ def _autosomal(genotypes: Genotypes) -> None:
         )
 
 
-def _blocks(genotypes: Genotypes) -> Iterator[tuple[slice, slice, tuple[np.ndarray, ...]]]:
-    """Blocks of pairs, and counts in each: heterozygous in both, in the first, in the second, opposite, called in both."""
+def _blocks(genotypes: Genotypes) -> Iterator[tuple[slice, slice, Genotypes, Genotypes | None]]:
+    """Blocks of pairs: where their people stand, and these; None for a block of pairs within one group."""
     n = genotypes.n_people
-    n_blocks = max(-(-n // _PEOPLE), 1)
-    edges = np.linspace(0, n, n_blocks + 1).astype(int)
+    edges = np.linspace(0, n, max(-(-n // _PEOPLE), 1) + 1).astype(int)
     sides = [slice(a, b) for a, b in pairwise(edges.tolist())]
     held = [part_of(genotypes, None, np.arange(n)[side]) for side in sides]
     for i, one in enumerate(sides):
         for j in range(i, len(sides)):
-            yield one, sides[j], _counts(held[i], held[j] if j > i else None)
+            yield one, sides[j], held[i], held[j] if j > i else None
+
+
+def _at_most(
+    first: Genotypes, second: Genotypes | None, n_variants: int, seen: np.ndarray, seen_too: np.ndarray
+) -> np.ndarray:
+    """A bound of the kinship of each pair, reached where nothing is missing; -inf where one is never heterozygous.
+
+    With n called in both, 4 min(h1, h2) (1/2 - kinship) = 2n - h1 - h2 - 2 s, s being homozygous for the same allele less
+    opposite; n falls short of all variants by no more than is missing in either, and h1 and h2 are at most those of all calls.
+    """
+    sides = torch.zeros((first.n_people, (second or first).n_people), dtype=torch.int32)
+    for rows, others in _together(first, second):
+        one = _matrix(rows, SIDE, sides.shape[0])
+        sides += _product(one, one if others is rows else _matrix(others, SIDE, sides.shape[1]))
+    lost, het = seen[:, 1][:, None] + seen_too[:, 1], seen[:, 2][:, None] + seen_too[:, 2]
+    apart = 2 * (n_variants - lost) - het - 2 * sides.numpy()
+    least = np.minimum(seen[:, 2][:, None], seen_too[:, 2])
+    bound = np.full(apart.shape, -np.inf)
+    np.divide(apart, -4.0 * least, where=least > 0, out=bound)
+    bound += 0.5 + 1e-9
+    bound[(apart < 0) & (least > 0)] = np.inf
+    return bound
+
+
+def _together(first: Genotypes, second: Genotypes | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Packed rows of both groups, the same ones where there is one."""
+    if second is None:
+        for _, rows in first.packed(_VARIANTS):
+            yield rows, rows
+    else:
+        for (_, rows), (_, others) in zip(first.packed(_VARIANTS), second.packed(_VARIANTS), strict=True):
+            yield rows, others
 
 
 def _counts(first: Genotypes, second: Genotypes | None) -> tuple[np.ndarray, ...]:
@@ -206,10 +251,7 @@ def _counts(first: Genotypes, second: Genotypes | None) -> tuple[np.ndarray, ...
     both, het_one, het_two, called, sides = (torch.zeros(shape, dtype=torch.int32) for _ in range(5))
     own_one, n_whole = np.zeros(shape[0], dtype=np.int32), 0
     own_two = own_one if second is None else np.zeros(shape[1], dtype=np.int32)
-    streams: Iterable = zip(
-        first.packed(_VARIANTS), first.packed(_VARIANTS) if second is None else second.packed(_VARIANTS), strict=True
-    )
-    for (_, rows), (_, others) in streams:
+    for rows, others in _together(first, second):
         whole = ~(lacking(rows).any(1) | lacking(others).any(1))
         for some, complete in ((whole, True), (~whole, False)):
             if not some.any():
