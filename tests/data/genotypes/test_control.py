@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,6 +92,16 @@ def test_everything_is_accounted_for(faulty):
     assert len(told) == len(found.steps)
     assert "quality control: called in less than 98 %: 1 of 1,999 variants removed: 'v1'" in told
     assert str(found).count("\n") == len(found.steps)
+
+
+def test_the_report_in_the_docs_is_what_comes_out(faulty):
+    cohort, _ = faulty
+    found = quality_control(cohort, controls=[f"p{at}" for at in range(100)])
+    text = (Path(__file__).parents[3] / "docs" / "quality.md").read_text()
+    assert str(found) in text
+    for line in found.genotypes.log:
+        if any(word in line for word in ("sex by X", "families", "kinship is computed")):
+            assert line in text
 
 
 def test_families_stay_on_one_side_of_each_split(faulty):

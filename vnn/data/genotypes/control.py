@@ -107,7 +107,13 @@ class Quality:
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     def __str__(self) -> str:
-        return self.steps.to_string(index=False)
+        names = ("step", "unit", "removed", "kept", "examples")
+        rows = [
+            names,
+            *((a, b, f"{c:,}", f"{d:,}", e) for a, b, c, d, e in self.steps[list(names)].itertuples(index=False)),
+        ]
+        step, unit, removed, kept = (max(len(row[at]) for row in rows) for at in range(4))
+        return "\n".join(f"{a:{step}}  {b:{unit}}  {c:>{removed}}  {d:>{kept}}  {e}".rstrip() for a, b, c, d, e in rows)
 
 
 def quality_control(
