@@ -10,7 +10,6 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from http.client import HTTPException, HTTPResponse
@@ -19,8 +18,8 @@ from typing import Any, Literal
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, build_opener
 
+from vnn._atomic import alone, write_text
 from vnn._atomic import sha256 as hash_of
-from vnn._atomic import write_text
 from vnn._errors import OntologyError, culprits
 from vnn.ontology.source import Source
 
@@ -161,7 +160,7 @@ def fetch(
     """
     desk = path.parent / DESK
     desk.mkdir(parents=True, exist_ok=True)
-    with _alone(
+    with alone(
         desk / f"{path.name}.lock", lambda: tell(f"waiting for another process that fetches {path.name}", 0, None)
     ):
         held = _held(path, role, sha256)
@@ -439,17 +438,3 @@ def _write_down(path: Path, origin: Origin) -> None:
     """Add `origin` to the record beside `path`, which keeps every file that ever had this name."""
     others = [known for known in _written_down(path) if known.sha256 != origin.sha256]
     write_text(_record(path), json.dumps([asdict(known) for known in (*others, origin)], indent=1) + "\n")
-
-
-@contextmanager
-def _alone(lock: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Held by one process at a time; a process that ends, however it ends, lets go."""
-    import fcntl  # here, so that a system without it can still read ontologies
-
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -182,7 +182,7 @@ def test_between_genes(linked, monkeypatch, at_once):
     places["gene20"] = np.array([249, 250, 251, 252])  # on two chromosomes
     places["alone"] = np.array([30])  # does not vary
     genes = {name: [f"v{at}" for at in rng.permutation(chosen)] for name, chosen in places.items()}
-    found = r2_between(cohort, genes, kb=100).set_index(["first", "second"])
+    found = r2_between(cohort, genes, kb=100).set_index(["gene_a", "gene_b"])
     squared = correlations(dosages)
     chromosome, position = (cohort.variants[name].to_numpy() for name in ("chromosome", "position"))
     wanted = {}
@@ -213,7 +213,7 @@ def test_one_causal_variant_in_strong_ld_over_three_genes():
     near = np.where(rng.random((9, 400)) < 0.05, rng.binomial(2, 0.3, (9, 400)), causal)
     cohort = genotypes(np.concatenate([near, rng.binomial(2, 0.3, (3, 400))]).astype(float))
     genes = {name: [f"v{at}" for at in range(3 * i, 3 * i + 3)] for i, name in enumerate("abcd")}
-    found = r2_between(cohort, genes).set_index(["first", "second"])["r2"]
+    found = r2_between(cohort, genes).set_index(["gene_a", "gene_b"])["r2"]
     assert (found[[("a", "b"), ("a", "c"), ("b", "c")]] > 0.5).all()
     assert (found[[("a", "d"), ("b", "d"), ("c", "d")]] < 0.1).all()
 
@@ -227,8 +227,8 @@ def test_what_cannot_be_asked(linked):
     with pytest.raises(AlignmentError, match="lack 1 of the 2 variants of the groups: 'w'"):
         r2_between(cohort, {"a": ["v1", "w"]})
     assert r2_between(cohort, {"a": ["v1"], "b": ["v399"]}).columns.tolist() == [
-        "first",
-        "second",
+        "gene_a",
+        "gene_b",
         "distance",
         "shared",
         "r2",

@@ -11,7 +11,7 @@ import pytest
 from tests.data.genotypes.cohorts import genotypes, missing, plink, table
 from vnn._errors import AlignmentError, GenotypeError
 from vnn.data.genotypes import structure
-from vnn.data.genotypes.structure import principal_components, within
+from vnn.data.genotypes.structure import principal_components
 
 
 @pytest.fixture(scope="module")
@@ -93,19 +93,9 @@ def test_few_people():
     )
 
 
-def test_regions():
-    variants = pd.DataFrame({"chromosome": ["1", "1", "6", "6", "6"], "position": [10, 20, 24, 25, 34]})
-    regions = pd.DataFrame({"chromosome": ["chr6", 1], "start": [25, 11], "end": [34, 19], "name": ["MHC", "none"]})
-    assert within(variants, regions).tolist() == [False, False, False, True, True]
-    with pytest.raises(GenotypeError, match="lacks 'end'; it has 'chromosome', 'start', 'name'"):
-        within(variants, regions.drop(columns="end"))
-    with pytest.raises(GenotypeError, match="ends before it starts: chr6:25-3"):
-        within(variants, regions.assign(end=[3, 19]))
-
-
 def test_regions_are_left_out(populations):
     cohort, _, _ = populations
-    regions = pd.DataFrame({"chromosome": ["1"], "start": [1], "end": [300_000]})
+    regions = pd.DataFrame({"region": "MHC", "chromosome": ["1"], "start": [1], "end": [300_000]})
     found = principal_components(cohort, 2, without=regions)
     assert list(found.loadings.index) == [f"v{i}" for i in range(300, 900)]
     assert found.log[0] == "components: 300 variants in 1 regions are left out"

@@ -84,8 +84,8 @@ class Genotypes:
 
     def __post_init__(self) -> None:
         choose("build", self.build, ("", *BUILDS))
-        unique(self.variants.index, "variant ids")
-        ids = unique(self.people.index, "person ids")
+        named_once(self.variants.index, "variant ids")
+        ids = tuple(named_once(self.people.index, "person ids"))
         for name in ("targets", "covariates", "groups"):
             table = getattr(self, name)
             meet(ids, {name: table}, unmatched="error", values="the genotypes")
@@ -251,6 +251,13 @@ class Genotypes:
         kept, log = meet(self.ids, named, unmatched=unmatched, values="the genotypes")
         made = self if kept == self.ids else self.select(ids=kept)
         return replace(made, **{role: table.loc[list(kept)] for role, table in named.items()}, log=(*self.log, *log))
+
+
+def named_once(index: pd.Index, what: str) -> pd.Index:
+    """The index, if no name is empty or repeated."""
+    if not index.is_unique or "" in index:
+        unique(index, what)
+    return index
 
 
 def _places(index: pd.Index, names: Iterable[str], what: str) -> np.ndarray:

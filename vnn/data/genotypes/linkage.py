@@ -231,7 +231,7 @@ def _shared(genotypes: Genotypes, one: int, others: np.ndarray) -> np.ndarray:
 
 
 def r2_between(genotypes: Genotypes, groups: Mapping[str, Collection[str]], *, kb: float = 3000) -> pd.DataFrame:
-    """How near and how linked the variants of groups are, such as those of genes, for joining genes to loci.
+    """How near and how linked the variants of groups are, such as those of genes, for `loci`.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def r2_between(genotypes: Genotypes, groups: Mapping[str, Collection[str]], *, k
 
     Returns
     -------
-    One row per pair of groups, in the order given: `first`, `second`, `distance` in bases between their nearest ends on a
+    One row per pair of groups, in the order given: `gene_a`, `gene_b`, `distance` in bases between their nearest ends on a
     chromosome (0 where they overlap), `shared` variants, and the greatest `r2` of a variant of one with one of the other; 1 where
     one is shared and varies, NaN where none vary.
 
@@ -257,16 +257,16 @@ def r2_between(genotypes: Genotypes, groups: Mapping[str, Collection[str]], *, k
     found: list[pd.DataFrame] = []
     for one, two in _near(pieces, kb * 1000):
         found.append(_between(genotypes, pieces, one, two))
-    columns = ["first", "second", "distance", "shared", "r2"]
+    columns = ["gene_a", "gene_b", "distance", "shared", "r2"]
     if not found:
         return pd.DataFrame({name: [] for name in columns})
     table = pd.concat(found, ignore_index=True)
-    table = table[(table["distance"] <= kb * 1000) & (table["first"] != table["second"])]
-    swapped = table["first"] > table["second"]
-    table.loc[swapped, ["first", "second"]] = table.loc[swapped, ["second", "first"]].to_numpy()
-    table = table.groupby(["first", "second"], as_index=False).agg({"distance": "min", "shared": "sum", "r2": "max"})
+    table = table[(table["distance"] <= kb * 1000) & (table["gene_a"] != table["gene_b"])]
+    swapped = table["gene_a"] > table["gene_b"]
+    table.loc[swapped, ["gene_a", "gene_b"]] = table.loc[swapped, ["gene_b", "gene_a"]].to_numpy()
+    table = table.groupby(["gene_a", "gene_b"], as_index=False).agg({"distance": "min", "shared": "sum", "r2": "max"})
     names = np.array(list(groups), dtype=object)
-    return table.assign(first=names[table["first"]], second=names[table["second"]])[columns]
+    return table.assign(gene_a=names[table["gene_a"]], gene_b=names[table["gene_b"]])[columns]
 
 
 def _pieces(genotypes: Genotypes, groups: Mapping[str, Collection[str]]) -> list[tuple[int, str, int, int, np.ndarray]]:
@@ -341,7 +341,7 @@ def _between(
     gap = np.maximum(begins[j] - ends[i], 0)
     group = np.array([piece[0] for piece in theirs])
     return pd.DataFrame(
-        {"first": group[i], "second": group[j], "distance": gap, "shared": shared[i, j], "r2": best[i, j]}
+        {"gene_a": group[i], "gene_b": group[j], "distance": gap, "shared": shared[i, j], "r2": best[i, j]}
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,8 +12,7 @@ import pandas as pd
 
 from vnn._atomic import replacing, sha256
 from vnn._errors import AlignmentError, GenotypeError, culprits
-from vnn.data.genotypes.genotypes import PEOPLE, Genotypes, Part
-from vnn.data.samples import unique
+from vnn.data.genotypes.genotypes import PEOPLE, Genotypes, Part, named_once
 
 MAGIC = b"\x6c\x1b"
 VARIANT_MAJOR = 1
@@ -75,7 +76,7 @@ def read_plink(*prefixes: Path | str, build: Literal["", "GRCh37", "GRCh38"] = "
         ]
     assert people is not None
     variants = pd.concat(tables) if len(tables) > 1 else tables[0]
-    unique(variants.index, "variant ids")
+    named_once(variants.index, "variant ids")
     return Genotypes.of(parts, variants, people, build=build, sources=sources, log=log)
 
 
@@ -112,12 +113,12 @@ def write_plink(genotypes: Genotypes, prefix: Path | str) -> None:
 
 def read_fam(path: Path | str) -> pd.DataFrame:
     """The people of a .fam: index ids; family, individual, father, mother, sex, phenotype."""
-    rows = _fields(Path(path), 6, "family, individual, father, mother, sex and phenotype")
-    table = pd.DataFrame(rows, columns=["family", "individual", "father", "mother", "sex", PHENOTYPE], dtype=object)
+    columns = ["family", "individual", "father", "mother", "sex", PHENOTYPE]
+    table = _fields(Path(path), columns, "family, individual, father, mother, sex and phenotype")
     own = table["individual"]
     ids = own if own.is_unique else table["family"] + ":" + own
-    unique(ids, f"people of {Path(path).name} (family and individual id)")
-    table.index = pd.Index(ids, dtype=object, name="person")
+    index = pd.Index(ids, dtype=object, name="person")
+    table.index = named_once(index, f"people of {Path(path).name} (family and individual id)")
     for name in ("family", "father", "mother"):
         table[name] = table[name].where(table[name] != "0", "")
     table["sex"] = table["sex"].map(SEX).fillna("")
@@ -127,8 +128,8 @@ def read_fam(path: Path | str) -> pd.DataFrame:
 def read_bim(path: Path | str) -> tuple[pd.DataFrame, list[str]]:
     """The variants of a .bim, and what was changed in their names."""
     path = Path(path)
-    rows = _fields(path, 6, "chromosome, id, centimorgans, position, allele 1 and allele 2")
-    table = pd.DataFrame(rows, columns=["chromosome", "id", "cm", "position", "counted", "other"], dtype=object)
+    columns = ["chromosome", "id", "cm", "position", "counted", "other"]
+    table = _fields(path, columns, "chromosome, id, centimorgans, position, allele 1 and allele 2")
     log = []
     named = chromosome_names(table["chromosome"])
     if changed := sorted({f"{a} -> {b}" for a, b in zip(table["chromosome"], named, strict=True) if a != b}):
@@ -139,13 +140,15 @@ def read_bim(path: Path | str) -> tuple[pd.DataFrame, list[str]]:
         wrong = [value for value in table["position"] if not value.lstrip("-").isdecimal()]
         raise GenotypeError(f"{path.name} has positions that are no whole numbers: {culprits(wrong)}.") from None
     nameless = table["id"] == "."
-    made = named + ":" + table["position"] + ":" + table["other"] + ":" + table["counted"]
+    ids = table["id"]
     if nameless.any():
+        bare = table[nameless]
+        made = named[nameless] + ":" + bare["position"] + ":" + bare["other"] + ":" + bare["counted"]
+        ids = ids.where(~nameless, made.reindex(table.index))
         log.append(
-            f"read plink: {nameless.sum():,} variants of {path.name} have no id and are called like {made[nameless].iloc[0]!r}"
+            f"read plink: {nameless.sum():,} variants of {path.name} have no id and are called like {made.iloc[0]!r}"
         )
-    index = pd.Index(table["id"].where(~nameless, made), dtype=object, name="variant")
-    unique(index, f"variant ids of {path.name}")
+    index = named_once(pd.Index(ids, dtype=object, name="variant"), f"variant ids of {path.name}")
     found = {"chromosome": named.to_numpy(), "position": position.to_numpy(), "counted": table["counted"].to_numpy(),
              "other": table["other"].to_numpy()}  # fmt: skip
     return pd.DataFrame(found, index=index), log
@@ -241,14 +244,26 @@ def _mapped(path: Path, n_variants: int, n_people: int) -> np.ndarray:
     return np.memmap(path, dtype=np.uint8, mode="r", offset=3, shape=(n_variants, n_bytes))
 
 
-def _fields(path: Path, n: int, what: str) -> list[list[str]]:
-    rows = []
+def _fields(path: Path, names: Sequence[str], what: str) -> pd.DataFrame:
+    """A table without header whose fields are separated by blanks or tabs."""
+    try:
+        table = pd.read_csv(
+            path,
+            sep=r"\s+",
+            header=None,
+            dtype=object,
+            keep_default_na=False,
+            quoting=csv.QUOTE_NONE,
+            encoding="utf-8-sig",
+        )
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame(columns=list(names), dtype=object)
+    except pd.errors.ParserError:
+        table = pd.DataFrame()
+    if table.shape[1] == len(names) and not table.iloc[:, -1].isna().any():
+        return table.set_axis(list(names), axis=1)
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
-            fields = line.split()
-            if not fields:
-                continue
-            if len(fields) != n:
-                raise GenotypeError(f"{path.name}, line {number:,}, has {len(fields)} fields; {n} are needed: {what}.")
-            rows.append(fields)
-    return rows
+            if (n := len(line.split())) not in (0, len(names)):
+                raise GenotypeError(f"{path.name}, line {number:,}, has {n} fields; {len(names)} are needed: {what}.")
+    raise GenotypeError(f"{path.name} is no table of {len(names)} columns: {what}.")

@@ -12,6 +12,7 @@ from vnn._errors import AlignmentError, GenotypeError, choose, culprits
 from vnn.chance import generator
 from vnn.data.genotypes.genotypes import Genotypes
 from vnn.data.genotypes.quality import among, part_of
+from vnn.data.genotypes.regions import in_regions
 from vnn.data.genotypes.unpacked import standardised
 
 _VALUES = 1 << 25  # standardised genotypes held at once
@@ -90,7 +91,8 @@ def principal_components(
     training
         Ids of the people to learn from; everybody unless given.
     without
-        Regions to leave out, such as those of long-range LD: columns `chromosome`, `start` and `end`, both ends included.
+        Regions to leave out, such as those of long-range LD: `ld_regions(build)`, or another table of `region`, `chromosome`,
+        `start` and `end`, both ends included.
     method
         "exact": the eigenvectors of the relationships of all pairs; "randomised" (a few passes over the genotypes, the first
         components to about 1e-3 and better). Exact up to 5,000 training people unless given.
@@ -121,7 +123,7 @@ def principal_components(
     who = among(genotypes, training, "training people")
     keep = np.ones(genotypes.n_variants, dtype=bool)
     if without is not None:
-        inside = within(genotypes.variants, without)
+        inside = (in_regions(genotypes.variants, without) != "").to_numpy()
         keep &= ~inside
         log.append(f"components: {int(inside.sum()):,} variants in {len(without):,} regions are left out")
     counts = genotypes.counts(None if who.all() else who)
@@ -163,36 +165,6 @@ def principal_components(
     if not who.all():
         scores.loc[~who] = made.of(part_of(here, None, ~who)).to_numpy()
     return made
-
-
-def within(variants: pd.DataFrame, regions: pd.DataFrame) -> np.ndarray:
-    """Which variants are in one of the regions, bool (n_variants,).
-
-    Parameters
-    ----------
-    variants
-        With `chromosome` and `position`.
-    regions
-        With `chromosome`, `start` and `end`, 1-based, both ends included.
-
-    Raises
-    ------
-    GenotypeError
-        If a column is lacking or a region ends before it starts.
-    """
-    if lacking := [name for name in ("chromosome", "start", "end") if name not in regions]:
-        raise GenotypeError(
-            f"the table of regions lacks {culprits(lacking)}; it has {culprits(regions.columns, 12)}. Name its columns "
-            "'chromosome', 'start' and 'end'."
-        )
-    if (regions["end"] < regions["start"]).any():
-        wrong = regions[regions["end"] < regions["start"]].iloc[0]
-        raise GenotypeError(f"a region ends before it starts: {wrong['chromosome']}:{wrong['start']}-{wrong['end']}.")
-    chromosome, position = variants["chromosome"].to_numpy(), variants["position"].to_numpy()
-    found = np.zeros(len(variants), dtype=bool)
-    for name, start, end in zip(regions["chromosome"].map(str), regions["start"], regions["end"], strict=True):
-        found |= (chromosome == name.removeprefix("chr")) & (position >= start) & (position <= end)
-    return found
 
 
 def _standardised(genotypes: Genotypes, mean: np.ndarray, scale: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
