@@ -98,8 +98,10 @@ def pruned(
             ends = np.searchsorted(position, position[starts] + int(kb * 1000), side="right")
         alive = stays[places]
         seen = 0  # windows end here so far
-        for block in range(0, len(starts), blocks := max(_AT_ONCE // step, 1)):
-            some = slice(block, block + blocks)
+        reach = int((ends - starts).max())
+        at_once = max(min(_AT_ONCE, 4 * reach) // step, 1)
+        for block in range(0, len(starts), at_once):
+            some = slice(block, block + at_once)
             first, last = int(starts[some][0]), int(ends[some].max())
             pairs = _linked(here, places[first:last], alive[first:last], r2) + first
             seen = _thin(pairs, starts[some], ends[some], seen, alive, maf[places])
@@ -358,7 +360,8 @@ def _chromosomes(variants: pd.DataFrame) -> list[np.ndarray]:
 
 def _squared(one: np.ndarray, two: np.ndarray, n: int) -> np.ndarray:
     """r2 of each pair of packed rows of n people, (n_one, n_two); NaN without variation."""
-    x, y = _matrix(one, COPIES, n), _matrix(two, COPIES, n)
+    x = _matrix(one, COPIES, n)
+    y = x if two is one else _matrix(two, COPIES, n)
     xy = _product(x, y)
     if not (lacking(one).any() or lacking(two).any()):
         m: np.ndarray | float = float(n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -18,10 +19,13 @@ FEMALE_AT_MOST, MALE_AT_LEAST = 0.2, 0.8  # F of X heterozygosity, plink --check
 
 
 def part_of(genotypes: Genotypes, variants: np.ndarray | None = None, people: np.ndarray | None = None) -> Genotypes:
-    """The variants and people at these places (bool, or int64), without a look at their names."""
+    """The variants and people at these places (bool, or distinct int64); a part of unique names is not looked at again."""
     if variants is not None and not (variants.dtype == bool and variants.all()):
         at = np.flatnonzero(variants) if variants.dtype == bool else variants
-        genotypes = replace(genotypes, row=genotypes.row[at], variants=genotypes.variants.iloc[at])
+        made = copy(genotypes)
+        object.__setattr__(made, "row", genotypes.row[at])
+        object.__setattr__(made, "variants", genotypes.variants.iloc[at])
+        genotypes = made
     if people is not None and not (people.dtype == bool and people.all()):
         genotypes = genotypes.select(ids=genotypes.people.index[people])
     return genotypes
