@@ -8,7 +8,7 @@ import pytest
 
 from tests.data.genotypes.cohorts import genotypes, in_ld, missing, plink, table
 from vnn._errors import AlignmentError, GenotypeError
-from vnn.data.genotypes import linkage
+from vnn.data.genotypes import GeneMap, GeneRanges, linkage, loci
 from vnn.data.genotypes.linkage import clumped, pruned, r2, r2_between
 
 
@@ -207,15 +207,23 @@ def test_between_genes(linked, monkeypatch, at_once):
     assert found["shared"].max() > 0
 
 
-def test_one_causal_variant_in_strong_ld_over_three_genes():
+def test_one_causal_variant_in_strong_ld_over_three_genes_is_one_locus():
     rng = np.random.default_rng(5)
     causal = rng.binomial(2, 0.3, 400)
     near = np.where(rng.random((9, 400)) < 0.05, rng.binomial(2, 0.3, (9, 400)), causal)
-    cohort = genotypes(np.concatenate([near, rng.binomial(2, 0.3, (3, 400))]).astype(float))
-    genes = {name: [f"v{at}" for at in range(3 * i, 3 * i + 3)] for i, name in enumerate("abcd")}
-    found = r2_between(cohort, genes).set_index(["gene_a", "gene_b"])["r2"]
-    assert (found[[("a", "b"), ("a", "c"), ("b", "c")]] > 0.5).all()
-    assert (found[[("a", "d"), ("b", "d"), ("c", "d")]] < 0.1).all()
+    position = [gene * 800_000 + at * 1000 for gene in (1, 2, 3, 4) for at in (1, 2, 3)]
+    cohort = genotypes(np.concatenate([near, rng.binomial(2, 0.3, (3, 400))]).astype(float), position=position)
+    ends = {name: (800_000 * at, 800_000 * at + 5000) for at, name in enumerate("abcd", start=1)}
+    ranges = pd.DataFrame(
+        [(name, "1", *ends[name], "+") for name in "abcd"], columns=["gene", "chromosome", "start", "end", "strand"]
+    )
+    found = GeneMap.from_ranges(cohort, GeneRanges.of(ranges), upstream=0, downstream=0)
+    genes = found.pairs.groupby("gene")["variant"].agg(list).to_dict()
+    between = r2_between(cohort, genes)
+    assert (between["r2"] > 0.5).tolist() == [True, True, False, True, False, False]
+    assert between["distance"].tolist() == [798_000, 1_598_000, 2_398_000, 798_000, 1_598_000, 798_000]
+    assert loci(found, ["b", "a", "c", "d"])["locus"].tolist() == ["b", "a", "c", "d"]
+    assert loci(found, ["b", "a", "c", "d"], r2=between)["locus"].tolist() == ["b", "b", "b", "d"]
 
 
 def test_what_cannot_be_asked(linked):

@@ -54,7 +54,7 @@ def hardy_weinberg(counts: np.ndarray, *, mid: bool = True) -> np.ndarray:
     base = int(given.sum(1).max(initial=0)) + 1
     different, back = np.unique((rare * base + given[:, 1]) * base + common, return_inverse=True)
     rare, het, common = different // base**2, different // base % base, different % base
-    factorials = gammaln(np.arange(2.0, 2 * base + 2) - 1)
+    factorials = gammaln(np.arange(1.0, 2 * base + 1))
     found = np.empty(len(different))
     for start in range(0, len(different), _TOGETHER):
         some = slice(start, start + _TOGETHER)
