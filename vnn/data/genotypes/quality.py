@@ -170,8 +170,10 @@ def _inbreeding(genotypes: Genotypes, seen: np.ndarray, called: np.ndarray, het:
 
 
 def haploid_calls_missing(genotypes: Genotypes) -> tuple[Genotypes, pd.Series]:
-    """With what cannot be set missing: heterozygous males on X and Y outside the pseudo-autosomal regions, heterozygous people on
-    MT, and any genotype of a female on Y. The variants concerned are copied into memory, all others stay where they are.
+    """With calls that cannot be set missing.
+
+    These are heterozygous males on X and Y outside the pseudo-autosomal regions, heterozygous people on MT, and any genotype of a
+    female on Y. A chromosome with such calls is copied into memory, two bits each; all others stay where they are.
 
     Returns
     -------
@@ -185,16 +187,17 @@ def haploid_calls_missing(genotypes: Genotypes) -> tuple[Genotypes, pd.Series]:
     places: list[np.ndarray] = []
     for name, haploid, nobody in (("X", male, None), ("Y", ~female, female), ("MT", everybody, None)):
         some = np.flatnonzero(chromosome == name)
-        for at, rows in part_of(genotypes, some).packed() if len(some) else ():
-            het = rows >> 1 & ~rows & _bits(haploid)
-            wrong = het if nobody is None else het | ((rows >> 1 | ~rows) & _bits(nobody))
-            changed = wrong.any(1)
-            if not changed.any():
-                continue
-            rows, wrong = rows[changed], wrong[changed]
+        mended: list[np.ndarray] = []
+        before = lost.sum()
+        for _, rows in part_of(genotypes, some).packed() if len(some) else ():
+            wrong = rows >> 1 & ~rows & _bits(haploid)
+            if nobody is not None:
+                wrong |= (rows >> 1 | ~rows) & _bits(nobody)
             lost += _per_person(wrong, genotypes.n_people)
-            copied.append((rows & ~(wrong << 1)) | wrong)
-            places.append(some[at][changed])
+            mended.append((rows & ~(wrong << 1)) | wrong)
+        if lost.sum() > before:
+            copied += mended
+            places.append(some)
     if not copied:
         return genotypes, pd.Series(lost, index=genotypes.people.index, name="haploid")
     own = Part(np.concatenate(copied), np.arange(genotypes.n_people))
