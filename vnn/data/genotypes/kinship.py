@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from vnn._errors import AlignmentError, GenotypeError, culprits
 from vnn.data.genotypes.genotypes import Genotypes
 from vnn.data.genotypes.quality import part_of
-from vnn.data.genotypes.unpacked import CALLED, HET, SIDE, lacking, unpacked
+from vnn.data.genotypes.unpacked import CALLED, HET, SIDE, lacking, matrix, product
 from vnn.data.samples import unique
 
 DUPLICATE, FIRST, SECOND, THIRD = 0.354, 0.177, 0.0884, 0.0442  # least kinship of each degree, Manichaikul et al.
@@ -223,8 +223,8 @@ def _at_most(
     """
     sides = torch.zeros((first.n_people, (second or first).n_people), dtype=torch.int32)
     for rows, others in _together(first, second):
-        one = _matrix(rows, SIDE, sides.shape[0])
-        sides += _product(one, one if others is rows else _matrix(others, SIDE, sides.shape[1]))
+        one = matrix(rows, SIDE, sides.shape[0])
+        sides += product(one.T, one if others is rows else matrix(others, SIDE, sides.shape[1]))
     lost, het = seen[:, 1][:, None] + seen_too[:, 1], seen[:, 2][:, None] + seen_too[:, 2]
     apart = 2 * (n_variants - lost) - het - 2 * sides.numpy()
     least = np.minimum(seen[:, 2][:, None], seen_too[:, 2])
@@ -257,35 +257,26 @@ def _counts(first: Genotypes, second: Genotypes | None) -> tuple[np.ndarray, ...
             if not some.any():
                 continue
             mine, theirs = (rows, others) if some.all() else (rows[some], others[some])
-            h, s = _matrix(mine, HET, shape[0]), _matrix(mine, SIDE, shape[0])
-            h2, s2 = (h, s) if second is None else (_matrix(theirs, HET, shape[1]), _matrix(theirs, SIDE, shape[1]))
-            both += _product(h, h2)
-            sides += _product(s, s2)
+            h, s = matrix(mine, HET, shape[0]), matrix(mine, SIDE, shape[0])
+            h2, s2 = (h, s) if second is None else (matrix(theirs, HET, shape[1]), matrix(theirs, SIDE, shape[1]))
+            both += product(h.T, h2)
+            sides += product(s.T, s2)
             if complete:
                 n_whole += len(mine)
                 own_one += h.sum(0, dtype=torch.int32).numpy()
                 if second is not None:
                     own_two += h2.sum(0, dtype=torch.int32).numpy()
                 continue
-            c = _matrix(mine, CALLED, shape[0])
-            c2 = c if second is None else _matrix(theirs, CALLED, shape[1])
-            het_one += (mixed := _product(h, c2))
-            het_two += mixed.T if second is None else _product(c, h2)
-            called += _product(c, c2)
+            c = matrix(mine, CALLED, shape[0])
+            c2 = c if second is None else matrix(theirs, CALLED, shape[1])
+            het_one += (mixed := product(h.T, c2))
+            het_two += mixed.T if second is None else product(c.T, h2)
+            called += product(c.T, c2)
     n = called.numpy() + n_whole
     one, two = het_one.numpy() + own_one[:, None], het_two.numpy() + own_two[None, :]
     shared = both.numpy()
     homozygous = n - one - two + shared
     return shared, one, two, (homozygous - sides.numpy()) // 2, n
-
-
-def _matrix(rows: np.ndarray, values: Sequence[int], n: int) -> torch.Tensor:
-    return torch.from_numpy(unpacked(rows, values, n))
-
-
-def _product(one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
-    """Sums over variants for each pair of people, int32."""
-    return torch._int_mm(one.T, two)
 
 
 def _kinship(both: np.ndarray, one: np.ndarray, two: np.ndarray, opposite: np.ndarray, n: np.ndarray) -> np.ndarray:

@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from vnn._errors import AlignmentError, GenotypeError, culprits
 from vnn.data.genotypes.genotypes import Genotypes
 from vnn.data.genotypes.quality import among, part_of
-from vnn.data.genotypes.unpacked import CALLED, COPIES, SQUARES, lacking, unpacked
+from vnn.data.genotypes.unpacked import CALLED, COPIES, SQUARES, lacking, matrix, product
 
 _AT_ONCE = 1024  # variants of a side of a block of pairs
 _NEARLY = 2.0**-44  # what rounding may make of equal values, as plink has it
@@ -360,27 +361,23 @@ def _chromosomes(variants: pd.DataFrame) -> list[np.ndarray]:
 
 def _squared(one: np.ndarray, two: np.ndarray, n: int) -> np.ndarray:
     """r2 of each pair of packed rows of n people, (n_one, n_two); NaN without variation."""
-    x = _matrix(one, COPIES, n)
-    y = x if two is one else _matrix(two, COPIES, n)
-    xy = _product(x, y)
+    x = matrix(one, COPIES, n)
+    y = x if two is one else matrix(two, COPIES, n)
+    xy = _sums(x, y)
     if not (lacking(one).any() or lacking(two).any()):
         m: np.ndarray | float = float(n)
         sx, sy = x.sum(1, dtype=torch.int32).numpy()[:, None], y.sum(1, dtype=torch.int32).numpy()[None]
-        xx = _matrix(one, SQUARES, n).sum(1, dtype=torch.int32).numpy()[:, None]
-        yy = _matrix(two, SQUARES, n).sum(1, dtype=torch.int32).numpy()[None]
+        xx = matrix(one, SQUARES, n).sum(1, dtype=torch.int32).numpy()[:, None]
+        yy = matrix(two, SQUARES, n).sum(1, dtype=torch.int32).numpy()[None]
     else:
-        c, d = _matrix(one, CALLED, n), _matrix(two, CALLED, n)
-        m, sx, sy = _product(c, d).astype(float), _product(x, d), _product(c, y)
-        xx, yy = _product(_matrix(one, SQUARES, n), d), _product(c, _matrix(two, SQUARES, n))
+        c, d = matrix(one, CALLED, n), matrix(two, CALLED, n)
+        m, sx, sy = _sums(c, d).astype(float), _sums(x, d), _sums(c, y)
+        xx, yy = _sums(matrix(one, SQUARES, n), d), _sums(c, matrix(two, SQUARES, n))
     together = m * xy - sx.astype(float) * sy
     apart = (m * xx - sx.astype(float) ** 2) * (m * yy - sy.astype(float) ** 2)
     return np.divide(together**2, apart, where=apart > 0, out=np.full(together.shape, np.nan))
 
 
-def _matrix(rows: np.ndarray, values: Sequence[int], n: int) -> torch.Tensor:
-    return torch.from_numpy(unpacked(rows, values, n))
-
-
-def _product(one: torch.Tensor, two: torch.Tensor) -> np.ndarray:
-    """Sums over people for each pair of variants, int32."""
-    return torch._int_mm(one, two.T).numpy()
+def _sums(one: Tensor, two: Tensor) -> np.ndarray:
+    """Sums over people for each pair of variants."""
+    return product(one, two.T).numpy()

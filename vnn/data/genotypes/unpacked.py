@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
 COPIES = (2, 0, 1, 0)  # by code: two copies, missing, one copy, none; missing people add nothing to a sum
 SQUARES = (4, 0, 1, 0)
 CALLED = (1, 0, 1, 1)
 HET = (0, 0, 1, 0)
 SIDE = (1, 0, 0, -1)  # which of the two alleles a homozygote has
+_integers = getattr(torch, "_int_mm", None)
 _CODES = np.arange(256)[:, None] >> np.arange(0, 8, 2) & 3
 
 
@@ -32,6 +35,21 @@ def unpacked(rows: np.ndarray, values: Sequence[int], n: int) -> np.ndarray:
     """
     four = np.ascontiguousarray(np.array(values, dtype=np.int8)[_CODES]).view(np.uint32)[:, 0]
     return four[rows].view(np.int8)[:, :n]
+
+
+def matrix(rows: np.ndarray, values: Sequence[int], n: int) -> Tensor:
+    """The same as a tensor, for `product`."""
+    return torch.from_numpy(unpacked(rows, values, n))
+
+
+def product(one: Tensor, two: Tensor) -> Tensor:
+    """The product of two matrices of 8-bit integers, exact, int32.
+
+    torch has it under a private name; where that is gone, floats do the same, exact up to 2^24.
+    """
+    if _integers is not None:
+        return _integers(one, two)
+    return (one.float() @ two.float()).int()
 
 
 def standardised(rows: np.ndarray, mean: np.ndarray, scale: np.ndarray, n: int) -> np.ndarray:
