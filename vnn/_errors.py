@@ -30,6 +30,9 @@ class StudyError(ValueError):
     """A study file or output folder that cannot be run as it stands."""
 
 
+MOST_LISTED = 40
+
+
 def culprits(names: Iterable[object], most: int = 5) -> str:
     """The first few of `names`, quoted, with the number left out."""
     listed = [repr(str(name)) for name in names]
@@ -42,6 +45,7 @@ def choose(what: str, given: object, known: Iterable[str]) -> str:
     options = list(known)
     if given in options:
         return str(given)
-    near = get_close_matches(str(given), options, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{what} is {given!r}; known are {', '.join(map(repr, options))}.{hint}")
+    folded = {option.casefold(): option for option in reversed(options)}
+    near = get_close_matches(str(given).casefold(), folded, n=1)
+    hint = f" Did you mean {folded[near[0]]!r}?" if near else ""
+    raise ValueError(f"{what} is {given!r}; known are {culprits(options, MOST_LISTED)}.{hint}")

@@ -174,3 +174,28 @@ def test_plot_writes_a_page_and_figures(tmp_path: Path) -> None:
     assert vnn("build", "human-small", "--out", tmp_path / "wiring", "--levels", "depth", "--residual").exit_code == 0
     assert vnn("plot", tmp_path / "wiring" / "topology.npz", "--out", tmp_path / "again").exit_code == 0
     assert (tmp_path / "again" / "wiring.html").exists()
+
+
+def test_build_through_a_table_of_genes(tmp_path: Path, real: object) -> None:
+    hgnc = real("geneid/hgnc_complete_set.txt.gz")  # type: ignore[operator]
+    (tmp_path / "genes.txt").write_text("ENSG00000141510.18\nENSG00000146648\nENSG00000087088\n")
+    (tmp_path / "sets.gmt").write_text("a\tx\tLFS1\tEGFR\nb\tx\t581\tEGFR\n")
+    wanted = ("build", "sets.gmt", "--genes", "genes.txt", "--min-genes", "1", "--identifiers", hgnc)
+    said(*wanted, "--out", "net")
+    assert set(Topology.load(tmp_path / "net" / "topology.npz").inputs) >= {"ENSG00000141510.18", "ENSG00000146648"}
+
+
+def test_an_annotation_table_needs_its_columns(tmp_path: Path) -> None:
+    (tmp_path / "table.tsv").write_text("A\tt1\nB\tt1\n")
+    asked = ("build", "annotations=table.tsv", "--min-genes", "1", "--out", "net")
+    found = vnn(*asked)
+    assert "give the choice `columns`" in str(found.exception)
+    assert said(*asked, "--choice", "columns=gene,term")["levels"] == {"inputs": 2, "level 1": 1}
+
+
+def test_files_that_do_not_belong_together_say_so(tmp_path: Path) -> None:
+    (tmp_path / "a.obo").write_text("format-version: 1.2\n[Term]\nid: GO:1\nname: top\n")
+    row = "UniProtKB\tP1\tTP53\t\tGO:2\tPMID:1\tIDA\t\tP\t\t\tprotein\ttaxon:9606\t20260101\tvnn\t\t\n"
+    (tmp_path / "a.gaf").write_text("!gaf-version: 2.1\n" + row)
+    found = vnn("build", "a.obo", "a.gaf", "--out", "net")
+    assert "1 annotations name terms it does not have ('TP53 @ GO:2')" in str(found.exception)

@@ -19,7 +19,7 @@ def test_the_networks_of_a_study_are_compared(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
     assert "6 models, 120 samples explained" in found.stdout
     assert "two models agree on" in found.stdout
-    folder = results / "stability"
+    folder = results / "protocol"
     curves = pd.read_csv(folder / "curves.csv")
     assert set(curves["models"]) == {"disjoint", "overlapping"}
     lists = pd.read_csv(folder / "lists.csv").set_index("list")
@@ -35,7 +35,7 @@ def test_the_networks_of_a_study_are_compared(tmp_path: Path) -> None:
     assert published.returncode == 0, published.stderr
     told = json.loads(published.stdout)
     assert (told["as_published"], told["models"], told["samples"]) == (True, 6, 50)
-    assert not list((results / "stability-as-published").glob("*.png"))
+    assert not list((results / "protocol-as-published").glob("*.png"))
 
 
 def test_what_is_no_study_or_list_is_said(tmp_path: Path) -> None:

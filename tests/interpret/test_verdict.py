@@ -85,6 +85,8 @@ def test_what_passes_everything_is_robust() -> None:
     [
         ({}, {"informative": Informative(0.2)}, NOT_INFORMATIVE),
         ({}, {"informative": Informative(0.04, 0.3)}, NOT_INFORMATIVE),
+        ({}, {"informative": Informative(0.3, smallest=0.2)}, NOT_INFORMATIVE),
+        ({"n_draws": 4}, {"informative": Informative(0.2, smallest=0.2)}, NOT_RESOLVABLE),
         ({"n_draws": 18}, {}, NOT_RESOLVABLE),
         ({"n_wirings": 18}, {}, NOT_RESOLVABLE),
         ({"pairs": 2}, {}, NOT_RESOLVABLE),

@@ -75,6 +75,7 @@ def test_a_disk_that_takes_nothing_costs_time_only(sets):
 
 
 def test_a_warning_is_said_every_time(sets):
+    sets.write_text("many\tx\t" + "\t".join(["TP53", *(f"G{i}" for i in range(30))]) + "\n")
     strangers = ["TP53", *(f"ENSG{i:011d}" for i in range(20))]
     for _ in range(2):
         with pytest.warns(UserWarning, match="only 1 of 21 measured genes"):

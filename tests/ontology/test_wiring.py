@@ -243,12 +243,12 @@ def test_few_names_that_meet_are_a_warning_with_both_sides():
     ontology = Ontology(
         pd.DataFrame({"name": {"t": ""}}),
         pd.DataFrame(columns=["child", "parent", "type"]),
-        pd.DataFrame({"gene": ["TP53", "EGFR"], "term": ["t", "t"]}),
+        pd.DataFrame({"gene": ["TP53", *(f"G{i}" for i in range(19))], "term": "t"}),
     )
-    features = ["TP53", *(f"ENSG{i:011d}" for i in range(10))]
-    with pytest.warns(UserWarning, match=r"only 1 of 11 measured genes .* 11 features look like Ensembl ids \(90 %"):
+    features = ["TP53", *(f"ENSG{i:011d}" for i in range(20))]
+    with pytest.warns(UserWarning, match=r"only 1 of 21 measured genes .* 21 features look like Ensembl ids \(95 %"):
         ontology.topology(features, min_genes=1)
-    ontology.topology(features[:10], min_genes=1)
+    ontology.topology(["G1", *features], min_genes=1)
 
 
 def test_wirings_that_leave_nothing_say_what_to_change():

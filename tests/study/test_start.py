@@ -92,3 +92,16 @@ def test_what_cannot_be_looked_at_says_why(tmp_path: Path) -> None:
     people.to_csv(tmp_path / "others.csv")
     with pytest.raises(StudyError, match=r"no sample of the labels .*is a row"):
         study_file(tmp_path / "expression.csv", labels=tmp_path / "others.csv")
+
+
+@pytest.mark.data
+def test_gct_and_cls(tmp_path: Path, real: object) -> None:
+    table = real("expression/Leukemia_hgu95av2.trim.gct.gz")  # type: ignore[operator]
+    labels = real("expression/Leukemia.cls")  # type: ignore[operator]
+    text = study_file(table, labels=labels, ontology="human-small", output=tmp_path / "study.toml")
+    (tmp_path / "study.toml").write_text(text)
+    study = Study.read(tmp_path / "study.toml")
+    assert (study.data.target, set(study.data.classes)) == ("class", {"ALL", "AML"})
+    assert read_material(study).samples.n_samples == 48
+    with pytest.raises(StudyError, match="says nothing of its samples"):
+        study_file(table, ontology="human-small", output=tmp_path / "study.toml")

@@ -66,7 +66,12 @@ def predicted(
         raise StudyError(f"{study} is not the output folder of a study: it holds no {RECORD}.")
     topology = Topology.load(study / "topology.npz")
     fit = Fit.load(study / "fit", topology)
-    stated = DataSection(**json.loads((study / RECORD).read_text())["study"]["data"])
+    record = json.loads((study / RECORD).read_text())["study"]
+    if record.get("genotypes") is not None:
+        raise StudyError(
+            f"{study} is a study of genotypes; predicting other cohorts, whose alleles must be matched, is not there yet."
+        )
+    stated = DataSection(**record["data"])
     section, targets = _asked(stated, fit, _files(stated, data), labels, samples_in, layer)
     try:
         samples = prepare(section, targets, dtype=fit.training.dtype).samples

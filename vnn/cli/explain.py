@@ -101,6 +101,8 @@ def explained_sample(
     if not (study / RECORD).exists():
         raise StudyError(f"{study} is not the output folder of a study: it holds no {RECORD}.")
     record = json.loads((study / RECORD).read_text())["study"]
+    if record.get("genotypes") is not None:
+        raise StudyError(f"{study} is a study of genotypes, whose people cannot be explained one by one yet.")
     fit = Fit.load(study / "fit", Topology.load(study / "topology.npz"))
     own = sample in set(fit.ids)
     individuals = record["report"]["individuals"]

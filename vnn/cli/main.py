@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vnn.cli import ontology, stability
+from vnn.cli import data, ontology, stability
 from vnn.cli.explain import explain
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 bench_app = typer.Typer(help="Measure speed and memory beside rivals.", no_args_is_help=True)
 ontology.add(app)
+data.add(app)
 app.add_typer(bench_app, name="bench")
 
 

@@ -26,6 +26,9 @@ Genes = Annotated[
     Path | None,
     typer.Option(help="Text file with one measured feature a line; all genes of the ontology unless given."),
 ]
+Table = Annotated[
+    Path | None, typer.Option(help="HGNC's table, through which features and genes become approved symbols.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for a program.")]
 
 ontology_app = typer.Typer(
@@ -130,6 +133,7 @@ def build(
     ],
     output: Annotated[Path, typer.Option("--out", help="New folder for topology.npz, log.txt and log.json.")],
     genes: Genes = None,
+    identifiers: Table = None,
     folder: Folder = None,
     reader: Annotated[str | None, typer.Option(help="How FILES are read, where their roles leave a choice.")] = None,
     choice: Annotated[
@@ -159,11 +163,16 @@ def build(
     """Make a topology from an ontology and say what became of every gene and term."""
     from vnn._atomic import write_text
     from vnn._errors import choose
+    from vnn.ontology import Identifiers, translated
 
     choose("--skips", skips, ("edges", "copies"))
     _new(output)
     ontology = _read(sources, reader=reader, folder=folder, recipes=recipes, choices=dict(map(_chosen, choice or [])))
     measured = ontology.genes if genes is None else _genes(genes)
+    features: Any = measured
+    if identifiers is not None:
+        table = Identifiers.read(identifiers)
+        ontology, features = translated(ontology, table), table.resolve(measured).genes
     settings: dict[str, Any] = {
         "min_genes": min_genes,
         "max_genes": max_genes,
@@ -175,7 +184,7 @@ def build(
         "residual": residual,
         "free": free,
     }
-    topology = ontology.topology(measured, **settings)
+    topology = ontology.topology(features, **settings)
     summary = _built(topology, settings, len(measured))
     entries = [entry.to_json() | {"count": entry.count} for entry in topology.log]
     topology.save(output / "topology.npz")

@@ -56,7 +56,7 @@ def stability(
     from vnn.interpret.protocol import protocol
     from vnn.report.agreement import write_agreement
 
-    folder = output or study / ("stability-as-published" if as_published else "stability")
+    folder = output or study / ("protocol-as-published" if as_published else "protocol")
     if folder.exists() and any(folder.iterdir()):
         raise StudyError(f"{folder} exists already and is not empty; name another folder with --output, or remove it.")
     fit, samples = _read(study)

@@ -89,14 +89,17 @@ class Informative:
         Of their held-out performance among networks of permuted labels; missing without such networks.
     p_covariates
         Of their gain over covariates alone; missing without covariates.
+    smallest
+        Smallest p that as many networks of permuted labels can give.
     """
 
     p_labels: float = np.nan
     p_covariates: float = np.nan
+    smallest: float = 0.0
 
     def why_not(self, most: float) -> str:
         """A sentence where they do not, nothing where they do."""
-        if self.p_labels > most:
+        if self.p_labels > max(most, self.smallest):
             return f"networks of permuted labels predict as well (p = {self.p_labels:.2g})"
         if self.p_covariates > most:
             return f"covariates alone predict as well (p = {self.p_covariates:.2g})"

@@ -61,7 +61,9 @@ class Reader:
 # The one place where the name a recipe gives as its `reader` meets a function: a new reader is one more entry.
 READERS: dict[str, Reader] = {
     "annotations": Reader(
-        lambda files, **choices: read_annotations(files["annotations"], hierarchy=files.get("hierarchy"), **choices),
+        lambda files, columns=None, **choices: read_annotations(
+            files["annotations"], _columns(columns), hierarchy=files.get("hierarchy"), **choices
+        ),
         roles=("annotations",),
         choices=("columns", "several", "taxon", "without_qualifiers", "relations", "cross_namespace"),
         optional=("hierarchy",),
@@ -657,6 +659,16 @@ def _release(recipe: Recipe, candidates: Sequence[Release], read: Sequence[Mappi
         f"{culprits(wrong(nearest))} have another SHA-256. "
         f"Download them again, or write a recipe for your release.{rest}"
     )
+
+
+def _columns(given: Sequence[str] | Mapping[str, str] | str | None) -> Sequence[str] | Mapping[str, str]:
+    """What the columns of an annotation table hold, which no file tells by itself."""
+    if given is None:
+        raise OntologyError(
+            'an annotation table does not say what its columns hold; give the choice `columns`, such as columns=["gene", "term"] '
+            'or columns={gene = "symbol", term = "id"} for a table with a header.'
+        )
+    return given.split(",") if isinstance(given, str) else given
 
 
 def _without_branches(ontology: Ontology, names: Sequence[str]) -> Ontology:

@@ -18,7 +18,7 @@ from vnn.ontology.spelling import apart
 from vnn.ontology.topology import Topology
 
 LEVELS = ("longest path", "depth", "hybrid")
-FEW_MEET = 0.1  # share of the measured genes below which the names are most likely of two kinds
+FEW_MEET = 0.1  # share of the smaller side below which the names are most likely of two kinds
 RESIDUAL, FREE = "residual", "free {}"
 
 Features = Sequence[str] | Mapping[str, Sequence[str]]
@@ -49,7 +49,8 @@ def wire(
     measured = {gene for genes in genes_of.values() for gene in genes}
     if measured.isdisjoint(ontology.genes):
         raise _nothing_meets(ontology, genes_of)
-    if (met := len(measured.intersection(ontology.genes))) < FEW_MEET * len(measured):
+    met = len(measured.intersection(ontology.genes))
+    if few := met < FEW_MEET * min(len(measured), len(ontology.genes)):
         warnings.warn(
             f"only {met:,} of {len(measured):,} measured genes are in the ontology. {_apart(ontology, genes_of)[1]}",
             stacklevel=3,
@@ -71,7 +72,7 @@ def wire(
         raise OntologyError(
             f"no term is left: {len(measured & set(ontology.genes)):,} of the {len(measured):,} measured genes are in "
             f"the ontology, and none of its {len(ontology.terms):,} terms has at least {min_genes:,}{most} of them. "
-            "Lower min_genes, raise max_genes, or give more features."
+            + (_apart(ontology, genes_of)[1] if few else "Lower min_genes, raise max_genes, or give more features.")
         )
 
     names, edges = _edges(pruned, genes_of, gene_level=gene_level, levels=levels)
@@ -127,7 +128,7 @@ def _nothing_meets(ontology: Ontology, genes_of: Mapping[str, tuple[str, ...]]) 
     if not ontology.genes:
         return OntologyError(
             f"the ontology annotates no gene to any of its {len(ontology.terms):,} terms, so nothing can be wired. "
-            "Read it together with its gene sets or annotations."
+            + _unread(ontology)
         )
     genes, told = _apart(ontology, genes_of)
     folded = {gene.casefold() for gene in ontology.genes}
@@ -139,6 +140,19 @@ def _nothing_meets(ontology: Ontology, genes_of: Mapping[str, tuple[str, ...]]) 
             "do, whose genes are others: translate them by orthologs."
         )
     return OntologyError(f"none of the features meets a gene of the ontology. {told}{mouse}")
+
+
+def _unread(ontology: Ontology) -> str:
+    """Why an ontology may have no annotations, and what to do."""
+    lost = [
+        entry for entry in ontology.log if entry.kind == "annotations" and "a term that is not there" in entry.reason
+    ]
+    if not lost:
+        return "Read it together with its gene sets or annotations."
+    return (
+        f"{sum(entry.count for entry in lost):,} annotations name terms it does not have ({culprits(lost[0].names, 3)}): hierarchy "
+        "and annotations are of different ontologies or releases."
+    )
 
 
 def _apart(ontology: Ontology, genes_of: Mapping[str, tuple[str, ...]]) -> tuple[list[str], str]:

@@ -62,6 +62,7 @@ def page(content: Content) -> str:
         verdict=_verdict_section(content),
         matrix=matrix(content),
         panels=figures.stability(content),
+        stability_words=_lines(content.stability.attrs.get("words", ())),
         people=(people := figures.contributions(content)),
         person_contrasts=list(dict.fromkeys(name for person in people[0] for name in person.strongest)),
         words=words(content),
@@ -661,6 +662,10 @@ def template(name: str) -> Template:
         "p": probability,
     }
     return places.get_template(name)
+
+
+def _lines(words: str | Sequence[str]) -> Sequence[str]:
+    return [words] if isinstance(words, str) else words
 
 
 def page_policy(scripts: tuple[str, ...]) -> str:

@@ -79,7 +79,7 @@ COLUMNS = (
            "Name of the pathway or term; its id stands beneath where it differs.", main=True),
     Column("verdict", "Verdict", "text",
            "The first criterion, in the order below, that the node does not pass; else robust.", main=True),
-    Column("share", "Share", "percent",
+    Column("share", "Share of the logit", "percent",
            "Part of the separation of the classes by the networks' logit, on people they were not trained on, that "
            "this node is responsible for, with its 95 % interval over splits. What passes through a node also "
            "passes through those above it, so shares do not sum to one.", main=True),

@@ -33,6 +33,7 @@ from vnn.data import (
 from vnn.data.read import columns_beside
 from vnn.ontology import Identifiers, Topology, load_topology, read_translation
 from vnn.ontology.log import Entry
+from vnn.study.cohort import gene_wiring, read_cohort
 from vnn.study.settings import DataSection, OntologySection, Study, is_file
 from vnn.training.baselines import ON_REQUEST, applicable
 from vnn.training.null import placed
@@ -76,7 +77,11 @@ def read_material(study: Study) -> Material:
         error.add_note("In a study file these are keys of [data]: unmatched, samples_in, sample_column, identifiers.")
         raise
     samples, asked = prepared.samples, study.ontology
-    topology = wiring_of(asked, samples.features if prepared.genes is None else prepared.genes, study.data.identifiers)
+    if asked.name == "genes":
+        topology = gene_wiring(prepared.genes or {})
+    else:
+        features = samples.features if prepared.genes is None else prepared.genes
+        topology = wiring_of(asked, features, study.data.identifiers)
     topology = replace(topology, log=(*prepared.log, *topology.log))
     material = Material(samples, topology, _target(study, samples), splits_of(study, samples))
     _keep(study, material)
@@ -94,7 +99,10 @@ def checks_of(study: Study, material: Material) -> tuple[Check, ...]:
 
 def _samples(study: Study) -> Prepared:
     data = study.data
-    found = prepare(data, outcomes(data), dtype=study.training.dtype)
+    if study.genotypes is None:
+        found = prepare(data, outcomes(data), dtype=study.training.dtype)
+    else:
+        found = Prepared(*read_cohort(data, study.genotypes, outcomes(data)), ())
     samples = _labelled(study, found.samples)
     if data.least_per_class is not None:
         samples = limit_classes(samples, data.target, least=data.least_per_class, rule=data.rare)

@@ -74,7 +74,7 @@ def _networks(study: Study, material: Material) -> list[str]:
 def _search(study: Study, material: Material) -> list[str]:
     """The search that is still to be done."""
     asked = study.search
-    if not asked.n or (study.output / CHOSEN).exists():
+    if not asked.n or (_own(study) and (study.output / CHOSEN).exists()):
         return []
     stages = rungs(asked.n, study.training.epochs, eta=asked.eta, first=asked.first)
     steps = ", ".join(f"{stage.n} until epoch {stage.epochs}" for stage in stages)
@@ -96,7 +96,7 @@ def _searched(study: Study, material: Material) -> float:
 
 def _nulls(study: Study, material: Material) -> list[str]:
     """The null networks still to be trained, and how long all networks would take at most."""
-    chunks = missing_chunks(study, material, study.output)
+    chunks = missing_chunks(study, material, study.output if _own(study) else study.output / "nothing of this study")
     lines, total = [], len(material.splits) * study.n_seeds
     for kind in dict.fromkeys(chunk.kind for chunk in chunks):
         own = [chunk for chunk in chunks if chunk.kind == kind]
@@ -133,6 +133,12 @@ def _rivals(study: Study, material: Material) -> tuple[str, ...]:
     if study.compare.models is not None:
         return study.compare.models
     return applicable(material.target.task, material.samples, material.topology.inputs)
+
+
+def _own(study: Study) -> bool:
+    """Whether the output folder holds this study or nothing."""
+    record = study.output / RECORD
+    return not record.exists() or json.loads(record.read_text())["identity"] == study.identity
 
 
 def _folder(study: Study) -> str:

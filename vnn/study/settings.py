@@ -148,13 +148,47 @@ class DataSection(_Section):
         return () if self.labels is None else self.labels if isinstance(self.labels, tuple) else (self.labels,)
 
 
+class GenotypeSection(_Section):
+    """How genotypes become inputs, where `data.values` is a PLINK fileset (its .bed).
+
+    Parameters
+    ----------
+    genes
+        File that tells the genes of variants.
+    read_as
+        What it is: gene "ranges" (GTF, GFF3, BED, gene list), a table of "variants" and genes, "annovar" or "vep" output.
+    build
+        Genome build of genotypes and gene ranges: "GRCh37" or "GRCh38"; checked where positions can tell.
+    upstream, downstream
+        Bases added to gene ranges, in the direction of the gene.
+    intergenic, within
+        What becomes of variants without a gene; see `GeneMap.from_ranges`.
+    coding
+        "additive", "dominant", "recessive", "genotype" or "standardised"; see `fit_coding`. The minor allele is that of all
+        people of the study. Missing genotypes need `training.impute`.
+    phenotype
+        Coding of the phenotype of the .fam, "1/2" (PLINK's), "0/1" or "quantitative", where there are no labels.
+    """
+
+    genes: Path
+    read_as: Literal["ranges", "variants", "annovar", "vep"] = "ranges"
+    build: Literal["", "GRCh37", "GRCh38"] = ""
+    upstream: Annotated[int, Field(ge=0)] = 35_000
+    downstream: Annotated[int, Field(ge=0)] = 10_000
+    intergenic: Literal["drop", "nearest", "chromosome", "node"] = "drop"
+    within: Annotated[int, Field(ge=1)] | None = None
+    coding: Literal["additive", "dominant", "recessive", "genotype", "standardised"] = "additive"
+    phenotype: Literal["1/2", "0/1", "quantitative"] | None = None
+
+
 class OntologySection(_Section):
     """Which knowledge becomes the wiring.
 
     Parameters
     ----------
     name
-        Name in the catalogue, path of a recipe (.toml), or path of a gene-set file (.gmt).
+        Name in the catalogue, path of a recipe (.toml), or path of a gene-set file (.gmt); "genes" wires the variants of
+        genotypes to their genes and nothing above them.
     folder
         Where the files of the recipe lie.
     release
@@ -356,7 +390,7 @@ class Study(_Section):
     name, seed, n_seeds, output
         Name of the study, seed of all its chance, networks per split, and the folder for its results
         (relative to the study file).
-    data, ontology, splits, network, training, search, nulls, compare, attribution, verdict, report
+    data, genotypes, ontology, splits, network, training, search, nulls, compare, attribution, verdict, report
         The stations; `network` is a `Recipe`, `training` a `Training`, `verdict` holds `Thresholds`.
     """
 
@@ -365,6 +399,7 @@ class Study(_Section):
     n_seeds: Annotated[int, Field(ge=1)] = 1
     output: Path = Path("results")
     data: DataSection
+    genotypes: GenotypeSection | None = None
     ontology: OntologySection
     splits: SplitSection = SplitSection()
     network: Recipe = Recipe()
@@ -375,6 +410,30 @@ class Study(_Section):
     attribution: AttributionSection = AttributionSection()
     verdict: Thresholds = Thresholds()
     report: ReportSection = ReportSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nobody_shown(cls, stated: Any) -> Any:
+        """Pages of genotype studies show nobody unless they are told to."""
+        if not isinstance(stated, Mapping) or stated.get("genotypes") is None:
+            return stated
+        report = stated.get("report", {})
+        if not isinstance(report, Mapping) or "individuals" in report:
+            return stated
+        return {**stated, "report": {**report, "individuals": "none"}}
+
+    @model_validator(mode="after")
+    def _cohort(self) -> Study:
+        beds = [path.name for path in self.data.files.values() if path.suffix == ".bed"]
+        if beds and self.genotypes is None:
+            raise ValueError(
+                f"data.values is the fileset {beds[0]}; a section [genotypes] must say which genes its variants have"
+            )
+        if self.genotypes is not None and (not beds or len(self.data.files) > 1):
+            raise ValueError("[genotypes] is for one PLINK fileset as data.values, its .bed")
+        if self.ontology.name == "genes" and self.genotypes is None:
+            raise ValueError('ontology.name = "genes" wires variants to genes and needs a section [genotypes]')
+        return self
 
     @model_validator(mode="after")
     def _enough_seeds(self) -> Study:
@@ -436,8 +495,15 @@ class Study(_Section):
         )
         ontology = self.ontology.model_copy(update={"name": name, "folder": absolute(self.ontology.folder)})
         nulls = self.nulls.model_copy(update={"places": absolute(self.nulls.places)})
+        cohort = self.genotypes and self.genotypes.model_copy(update={"genes": folder / self.genotypes.genes})
         return self.model_copy(
-            update={"data": data, "ontology": ontology, "nulls": nulls, "output": folder / self.output}
+            update={
+                "data": data,
+                "genotypes": cohort,
+                "ontology": ontology,
+                "nulls": nulls,
+                "output": folder / self.output,
+            }
         )
 
     @property
@@ -449,6 +515,15 @@ class Study(_Section):
         stated["data"].pop("traits")
         stated["data"]["values"] = {omics: sha256(path) for omics, path in self.data.files.items()}
         stated["data"]["labels"] = [sha256(path) for path in self.data.label_files]
+        if self.data.through is None:
+            stated["data"].pop("through")
+        if self.genotypes is None:
+            stated.pop("genotypes")
+        else:
+            stated["genotypes"]["genes"] = sha256(self.genotypes.genes)
+            stated["data"]["values"] |= {
+                ending: sha256(self.data.files[""].with_suffix(ending)) for ending in (".bim", ".fam")
+            }
         for key in ("identifiers", "through"):
             if (path := getattr(self.data, key)) is not None:
                 stated["data"][key] = sha256(path)

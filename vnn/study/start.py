@@ -13,6 +13,8 @@ import pandas as pd
 from vnn._errors import StudyError, culprits
 from vnn.data import read_h5ad, read_matrix, read_table
 from vnn.data.counts import are_counts
+from vnn.data.gct import read_cls, read_gct
+from vnn.data.read import CLASS
 from vnn.data.tables import Matrix
 from vnn.data.targets import class_name
 from vnn.ontology import guess_type
@@ -181,10 +183,29 @@ def study_file(
 def _look(values: Path, labels: Path | None) -> Seen:
     if not values.exists():
         raise StudyError(f"there is no file {values}.")
-    known = None if labels is None else read_table(labels)
+    by_place = labels is not None and labels.suffix == ".cls"
+    known = None if labels is None or by_place else read_table(labels)
     if values.name.endswith(".h5ad"):
         matrix = read_h5ad(values)
         return Seen(matrix, matrix.labels if known is None else known, "columns")
+    if values.name.removesuffix(".gz").endswith(".gct"):
+        matrix = read_gct(values)
+        if labels is not None and by_place:
+            classes = read_cls(labels)
+            if len(classes) != len(matrix.columns):
+                raise StudyError(
+                    f"{labels.name} labels {len(classes):,} samples and {values.name} has {len(matrix.columns):,}."
+                )
+            known = pd.DataFrame({CLASS: classes}, index=pd.Index(matrix.columns, dtype=object))
+        if known is None:
+            raise StudyError(
+                f"{values.name} says nothing of its samples; give the table or CLS that does: --labels FILE."
+            )
+        return Seen(matrix, known, "columns")
+    if by_place:
+        raise StudyError(
+            f"{labels} has no ids and labels the samples of a GCT file in their order; {values.name} is none."
+        )
     if known is None:
         table = read_table(values)
         words = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]

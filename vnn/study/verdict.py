@@ -77,13 +77,14 @@ def judged(
 
 def informative(compared: pd.DataFrame, summary: pd.DataFrame) -> Informative:
     """Whether the networks predict, from what the study measured."""
-    labels = summary.loc[summary["kind"] == LABELS, "p"]
+    labels = summary.loc[summary["kind"] == LABELS, ["p", "smallest_p"]]
     alone = compared[compared["model"] == COVARIATES_ONLY]
     p = np.nan
     if len(alone):
         row = alone.iloc[0]
         p = row["p"] / 2 if row["gain"] > 0 else 1 - row["p"] / 2
-    return Informative(float(labels.iloc[0]) if len(labels) else np.nan, float(p))
+    found, smallest = labels.iloc[0] if len(labels) else (np.nan, 0.0)
+    return Informative(float(found), float(p), float(smallest))
 
 
 def all_scored(

@@ -224,7 +224,7 @@ class Fit:
             raise AlignmentError(
                 f"`samples` has {len(inputs) - len(missing):,} of the {len(inputs):,} inputs of the fit "
                 f"({1 - len(missing) / len(inputs):.0%}); at least {least:.0%} are needed. Missing are {culprits(missing)}; "
-                f"the table has names like {culprits(samples.features[:3])}. Check the identifier type, or lower the share."
+                f"the table has names like {culprits(samples.features[:3])}. Check the identifier type."
             )
         return samples.select(inputs, missing="nan")
 

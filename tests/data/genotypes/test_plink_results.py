@@ -8,8 +8,8 @@ import pytest
 
 from tests.data.genotypes.cohorts import genotypes, plink, with_relatives
 from vnn._errors import AlignmentError, GenotypeError
+from vnn.data.genotypes.disequilibrium import pruned
 from vnn.data.genotypes.kinship import relatives, unrelated
-from vnn.data.genotypes.linkage import pruned
 from vnn.data.genotypes.plink_results import read_eigenvec, read_kinship, read_people_list, read_variant_list
 from vnn.data.genotypes.structure import principal_components
 

@@ -3,11 +3,11 @@
 from vnn.data.genotypes.annotated import Annotation, read_annovar, read_regenie, read_variant_genes, read_vep
 from vnn.data.genotypes.coding import Coding, fit_coding
 from vnn.data.genotypes.control import Quality, Thresholds, quality_control
+from vnn.data.genotypes.disequilibrium import clumped, pruned, r2, r2_between
 from vnn.data.genotypes.gene_map import GeneMap
 from vnn.data.genotypes.genotypes import Genotypes, Part
 from vnn.data.genotypes.hardy import hardy_weinberg
 from vnn.data.genotypes.kinship import families, kinship_matrix, relatives, unrelated
-from vnn.data.genotypes.linkage import clumped, pruned, r2, r2_between
 from vnn.data.genotypes.loci import loci
 from vnn.data.genotypes.plink import fam_phenotype, read_plink, write_plink
 from vnn.data.genotypes.plink_results import read_eigenvec, read_kinship, read_people_list, read_variant_list
@@ -21,15 +21,17 @@ from vnn.data.genotypes.ranges import (
     read_gtf,
 )
 from vnn.data.genotypes.regions import in_regions, ld_regions
+from vnn.data.genotypes.simulated import PlantedTruth, SimulatedGenotypes, simulate_genotypes
 from vnn.data.genotypes.store import Store, open_store, write_store
 from vnn.data.genotypes.structure import Components, principal_components
+from vnn.data.genotypes.traits import Trait
 
 __all__ = [
-    "Annotation", "Coding", "Components", "GeneMap", "GeneRanges", "Genotypes", "Part", "Quality", "Store", "Thresholds",
-    "clumped", "fam_phenotype", "families", "fit_coding", "haploid_calls_missing", "hardy_weinberg", "in_regions",
-    "kinship_matrix", "ld_regions", "loci", "open_store", "person_quality", "principal_components", "pruned",
-    "quality_control", "r2", "r2_between", "read_annovar", "read_eigenvec", "read_gene_bed", "read_gene_list",
-    "read_gene_ranges", "read_gene_table", "read_gtf", "read_kinship", "read_people_list", "read_plink", "read_regenie",
-    "read_variant_genes", "read_variant_list", "read_vep", "relatives", "sex_check", "unrelated", "variant_quality",
-    "write_plink", "write_store",
+    "Annotation", "Coding", "Components", "GeneMap", "GeneRanges", "Genotypes", "Part", "PlantedTruth", "Quality",
+    "SimulatedGenotypes", "Store", "Thresholds", "Trait", "clumped", "fam_phenotype", "families", "fit_coding",
+    "haploid_calls_missing", "hardy_weinberg", "in_regions", "kinship_matrix", "ld_regions", "loci", "open_store",
+    "person_quality", "principal_components", "pruned", "quality_control", "r2", "r2_between", "read_annovar",
+    "read_eigenvec", "read_gene_bed", "read_gene_list", "read_gene_ranges", "read_gene_table", "read_gtf", "read_kinship",
+    "read_people_list", "read_plink", "read_regenie", "read_variant_genes", "read_variant_list", "read_vep", "relatives",
+    "sex_check", "simulate_genotypes", "unrelated", "variant_quality", "write_plink", "write_store",
 ]  # fmt: skip

@@ -1,0 +1,149 @@
+"""Studies of genotypes: a PLINK fileset, the genes of its variants, and a page that shows nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.data.genotypes.test_plink import made
+from vnn._errors import AlignmentError, StudyError
+from vnn.study import Study, read_material, run_study
+
+N, VARIANTS = 240, 24
+FILE = """
+name = "cohort"
+seed = 3
+
+[data]
+values = "cohort.bed"
+labels = "people.csv"
+target = "case"
+classes = ["control", "case"]
+
+[genotypes]
+genes = "genes.txt"
+upstream = 0
+downstream = 0
+
+[ontology]
+name = "genes"
+
+[splits]
+kind = "hold-out"
+
+[network]
+dropout = 0.0
+input_dropout = 0.0
+
+[training]
+epochs = 30
+impute = "mean"
+
+[compare]
+models = ["logistic regression"]
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """24 variants, six in each of three genes and six outside; cases follow the first gene."""
+    rng = np.random.default_rng(1)
+    dosages = rng.binomial(2, 0.4, (VARIANTS, N)).astype(np.float32)
+    risk = dosages[:6].sum(0) + 0.5 * rng.standard_normal(N)
+    dosages[3, ::10] = np.nan
+    made(tmp_path, dosages, "cohort")
+    ids = rng.permutation(N)
+    cases = np.where(risk > np.median(risk), "case", "control")
+    people = pd.DataFrame({"case": cases[ids], "age": rng.normal(50, 9, N)[ids]}, index=[f"p{i}" for i in ids])
+    people.to_csv(tmp_path / "people.csv", index_label="person")
+    (tmp_path / "genes.txt").write_text("1 1 6 FIRST\n1 7 12 SECOND\n1 13 18 THIRD\n")
+    (tmp_path / "study.toml").write_text(FILE)
+    return tmp_path / "study.toml"
+
+
+def change(study: Path, old: str, new: str) -> Path:
+    text = study.read_text()
+    assert old in text
+    study.write_text(text.replace(old, new, 1))
+    return study
+
+
+def test_variants_are_wired_to_their_genes_and_people_joined_by_id(study):
+    material = read_material(Study.read(study))
+    assert material.topology.levels[1].nodes == ("FIRST", "SECOND", "THIRD")
+    assert len(material.topology.inputs) == 18
+    (mask,) = material.topology.masks
+    assert {(mask.sources[s], mask.targets[t]) for s, t in mask.edges} >= {("rs0", "FIRST"), ("rs17", "THIRD")}
+    assert any("6 are intergenic" in line for line in material.samples.log)
+    people = pd.read_csv(study.parent / "people.csv", index_col=0)
+    assert (material.samples.targets["case"] == people["case"].loc[list(material.samples.ids)]).all()
+    assert np.isnan(material.samples.values).sum() == N // 10
+
+
+def test_a_study_names_the_gene_and_shows_nobody(study):
+    results = run_study(study)
+    table = results.pathways.set_index("name")
+    assert table["effect"].abs().idxmax() == "FIRST"
+    assert results.study.report.individuals == "none"
+    page = (study.parent / "results" / "page.html").read_text()
+    assert '"p17"' not in page
+    assert "genes.txt" in page
+
+
+@pytest.mark.parametrize("coding", ["genotype", "dominant"])
+def test_other_codings(study, coding):
+    change(study, "upstream = 0\n", f'upstream = 0\ncoding = "{coding}"\n')
+    topology = read_material(Study.read(study)).topology
+    assert len(topology.inputs) == (36 if coding == "genotype" else 18)
+    if coding == "genotype":
+        (mask,) = topology.masks
+        assert ("rs0:het", "FIRST") in {(mask.sources[s], mask.targets[t]) for s, t in mask.edges}
+
+
+def test_pathways_above_genes_and_a_table_of_variants(study):
+    (study.parent / "sets.gmt").write_text("low\tx\tFIRST\tSECOND\nhigh\tx\tSECOND\tTHIRD\n")
+    (study.parent / "genes.txt").write_text(
+        "".join(f"rs{i}\t{g}\n" for i, g in ((0, "FIRST"), (1, "SECOND"), (20, "THIRD")))
+    )
+    change(study, "upstream = 0\ndownstream = 0\n", 'read_as = "variants"\n')
+    change(study, 'name = "genes"', 'name = "sets.gmt"\ngene_level = true\nmin_genes = 1')
+    topology = read_material(Study.read(study)).topology
+    assert [len(level) for level in topology.levels] == [3, 3, 2]
+
+
+def test_the_phenotype_of_the_fam(study):
+    folder = study.parent
+    fam = [line.split() for line in (folder / "cohort.fam").read_text().splitlines()]
+    case = pd.read_csv(folder / "people.csv", index_col=0)["case"] == "case"
+    (folder / "cohort.fam").write_text("".join(" ".join([*row[:5], str(int(case[row[1]]))]) + "\n" for row in fam))
+    change(study, 'labels = "people.csv"\ntarget = "case"', 'target = "phenotype"')
+    with pytest.raises(ValueError, match=r"coding=\"1/2\" or coding=\"0/1\""):
+        read_material(Study.read(study))
+    change(study, "upstream = 0\n", 'upstream = 0\nphenotype = "0/1"\n')
+    found = read_material(Study.read(study)).samples
+    assert (found.targets["phenotype"] == "case").sum() == case.sum()
+
+
+def test_what_does_not_fit_is_refused(study):
+    change(study, 'labels = "people.csv"\n', "")
+    with pytest.raises(StudyError, match=r"the target is 'case', and a \.fam holds 'phenotype' only"):
+        read_material(Study.read(study))
+    text = study.read_text()
+    study.write_text(text.replace('[genotypes]\ngenes = "genes.txt"\nupstream = 0\ndownstream = 0\n', ""))
+    with pytest.raises(StudyError, match=r"a section \[genotypes\] must say which genes"):
+        Study.read(study)
+    study.write_text(text.replace('values = "cohort.bed"', 'values = "people.csv"'))
+    with pytest.raises(StudyError, match="is for one PLINK fileset"):
+        Study.read(study)
+
+
+def test_people_of_the_labels_only(study):
+    people = pd.read_csv(study.parent / "people.csv", index_col=0)
+    people.iloc[:-10].to_csv(study.parent / "people.csv")
+    with pytest.raises(AlignmentError, match="10 samples of the genotypes are not in targets"):
+        read_material(Study.read(study))
+    change(study, 'target = "case"', 'target = "case"\nunmatched = "drop"\ncovariates = ["age"]')
+    assert read_material(Study.read(study)).samples.n_samples == N - 10
