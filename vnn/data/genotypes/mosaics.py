@@ -20,7 +20,7 @@ REACH = np.array([0.02, 0.08, 0.5])  # cM over which the three hidden variables 
 SHARE = np.array([0.50, 0.35, 0.15])  # of the variance of their sum
 SWITCHING = 1.0  # changes of the founder that a person copies, per cM
 CHUNK = 4096  # people whose draws have one name; a multiple of 4 and of a family
-BATCH = 1 << 26  # bytes of packed rows made before they are written
+BATCH = 1 << 26  # bytes of packed rows, and of alleles of founders, made before they are written
 SHIFTS = np.arange(0, 2 * BLOCK, 2, dtype=np.uint32)
 COPIES = np.array([2, -1, 1, 0], dtype=np.int8)
 HALF = np.uint64(32)
@@ -82,7 +82,7 @@ def write_mosaics(
     phase = np.zeros((2, n_people), dtype=bool)  # which haplotype of its father and mother a child gets
     dosages = np.empty((len(wanted), n_people), dtype=np.int8)
     alleles = np.empty((len(wanted), n_populations, n_founders), dtype=bool)
-    width = max(BATCH // (BLOCK * -(-n_people // 4)), 1)
+    width = max(BATCH // max(BLOCK * -(-n_people // 4), (BLOCK + 4) * n_populations * n_founders), 1)  # blocks at once
     begin = 0
     with replacing(path) as part, part.open("wb") as file:
         file.write(MAGIC + bytes([VARIANT_MAJOR]))
