@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -137,6 +138,24 @@ def test_an_error_on_the_way_leaves_what_was_there(tmp_path, dosages):
     with pytest.raises(GenotypeError, match=r"2 people are empty or hold white space.*'a b'"):
         packed([stream(dosages[:3, :3], people=["a b", "c d", "e"])], to=prefix)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_end_between_the_names_leaves_no_rows_of_other_names(tmp_path, dosages, monkeypatch):
+    prefix = tmp_path / "calls"
+    packed([stream(dosages)], to=prefix)
+    put, calls = os.replace, []
+
+    def once(source, target):
+        calls.append(target)
+        if len(calls) > 1:
+            raise OSError("no space left")
+        put(source, target)
+
+    monkeypatch.setattr("vnn._atomic.os.replace", once)
+    with pytest.raises(OSError, match="no space left"):
+        packed([stream(dosages[:5, :5])], to=prefix)
+    with pytest.raises(FileNotFoundError, match=r"calls\.bed is not there"):
+        read_plink(prefix)
 
 
 KILLED = """

@@ -79,7 +79,7 @@ def oriented(
         bases = np.array([len(a) == len(b) == 1 for a, b in zip(one, two, strict=True)], dtype=bool)
         flipped = [np.array([name.translate(COMPLEMENT) for name in names], dtype=object) for names in (one, two)]
         also, other_way, unnamed_there = _agreement(flipped[0], flipped[1], wanted, rest)
-        turned = bases & ~(stay | swap | unsure) & (also | other_way)
+        turned = bases & ~(stay | swap) & (also | other_way)
         stay, swap = stay | turned & also, swap | turned & other_way
         unnamed |= turned & unnamed_there
         one, two = (np.where(turned, new, old) for new, old in zip(flipped, (one, two), strict=True))
