@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from tests.data.genotypes.test_plink import made
 from vnn._errors import AlignmentError, StudyError
+from vnn.data import Split
+from vnn.data.genotypes import GeneMap, fit_coding, read_annovar, read_plink
+from vnn.models import Recipe
 from vnn.study import Study, read_material, run_study
+from vnn.study.cohort import gene_wiring
+from vnn.training import Training, fit
 
 N, VARIANTS = 240, 24
 FILE = """
@@ -147,3 +154,30 @@ def test_people_of_the_labels_only(study):
         read_material(Study.read(study))
     change(study, 'target = "case"', 'target = "case"\nunmatched = "drop"\ncovariates = ["age"]')
     assert read_material(Study.read(study)).samples.n_samples == N - 10
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.parametrize("seed", range(5))
+def test_gennets_simulation_is_solved_in_ten_seconds(real, seed):
+    folder = real("genotype/gennet_a_to_z/plink/GenNet_simulation.bed").parents[1]
+    genotypes = read_plink(folder / "plink" / "GenNet_simulation")
+    table = read_annovar(folder / "processed_data" / "GenNet_simulation_RefGene.variant_function")
+    genes = GeneMap.from_annotation(genotypes, table).features()
+    known = pd.read_csv(folder / "run_folder" / "subjects.csv", index_col="patient_id")
+    targets = known["labels"].map({0: "control", 1: "case"}).to_frame("case")
+    samples = fit_coding(genotypes.joined(targets=targets)).apply(genotypes.joined(targets=targets))
+    split = Split("given", *(tuple(known.index[known["set"] == part]) for part in (1, 2, 3)))
+    settings = Training(epochs=100, batch_size=256, lr=0.01, weight_decay=0.0, start="random")
+    began = time.monotonic()
+    made = fit(
+        gene_wiring({name: genes[name] for name in samples.features}), samples, target="case", splits=[split], seed=seed,
+        classes=["control", "case"], recipe=Recipe(dropout=0.0, input_dropout=0.0), training=settings,
+    )  # fmt: skip
+    took = time.monotonic() - began
+    test = samples.select(ids=split.test)
+    found = made.predict(test).values[:, 0, 1]
+    auc = roc_auc_score(test.targets["case"] == "case", found)
+    print(f"seed {seed}: test AUC {auc:.4f} in {took:.1f} s")
+    assert auc >= 0.999
+    assert took <= 10
