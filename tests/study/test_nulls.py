@@ -171,7 +171,7 @@ def test_progress_tells_the_chunk_and_the_time_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0.1, "1 seconds"), (89, "89 seconds"), (91, "2 minutes"), (5500, "1.5 hours")]
+    ("seconds", "words"), [(0.1, "1 second"), (89, "89 seconds"), (91, "2 minutes"), (5500, "1.5 hours")]
 )
 def test_times_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words

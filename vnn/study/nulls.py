@@ -190,7 +190,8 @@ def _left(began: float, sizes: Sequence[int], n_done: int) -> str:
 def duration(seconds: float) -> str:
     """A time in words."""
     if seconds < 90:
-        return f"{max(round(seconds), 1)} seconds"
+        n = max(round(seconds), 1)
+        return f"{n} second{'s' if n > 1 else ''}"
     return f"{round(seconds / 60)} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
