@@ -8,21 +8,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.ontology.serving import serving, tagged
+from tests.ontology.serving import HEAD, serving, tagged
 from vnn.cli.main import app
 from vnn.ontology import Topology, load_ontology
 
 GMT = b"Cell cycle\t\tA\tB\tC\nDisease\t\tC\tD\nTiny\t\tE\n"
-RECIPE = """
-name = "mine"
-title = "My sets"
-reader = "gmt"
-species = "Homo sapiens"
-identifier = "symbol"
-licence = "mine alone"
-citation = "me"
-redistributable = false
-[[releases]]
+RECIPE = (
+    HEAD.replace("MIT", "mine alone")
+    + """[[releases]]
 release = "current"
 [[releases.files]]
 role = "gmt"
@@ -30,6 +23,7 @@ name = "sets.gmt"
 format = "gmt"
 address = "{site}/sets.gmt"
 """
+)
 
 
 @pytest.fixture(autouse=True)

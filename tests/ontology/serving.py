@@ -10,6 +10,17 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 
+HEAD = """
+name = "mine"
+title = "My sets"
+reader = "gmt"
+species = "Homo sapiens"
+identifier = "symbol"
+licence = "MIT"
+citation = "me"
+redistributable = true
+"""  # of a recipe
+
 
 @dataclass
 class Page:

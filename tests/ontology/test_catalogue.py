@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ontology.serving import HEAD
 from vnn._atomic import sha256
 from vnn._errors import OntologyError
 from vnn.ontology import Identifiers, Topology, catalogue, load_ontology
@@ -130,16 +131,9 @@ class TestSnapshot:
         assert set(load_ontology("human-small").genes) <= table.approved
 
 
-RECIPE = """
-name = "mine"
-title = "My sets"
-reader = "gmt"
-species = "Homo sapiens"
-identifier = "symbol"
-licence = "MIT"
-citation = "me"
-redistributable = true
-[choices]
+RECIPE = (
+    HEAD
+    + """[choices]
 ids = "name"
 [[releases]]
 release = "1"
@@ -150,6 +144,7 @@ format = "gmt"
 address = "https://example.org/mine.gmt"
 sha256 = "@"
 """
+)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ontology.serving import serving, tagged
+from tests.ontology.serving import HEAD, serving, tagged
 from vnn._errors import OntologyError
 from vnn.ontology import load_ontology
 from vnn.ontology.catalogue import fetch_ontology
@@ -24,16 +24,9 @@ ROOT = Path(__file__).parents[2]
 GMT = b"Cell cycle\t\tA\tB\nDisease\t\tC\n"
 RELATIONS = b"All\tCell cycle\nAll\tDisease\n"
 
-RECIPE = """
-name = "mine"
-title = "My sets"
-reader = "gmt"
-species = "Homo sapiens"
-identifier = "symbol"
-licence = "MIT"
-citation = "me"
-redistributable = true
-[choices]
+RECIPE = (
+    HEAD
+    + """[choices]
 ids = "name"
 [[releases]]
 release = "current"
@@ -64,6 +57,7 @@ name = "sets-{{release}}.gmt"
 format = "gmt"
 address = "{site}/sets-{{release}}.gmt"
 """
+)
 
 
 @pytest.fixture(autouse=True)

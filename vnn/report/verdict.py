@@ -24,7 +24,7 @@ VERDICTS = {
         "There are too few draws or networks for the thresholds: whatever the score, it could not have passed. “Draws "
         "needed” says how many would be enough."
     ),
-    CHANCE: ("Networks trained on permuted labels give this node as large a score too often."),
+    CHANCE: ("What the node adds goes with permuted labels, in networks trained on them, as closely too often."),
     STRUCTURE: (
         "Networks of the same shape whose genes were dealt out anew give this place as large a score too often, or the "
         "score is what number of genes, connections, level and expression let one expect."
