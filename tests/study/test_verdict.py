@@ -85,7 +85,7 @@ def test_without_nulls_there_is_no_verdict(tmp_path: Path) -> None:
 
 
 def test_networks_must_beat_labels_and_covariates() -> None:
-    summary = pd.DataFrame({"kind": ["labels", "rewired"], "p": [0.04, 0.5]})
+    summary = pd.DataFrame({"kind": ["labels", "rewired"], "p": [0.04, 0.5], "smallest_p": [0.02, 0.02]})
     compared = pd.DataFrame({"model": ["covariates only", "ridge"], "gain": [-0.01, 0.1], "p": [0.4, 0.01]})
     found = informative(compared, summary)
     assert found.p_labels == 0.04
@@ -95,3 +95,6 @@ def test_networks_must_beat_labels_and_covariates() -> None:
     assert found.p_covariates == pytest.approx(0.01)
     assert found.why_not(0.05) == ""
     assert np.isnan(informative(compared.iloc[1:], summary.iloc[1:]).p_labels)
+    few = summary.assign(p=0.2, smallest_p=0.2)
+    assert informative(compared.iloc[1:], few).why_not(0.05) == ""
+    assert "permuted labels predict as well" in informative(compared.iloc[1:], few.assign(p=0.4)).why_not(0.05)
