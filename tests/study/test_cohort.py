@@ -11,6 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tests.data.genotypes.test_plink import made
+from vnn._atomic import sha256
 from vnn._errors import AlignmentError, StudyError
 from vnn.data import Split
 from vnn.data.genotypes import GeneMap, fit_coding, read_annovar, read_plink
@@ -97,7 +98,8 @@ def test_a_study_names_the_gene_and_shows_nobody(study):
     assert results.study.report.individuals == "none"
     page = (study.parent / "results" / "page.html").read_text()
     assert '"p17"' not in page
-    assert "genes.txt" in page
+    assert "from 18 inputs through 3 genes" in page
+    assert sha256(study.parent / "genes.txt") in page
 
 
 @pytest.mark.parametrize("coding", ["genotype", "dominant"])
@@ -119,6 +121,7 @@ def test_pathways_above_genes_and_a_table_of_variants(study):
     change(study, 'name = "genes"', 'name = "sets.gmt"\ngene_level = true\nmin_genes = 1')
     topology = read_material(Study.read(study)).topology
     assert [len(level) for level in topology.levels] == [3, 3, 2]
+    assert [record["source"] for record in topology.provenance] == ["genes of variants", "GMT"]
 
 
 def test_the_phenotype_of_the_fam(study):

@@ -401,9 +401,11 @@ def glance(content: Content) -> list[tuple[str, str, str]]:
             (f"{n:,}", "robust group" if n == 1 else "robust groups", f"of {len(content.verdict):,} nodes judged")
         )
     above = [level for level in content.topology.levels[1:] if level.name != GENE_LEVEL]
+    what = "pathways" if above else "genes"
+    above = above or list(content.topology.levels[1:])
     nodes = sum(len(level) - len(level.copies) for level in above)
     if not len(content.verdict):
-        found.append((f"{nodes:,}", "pathways", f"on {len(above)} level{'s' if len(above) > 1 else ''}"))
+        found.append((f"{nodes:,}", what, f"on {len(above)} level{'s' if len(above) > 1 else ''}"))
     found.append((f"{len(content.outcome):,}", "samples", f"{len(content.topology.inputs):,} inputs each"))
     return found
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from vnn._atomic import sha256
 from vnn._errors import StudyError, culprits
 from vnn.data import Samples, read_table
 from vnn.data.genotypes import (
@@ -62,6 +65,11 @@ def gene_wiring(features: Mapping[str, Sequence[str]]) -> Topology:
     rows = [("inputs", name, "genes", gene) for name, genes in features.items() for gene in genes]
     edges = pd.DataFrame(rows, columns=["source_level", "source", "target_level", "target"])
     return Topology.from_edges({"inputs": list(features), "genes": sorted(set(edges["target"]))}, edges)
+
+
+def genes_told_by(file: Path) -> dict[str, Any]:
+    """A record of the file that told the genes of variants, for the provenance of a wiring."""
+    return {"source": "genes of variants", "files": [{"name": file.name, "role": "genes", "sha256": sha256(file)}]}
 
 
 def _genes(genotypes: Genotypes, asked: GenotypeSection) -> GeneMap:

@@ -118,7 +118,9 @@ def _flows(results: Results) -> pd.DataFrame:
 
 
 def _summary(target: Target, samples: Samples, topology: Topology) -> str:
-    terms = sum(len(level) - len(level.copies) for level in topology.levels[1:] if level.name != GENES)
+    above = [level for level in topology.levels[1:] if level.name != GENES]
+    what = "pathways" if above else "genes"
+    terms = sum(len(level) - len(level.copies) for level in above or topology.levels[1:])
     if target.task == "cox":
         asked = f"Survival ({target.name}, {int(target.events.sum())} events)"  # type: ignore[union-attr]
     elif target.task == "regression":
@@ -127,7 +129,7 @@ def _summary(target: Target, samples: Samples, topology: Topology) -> str:
         asked = f"{target.name}: {target.classes[1]} against {target.classes[0]}"
     else:
         asked = f"{target.name}: {len(target.classes)} classes"
-    return f"{asked}, in {samples.n_samples:,} samples, from {len(topology.inputs):,} inputs through {terms:,} pathways"
+    return f"{asked}, in {samples.n_samples:,} samples, from {len(topology.inputs):,} inputs through {terms:,} {what}"
 
 
 def _facts(results: Results) -> dict[str, str]:

@@ -33,7 +33,7 @@ from vnn.data import (
 from vnn.data.read import columns_beside
 from vnn.ontology import Identifiers, Topology, load_topology, read_translation
 from vnn.ontology.log import Entry
-from vnn.study.cohort import gene_wiring, read_cohort
+from vnn.study.cohort import gene_wiring, genes_told_by, read_cohort
 from vnn.study.settings import DataSection, OntologySection, Study, is_file
 from vnn.training.baselines import ON_REQUEST, applicable
 from vnn.training.null import placed
@@ -82,7 +82,8 @@ def read_material(study: Study) -> Material:
     else:
         features = samples.features if prepared.genes is None else prepared.genes
         topology = wiring_of(asked, features, study.data.identifiers)
-    topology = replace(topology, log=(*prepared.log, *topology.log))
+    told = () if study.genotypes is None else (genes_told_by(study.genotypes.genes),)
+    topology = replace(topology, log=(*prepared.log, *topology.log), provenance=(*told, *topology.provenance))
     material = Material(samples, topology, _target(study, samples), splits_of(study, samples))
     _keep(study, material)
     return material
