@@ -15,8 +15,8 @@ import pandas as pd
 from vnn._atomic import sha256
 from vnn._errors import GenotypeError, choose, culprits
 from vnn.data.genotypes.builds import plain
-from vnn.data.genotypes.genotypes import BUILDS
 from vnn.data.genotypes.lines import numbered, wrong_line
+from vnn.data.genotypes.named import BUILDS
 from vnn.data.genotypes.ranges import Build
 
 ROW = ["variant", "gene", "kind", "distance", "near"]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vnn._errors import GenotypeError, choose, culprits
-from vnn.data.genotypes.genotypes import BUILDS
+from vnn.data.genotypes.named import BUILDS
 from vnn.data.genotypes.plink import chromosome_names
 
 _NAMES = [*(str(n) for n in range(1, 23)), "X", "Y", "MT"]

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
-from vnn._errors import GenotypeError, choose
-from vnn.data.genotypes.genotypes import BUILDS, _places
+from vnn._errors import GenotypeError
+from vnn.data.genotypes.named import Named
 from vnn.data.genotypes.plink import read_bim, read_fam
-from vnn.data.samples import meet, unique
 
 BLOCK = 1 << 22  # dosages looked at at once
 SUFFIX = ".f16"
 
 
-@dataclass(frozen=True, eq=False)
-class Dosages:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dosages(Named):
     """Copies of the counted allele as float16: imputed dosages that are kept, not called.
 
     Eight times the size of `Genotypes`, and slower: nothing of it goes through the kernels of packed genotypes. A float16 holds
@@ -41,6 +40,8 @@ class Dosages:
         If ids are repeated, or tables do not hold exactly these people.
     """
 
+    called: ClassVar[str] = "the dosages"
+
     values: np.ndarray
     row: np.ndarray
     column: np.ndarray
@@ -52,15 +53,6 @@ class Dosages:
     build: Literal["", "GRCh37", "GRCh38"] = ""
     sources: tuple[dict[str, str], ...] = ()
     log: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        choose("build", self.build, ("", *BUILDS))
-        unique(self.variants.index, "variant ids")
-        ids = unique(self.people.index, "person ids")
-        for name in ("targets", "covariates", "groups"):
-            table = getattr(self, name)
-            meet(ids, {name: table}, unmatched="error", values="the dosages")
-            object.__setattr__(self, name, table.loc[list(ids)])
 
     @classmethod
     def of(
@@ -77,24 +69,6 @@ class Dosages:
         empty = pd.DataFrame(index=people.index)
         row, column = np.arange(len(variants)), np.arange(len(people))
         return cls(values, row, column, variants, people, empty, empty, empty, build, tuple(sources), tuple(log))
-
-    def __repr__(self) -> str:
-        return f"Dosages({self.n_variants:,} variants in {self.n_people:,} people{f', {self.build}' if self.build else ''})"
-
-    @property
-    def n_variants(self) -> int:
-        """How many variants there are."""
-        return len(self.variants)
-
-    @property
-    def n_people(self) -> int:
-        """How many people there are."""
-        return len(self.people)
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """The ids of the people."""
-        return tuple(self.people.index)
 
     def blocks(self, size: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
         """Variants in the order of this object, float16 (variants of the block, n_people); `size` is the most at once."""
@@ -117,39 +91,8 @@ class Dosages:
             made[at] = values
         return made
 
-    def index(self, ids: Iterable[str]) -> np.ndarray:
-        """Where the people called `ids` stand, in the order asked for."""
-        return _places(self.people.index, ids, "people")
-
-    def select(self, variants: Iterable[str] | None = None, ids: Iterable[str] | None = None) -> Dosages:
-        """These variants and people, by id, in the order asked for; no dosage is read.
-
-        Raises
-        ------
-        AlignmentError
-            If a variant or a person is not here.
-        """
-        made = self
-        if variants is not None:
-            at = _places(self.variants.index, variants, "variants")
-            made = replace(made, row=self.row[at], variants=self.variants.iloc[at])
-        if ids is not None:
-            who = self.index(ids)
-            tables = {name: getattr(self, name).iloc[who] for name in ("people", "targets", "covariates", "groups")}
-            made = replace(made, column=self.column[who], **tables)
-        return made
-
-    def told(self, *lines: str) -> Dosages:
-        """The same with further lines of the log."""
-        return replace(self, log=(*self.log, *lines))
-
-    def joined(self, *, unmatched: str = "error", **tables: pd.DataFrame) -> Dosages:
-        """With `targets`, `covariates` or `groups`, tables indexed by person id, in any order; as `Genotypes.joined`."""
-        named = {choose("a table", role, ("targets", "covariates", "groups")): t for role, t in tables.items()}
-        named = {role: table.set_axis(table.index.map(str)) for role, table in named.items()}
-        kept, log = meet(self.ids, named, unmatched=unmatched, values="the dosages")
-        made = self if kept == self.ids else self.select(ids=kept)
-        return replace(made, **{role: table.loc[list(kept)] for role, table in named.items()}, log=(*self.log, *log))
+    def _columns(self, who: np.ndarray) -> dict[str, Any]:
+        return {"column": self.column[who]}
 
 
 def mapped_dosages(path: Path, n_variants: int, n_people: int) -> np.ndarray:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
-from vnn._errors import AlignmentError, choose, culprits
-from vnn.data.samples import meet, unique
+from vnn.data.genotypes.named import Named
 from vnn.kernels.panels import code_counts, panels_of, person_counts
 
 VARIANTS = ["chromosome", "position", "counted", "other"]
 PEOPLE = ["family", "father", "mother", "sex"]
-BUILDS = ("GRCh37", "GRCh38")
 SEXES = ("", "female", "male")
 MISSING = 1  # code 01
 COPIES = np.array([2, np.nan, 1, 0])  # of the counted allele, by code: 00, 01, 10, 11
@@ -40,8 +38,8 @@ class Part:
     columns: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class Genotypes:
+@dataclass(frozen=True, eq=False, repr=False)
+class Genotypes(Named):
     """Genotypes of named variants in named people, never expanded: two bits each.
 
     Everything is found by name, as in `Samples`. Nothing is scaled, filled or left out here. `read_plink` and the other
@@ -71,6 +69,8 @@ class Genotypes:
         If ids are repeated, or tables do not hold exactly these people.
     """
 
+    called: ClassVar[str] = "the genotypes"
+
     parts: tuple[Part, ...]
     row: np.ndarray
     variants: pd.DataFrame
@@ -81,15 +81,6 @@ class Genotypes:
     build: Literal["", "GRCh37", "GRCh38"] = ""
     sources: tuple[dict[str, str], ...] = ()
     log: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        choose("build", self.build, ("", *BUILDS))
-        named_once(self.variants.index, "variant ids")
-        ids = tuple(named_once(self.people.index, "person ids"))
-        for name in ("targets", "covariates", "groups"):
-            table = getattr(self, name)
-            meet(ids, {name: table}, unmatched="error", values="the genotypes")
-            object.__setattr__(self, name, table.loc[list(ids)])
 
     @classmethod
     def of(
@@ -106,24 +97,6 @@ class Genotypes:
         empty = pd.DataFrame(index=people.index)
         row = np.arange(len(variants))
         return cls(tuple(parts), row, variants, people, empty, empty, empty, build, tuple(sources), tuple(log))
-
-    def __repr__(self) -> str:
-        return f"Genotypes({self.n_variants:,} variants in {self.n_people:,} people{f', {self.build}' if self.build else ''})"
-
-    @property
-    def n_variants(self) -> int:
-        """How many variants there are."""
-        return len(self.variants)
-
-    @property
-    def n_people(self) -> int:
-        """How many people there are."""
-        return len(self.people)
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """The ids of the people."""
-        return tuple(self.people.index)
 
     @cached_property
     def _starts(self) -> np.ndarray:
@@ -208,65 +181,8 @@ class Genotypes:
             total += person_counts(rows, int(columns.max(initial=-1)) + 1).numpy()[columns]
         return total
 
-    def index(self, ids: Iterable[str]) -> np.ndarray:
-        """Where the people called `ids` stand, in the order asked for."""
-        return _places(self.people.index, ids, "people")
-
-    def select(self, variants: Iterable[str] | None = None, ids: Iterable[str] | None = None) -> Genotypes:
-        """These variants and people, by id, in the order asked for; no genotype is read.
-
-        Raises
-        ------
-        AlignmentError
-            If a variant or a person is not here.
-        """
-        made = self
-        if variants is not None:
-            at = _places(self.variants.index, variants, "variants")
-            made = replace(made, row=self.row[at], variants=self.variants.iloc[at])
-        if ids is not None:
-            who = self.index(ids)
-            parts = tuple(Part(part.rows, part.columns[who]) for part in self.parts)
-            tables = {name: getattr(self, name).iloc[who] for name in ("people", "targets", "covariates", "groups")}
-            made = replace(made, parts=parts, **tables)
-        return made
-
-    def told(self, *lines: str) -> Genotypes:
-        """The same with further lines of the log."""
-        return replace(self, log=(*self.log, *lines))
-
     def _whole(self, columns: np.ndarray) -> bool:
         return bool((columns == np.arange(len(columns))).all())
 
-    def joined(self, *, unmatched: str = "error", **tables: pd.DataFrame) -> Genotypes:
-        """With `targets`, `covariates` or `groups`, tables indexed by person id, in any order.
-
-        Parameters
-        ----------
-        unmatched
-            What happens to people who are not in all tables: "error", or "drop", which is logged.
-        """
-        named = {choose("a table", role, ("targets", "covariates", "groups")): t for role, t in tables.items()}
-        named = {role: table.set_axis(table.index.map(str)) for role, table in named.items()}
-        kept, log = meet(self.ids, named, unmatched=unmatched, values="the genotypes")
-        made = self if kept == self.ids else self.select(ids=kept)
-        return replace(made, **{role: table.loc[list(kept)] for role, table in named.items()}, log=(*self.log, *log))
-
-
-def named_once(index: pd.Index, what: str) -> pd.Index:
-    """The index, if no name is empty or repeated."""
-    if not index.is_unique or "" in index:
-        unique(index, what)
-    return index
-
-
-def _places(index: pd.Index, names: Iterable[str], what: str) -> np.ndarray:
-    asked = [names] if isinstance(names, str) else list(names)
-    unique(asked, f"{what} asked for")
-    found = index.get_indexer(pd.Index(asked, dtype=object))
-    if absent := [name for name, at in zip(asked, found, strict=True) if at < 0]:
-        raise AlignmentError(
-            f"the genotypes lack {len(absent):,} of the {len(asked):,} {what} asked for: {culprits(absent)}. "
-            f"Their {len(index):,} {what} are called like {culprits(index[:3])}."
-        )
-    return found.astype(np.int64)
+    def _columns(self, who: np.ndarray) -> dict[str, Any]:
+        return {"parts": tuple(Part(part.rows, part.columns[who]) for part in self.parts)}

@@ -13,7 +13,8 @@ import pandas as pd
 
 from vnn._atomic import replacing, sha256
 from vnn._errors import AlignmentError, GenotypeError, culprits
-from vnn.data.genotypes.genotypes import PEOPLE, Genotypes, Part, named_once
+from vnn.data.genotypes.genotypes import PEOPLE, Genotypes, Part
+from vnn.data.genotypes.named import named_once
 
 MAGIC = b"\x6c\x1b"
 VARIANT_MAJOR = 1

@@ -98,12 +98,10 @@ def read_dosages(*paths: Path | str, **options: Any) -> Dosages:
             raise GenotypeError(f"{len(files)} sets of dosages were given; one is opened at a time.")
         return open_dosages(files[0], **options)
     opened, whole = STREAMS[kind], ("to", "ids", "build")
-    _known({name: value for name, value in options.items() if name not in whole}, opened, kind)
-    if kind == "vcf":
-        options = {"field": "DS", **options}
-    if kind == "gennet":
-        options = {"outside": "keep", **options}
-    streams = [opened(file, **{name: value for name, value in options.items() if name not in whole}) for file in files]
+    own = {name: value for name, value in options.items() if name not in whole}
+    _known(own, opened, kind)
+    default = {"vcf": {"field": "DS"}, "gennet": {"outside": "keep"}}.get(kind, {})
+    streams = [opened(file, **{**default, **own}) for file in files]
     return kept(streams, **{name: value for name, value in options.items() if name in whole})
 
 

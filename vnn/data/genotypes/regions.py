@@ -7,7 +7,7 @@ import pandas as pd
 
 from vnn._errors import choose
 from vnn.data.genotypes.builds import plain
-from vnn.data.genotypes.genotypes import BUILDS
+from vnn.data.genotypes.named import BUILDS
 
 MHC = "MHC"
 _REGIONS = [
