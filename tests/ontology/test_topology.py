@@ -175,8 +175,24 @@ class TestInvariants:
             build(levels, edges)
 
     def test_unsorted_levels(self):
-        with pytest.raises(OntologyError, match="not unique and sorted"):
-            Level("x", ("b", "a"))
+        with pytest.raises(OntologyError, match="names nodes twice: 'a'"):
+            Level("x", ("a", "b", "a"))
+        mask = Mask("s", "t", ("i",), ("b", "a"), np.array([[0, 0], [0, 1]]))
+        with pytest.raises(OntologyError, match="level 't' are not sorted"):
+            Topology((Level("s", ("i",)), Level("t", ("b", "a"))), (mask,))
+
+    def test_inputs_in_another_order_are_the_same_wiring(self):
+        topology = build(LEVELS, EDGES)
+        order = [*reversed(topology.inputs)]
+        turned = topology.in_order([*order, "not an input"])
+        assert turned.inputs == tuple(order)
+        key = ["source_level", "source", "target_level", "target"]
+        pd.testing.assert_frame_equal(
+            *(t.to_edges().sort_values(key, ignore_index=True) for t in (topology, turned)), check_dtype=False
+        )
+        assert turned.in_order(topology.inputs).fingerprint == topology.fingerprint != turned.fingerprint
+        with pytest.raises(OntologyError, match="leaves out 1 inputs"):
+            topology.in_order(order[1:])
 
     def test_masks_must_fit_their_levels_and_come_once(self):
         low, high = Level("s", ("a",)), Level("t", ("x",))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from vnn._errors import AlignmentError, choose, culprits
-from vnn.kernels import Graph, Packed, reference
+from vnn.kernels import Graph, Packed, PackedPeople, reference
 from vnn.kernels.backend import active, traced
 from vnn.kernels.packed import PANEL
 from vnn.layers import (
@@ -381,12 +381,7 @@ class VisibleNetwork(nn.Module):
         Packed genotypes stay as they are.
         """
         if isinstance(x, Packed):
-            if x.codes.shape[1] != len(self.topology.inputs):
-                raise AlignmentError(
-                    f"`x` holds {x.codes.shape[1]:,} variants; the network has {len(self.topology.inputs):,} inputs, "
-                    "which must be the same variants in the order of `topology.inputs`."
-                )
-            return Signal(x._replace(batch=PANEL * len(x.panels)), None, x.batch)
+            return self.signal(x)
         if x.dim() != 2 or x.shape[1] != len(self.topology.inputs):
             raise AlignmentError(
                 f"`x` has shape {tuple(x.shape)}; the network needs (batch, {len(self.topology.inputs):,}), "
@@ -394,11 +389,15 @@ class VisibleNetwork(nn.Module):
             )
         return self.signal(x.T)
 
-    def signal(self, columns: Tensor, at: Tensor | None = None) -> Signal:
+    def signal(self, columns: Tensor | Packed | PackedPeople, at: Tensor | None = None) -> Signal:
         """Feature-major values (n_in, n) of the samples `at` (int64; all unless given), padded to whole lanes.
 
-        They are NaN where missing.
+        They are NaN where missing; of genotypes, their codebook is.
         """
+        if isinstance(columns, PackedPeople):
+            columns = columns[:, slice(None) if at is None else at]
+        if isinstance(columns, Packed):
+            return self._packed_signal(columns)
         columns = columns.to(self.output_scale.dtype)
         n_samples = columns.shape[1] if at is None else len(at)
         width = n_samples + _padding(n_samples)
@@ -407,6 +406,20 @@ class VisibleNetwork(nn.Module):
         take = getattr(module, "columns", reference.columns)
         values, missing = take(columns, at, width, imputes=self.imputes)
         return Signal(values, missing, n_samples)
+
+    def _packed_signal(self, packed: Packed) -> Signal:
+        if packed.codes.shape[1] != len(self.topology.inputs):
+            raise AlignmentError(
+                f"`x` holds {packed.codes.shape[1]:,} variants; the network has {len(self.topology.inputs):,} inputs, "
+                "which must be the same variants in the order of `topology.inputs`."
+            )
+        book = packed.codebook.to(self.output_scale.dtype)
+        whole = packed._replace(batch=PANEL * len(packed.panels), codebook=book)
+        if not self.imputes:
+            return Signal(whole, None, packed.batch)
+        gaps = torch.isnan(book)
+        missing = whole._replace(codebook=gaps.to(book.dtype))
+        return Signal(whole._replace(codebook=book.masked_fill(gaps, 0.0)), missing, packed.batch)
 
     @property
     def layers(self) -> list[tuple[Stage, SparseLinear]]:
@@ -426,8 +439,7 @@ class VisibleNetwork(nn.Module):
         return self._run(signal, None, None)
 
     def _run(self, signal: Signal, weights: Tensor | None, draw: Draw | None) -> dict[str, dict[str, Tensor]]:
-        held = signal.values
-        padding = (held.batch if isinstance(held, Packed) else held.shape[2]) - signal.n_samples
+        padding = signal.width - signal.n_samples
         share = self._share(weights, signal.n_samples, padding) if self.training else None
         if draw is not None:
             draw = Draw(draw.step, pad(draw.samples, (0, padding)))

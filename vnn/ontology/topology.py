@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ class Level:
     name
         Name of the level, unique in its topology: "inputs", "level 1", ...
     nodes
-        Node ids, unique and sorted.
+        Node ids, unique; sorted above the inputs.
     copies
         Those of `nodes` that only repeat the value of the node of the same id one level below,
         without weight or activation.
@@ -44,11 +45,8 @@ class Level:
     def __post_init__(self) -> None:
         if not self.nodes:
             raise OntologyError(f"level {self.name!r} has no nodes; leave it out.")
-        if any(a >= b for a, b in zip(self.nodes, self.nodes[1:], strict=False)):
-            raise OntologyError(
-                f"the nodes of level {self.name!r} are not unique and sorted; "
-                "build topologies with Topology.from_edges, which sorts them."
-            )
+        if len(set(self.nodes)) < len(self.nodes):
+            raise OntologyError(f"level {self.name!r} names nodes twice: {culprits(_twice(self.nodes))}.")
         if unknown := sorted(self.copies - set(self.nodes)):
             raise OntologyError(f"level {self.name!r} has copies that are not its nodes: {culprits(unknown)}.")
 
@@ -253,6 +251,12 @@ class Topology:
                 raise OntologyError(f"{len(lost):,} nodes of level {level.name!r} {what}: {culprits(lost)}.")
         if self.levels[0].copies:
             raise OntologyError("inputs cannot be copies.")
+        for level in self.levels[1:]:
+            if list(level.nodes) != sorted(level.nodes):
+                raise OntologyError(
+                    f"the nodes of level {level.name!r} are not sorted; build topologies with Topology.from_edges, which "
+                    "sorts them."
+                )
         for below, level in zip(self.levels, self.levels[1:], strict=False):
             self._check_copies(below, level)
         object.__setattr__(
@@ -316,9 +320,37 @@ class Topology:
             masks.append(Mask.from_names(low, high, at[low].nodes, at[high].nodes, pairs))
         return cls(built, tuple(masks), dict(names or {}), tuple(log), tuple(provenance))
 
+    def in_order(self, inputs: Sequence[str]) -> Topology:
+        """The same wiring with its inputs in another order, such as that of the genome.
+
+        Variants of a gene that lie beside each other are read together; nothing else depends on the order.
+
+        Parameters
+        ----------
+        inputs
+            All of them; what is not an input is passed over.
+
+        Raises
+        ------
+        OntologyError
+            If an input is not named, or twice.
+        """
+        own, known = self.levels[0], set(self.inputs)
+        first = Level(own.name, tuple(name for name in inputs if name in known))
+        if absent := known - set(first.nodes):
+            raise OntologyError(f"the order leaves out {len(absent):,} inputs: {culprits(sorted(absent))}.")
+        place = {name: i for i, name in enumerate(first.nodes)}
+        moved = np.array([place[name] for name in own.nodes])
+        masks = [
+            mask if mask.source_level != own.name
+            else replace(mask, sources=first.nodes, edges=np.stack([moved[mask.edges[:, 0]], mask.edges[:, 1]], axis=1))
+            for mask in self.masks
+        ]  # fmt: skip
+        return replace(self, levels=(first, *self.levels[1:]), masks=tuple(masks))
+
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Ids of the input nodes, sorted."""
+        """Ids of the input nodes."""
         return self.levels[0].nodes
 
     @property
@@ -463,3 +495,7 @@ class Topology:
     def __repr__(self) -> str:
         sizes = " -> ".join(f"{len(level) - len(level.copies):,}" for level in self.levels)
         return f"Topology({sizes}; {self.n_edges:,} edges, {self.fingerprint[:12]})"
+
+
+def _twice(names: Sequence[str]) -> list[str]:
+    return sorted(name for name, n in Counter(names).items() if n > 1)

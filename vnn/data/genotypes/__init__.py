@@ -4,6 +4,7 @@ from vnn.data.genotypes.annotated import Annotation, read_annovar, read_regenie,
 from vnn.data.genotypes.bgen import read_bgen
 from vnn.data.genotypes.calls import hard_called
 from vnn.data.genotypes.coding import Coding, fit_coding
+from vnn.data.genotypes.cohort import Cohort
 from vnn.data.genotypes.control import Quality, Thresholds, quality_control
 from vnn.data.genotypes.disequilibrium import clumped, pruned, r2, r2_between
 from vnn.data.genotypes.dosages import Dosages, open_dosages
@@ -37,6 +38,7 @@ from vnn.data.genotypes.vcf import read_vcf
 __all__ = [
     "Annotation",
     "Coding",
+    "Cohort",
     "Components",
     "Dosages",
     "GeneMap",
