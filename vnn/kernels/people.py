@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -139,17 +139,14 @@ class PackedPeople:
             columns = np.searchsorted(some, panel[mine]) * PANEL + self.place[mine] % PANEL
             yield Packed(self.codes, torch.from_numpy(some), self.codebook, PANEL * len(some)), columns, mine
 
-    @cached_property
-    def _file(self) -> BinaryIO | None:
-        return None if self.path is None else self.path.open("rb")
-
     def expect(self, at: np.ndarray) -> None:
         """Let the system fetch the panels or rows of these people from the disk while other work is done."""
-        if self._file is None or not hasattr(os, "posix_fadvise"):
+        if self.path is None or not hasattr(os, "posix_fadvise"):
             return
         size = self.codes.stride(0)
-        for piece in np.unique(self.place[at] // (PANEL if self.panelled else 1)).tolist():
-            os.posix_fadvise(self._file.fileno(), piece * size, size, os.POSIX_FADV_WILLNEED)
+        with self.path.open("rb") as file:
+            for piece in np.unique(self.place[at] // (PANEL if self.panelled else 1)).tolist():
+                os.posix_fadvise(file.fileno(), piece * size, size, os.POSIX_FADV_WILLNEED)
 
     def __reduce__(self) -> tuple[Any, ...]:
         codes = self.codes if self.path is None else tuple(self.codes.shape)

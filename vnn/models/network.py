@@ -324,7 +324,7 @@ class VisibleNetwork(nn.Module):
             What dropout depends on; needed in training when the recipe has dropout.
         """
         signal = x if isinstance(x, Signal) else self.entrance(x)
-        late = self._late(covariates, signal.n_samples)
+        late = self._late(covariates, signal.n_samples, signal.width)
         values = self._run(signal, weights, draw)["activation"]
         heads = {}
         for head, linear in zip(self._heads, self.head_linears, strict=True):
@@ -472,7 +472,7 @@ class VisibleNetwork(nn.Module):
     def _scalings(self) -> dict[str, InputScaling]:
         return {self.topology.levels[0].name: self.scaling}
 
-    def _late(self, covariates: Tensor | None, n_samples: int) -> Tensor | None:
+    def _late(self, covariates: Tensor | None, n_samples: int, width: int) -> Tensor | None:
         given = None if covariates is None else tuple(covariates.shape)
         needed = (n_samples, self.n_covariates) if self.n_covariates else None
         if given != needed:
@@ -480,7 +480,7 @@ class VisibleNetwork(nn.Module):
         if covariates is None:
             return None
         columns = covariates.T.to(self.output_scale.dtype)
-        signal = Signal(pad(columns, (0, _padding(n_samples))).contiguous()[:, None, :], None, n_samples)
+        signal = Signal(pad(columns, (0, width - n_samples)).contiguous()[:, None, :], None, n_samples)
         return self.covariate_linear({COVARIATES: signal}, {COVARIATES: self.covariate_scaling})
 
     def _rows_of(self, level: Level, values: Mapping[str, Tensor]) -> Tensor:

@@ -969,7 +969,7 @@ def _inputs(
         return torch.from_numpy(np.array(samples.values)).to(dtype), None
     book = samples.people.codebook.to(dtype)
     if fill is not None:
-        book = torch.where(torch.isnan(book), torch.from_numpy(fill).to(dtype)[:, None], book)
+        book = torch.where(torch.isnan(book), torch.tensor(fill, dtype=dtype)[:, None], book)
     return _open(samples, book).everywhere(), samples.people.place
 
 

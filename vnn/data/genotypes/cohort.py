@@ -35,24 +35,11 @@ class Cohort:
         What they are worth, a column of each variant.
     people
         Where networks read them, in the order of `genotypes.ids`.
-
-    Raises
-    ------
-    GenotypeError
-        If the coding has several columns of a variant, or columns of other variants.
     """
 
     genotypes: Genotypes
     coding: Coding
     people: PackedPeople
-
-    def __post_init__(self) -> None:
-        if not np.array_equal(self.coding.row, np.arange(self.genotypes.n_variants)):
-            raise GenotypeError(
-                f"the coding has {len(self.coding.row):,} columns of {self.genotypes.n_variants:,} variants; packed genotypes "
-                'have one of each, as "additive", "dominant" and "recessive" give without a column for missing ones. Use '
-                "Coding.apply, where memory has room for numbers."
-            )
 
     @classmethod
     def of(cls, genotypes: Genotypes, coding: Coding, store: Store, *, batches: Batches = "panels") -> Cohort:
@@ -63,8 +50,14 @@ class Cohort:
         batches
             "panels": a batch is some panels, read where they lie. "people": any people, gathered from rows of their own, which
             `Store.rows` writes: exact random batches.
+
+        Raises
+        ------
+        GenotypeError
+            If the coding has several columns of a variant, or a person is not in the store.
         """
         choose("batches", batches, ("panels", "people"))
+        _one_each(genotypes, coding)
         by_panel = batches == "panels"
         where = store.index(genotypes.ids)
         codes, file = (store.panels, store.file) if by_panel else store.rows()
@@ -74,6 +67,7 @@ class Cohort:
     @classmethod
     def in_memory(cls, genotypes: Genotypes, coding: Coding, *, seed: int = 0) -> Cohort:
         """Dealt to panels in memory, for cohorts that fit there: a quarter of a byte for each genotype."""
+        _one_each(genotypes, coding)
         order = generator(seed, "panels", 0).permutation(genotypes.n_people)
         codes = genotypes.panels(order)
         place = np.empty_like(order)
@@ -171,3 +165,12 @@ class Cohort:
     def samples(self) -> Samples:
         """The same with its values written out, 16 times the size."""
         return self.coding.apply(self.genotypes)
+
+
+def _one_each(genotypes: Genotypes, coding: Coding) -> None:
+    if not np.array_equal(coding.row, np.arange(genotypes.n_variants)):
+        raise GenotypeError(
+            f"the coding has {len(coding.row):,} columns of {genotypes.n_variants:,} variants; packed genotypes have one of "
+            'each, as "additive", "dominant" and "recessive" give without a column for missing ones. Use Coding.apply, where '
+            "memory has room for numbers."
+        )
