@@ -318,6 +318,21 @@ def bench_ontology(
     _measured(ontologies(scales=scale or (1, 2, 4), rounds=rounds, files=files), json_file)
 
 
+@bench_app.command("genotypes")
+def bench_genotypes(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the records here.")] = None,
+    variants: Annotated[int, typer.Option(min=1000, help="Variants of the whole size.")] = 1_000_000,
+    people: Annotated[int, typer.Option(min=64, help="People of the whole size.")] = 5_000,
+    rounds: Annotated[int, typer.Option(min=1, help="How often the store and the statistics take turns.")] = 5,
+    wide: Annotated[bool, typer.Option(help="Whether 6,000,000 variants of 1,000 people are trained as well.")] = True,
+    folder: Annotated[Path | None, typer.Option(help="Where made-up files lie meanwhile, 1.5 GB.")] = None,
+) -> None:
+    """A genotype study: the packed store, statistics beside PLINK 2, epochs in units of reading floats, and their growth."""
+    from vnn.bench.cohorts import cohorts
+
+    _measured(cohorts(variants=variants, people=people, rounds=rounds, wide=wide, folder=folder), json_file)
+
+
 @bench_app.command("attributions")
 def bench_attributions(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the records here.")] = None,

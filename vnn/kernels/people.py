@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from torch import Tensor
 from vnn._errors import KernelError
 from vnn.kernels.packed import BYTES, CODES, PANEL, Packed
 from vnn.kernels.panels import gather_panels, transposed
+
+KEPT = 0.5  # of the memory, which files of this size may fill
 
 
 def mapped(path: Path, shape: tuple[int, ...]) -> Tensor:
@@ -44,6 +46,8 @@ class PackedPeople:
         Of what the codes hold.
     path
         The file they lie in, where they do.
+    scaled
+        As of `Packed`.
     """
 
     codes: Tensor
@@ -51,6 +55,7 @@ class PackedPeople:
     place: np.ndarray
     identity: str
     path: Path | None = None
+    scaled: bool = False
 
     def __post_init__(self) -> None:
         fits = self.codes.shape[1:] == (len(self.codebook), BYTES) if self.panelled else self.codes.dim() == 2
@@ -99,7 +104,7 @@ class PackedPeople:
         if not self.panelled:
             return self._packed(gather_panels(self.codes, where, len(self)), len(where))
         if _whole(where):
-            return Packed(self.codes, torch.from_numpy(where[::PANEL] // PANEL), self.codebook, len(where))
+            return Packed(self.codes, torch.from_numpy(where[::PANEL] // PANEL), self.codebook, len(where), self.scaled)
         panel, inside = np.divmod(where, PANEL)
         rows = torch.empty(len(where), -(-len(self) // 4), dtype=torch.uint8)
         for one in np.unique(panel):
@@ -108,16 +113,16 @@ class PackedPeople:
         return self._packed(gather_panels(rows, np.arange(len(where)), len(self)), len(where))
 
     def _packed(self, codes: Tensor, n: int) -> Packed:
-        return Packed(codes, torch.arange(len(codes)), self.codebook, n)
+        return Packed(codes, torch.arange(len(codes)), self.codebook, n, self.scaled)
 
-    def coded(self, codebook: Tensor) -> PackedPeople:
+    def coded(self, codebook: Tensor, *, scaled: bool = False) -> PackedPeople:
         """The same people with other values of their codes."""
-        return PackedPeople(self.codes, codebook, self.place, self.identity, self.path)
+        return replace(self, codebook=codebook, scaled=scaled)
 
     def everywhere(self) -> PackedPeople:
         """A column for each place of the panels, whoever has it, or for each row."""
         n = len(self.codes) * (PANEL if self.panelled else 1)
-        return PackedPeople(self.codes, self.codebook, np.arange(n), self.identity, self.path)
+        return replace(self, place=np.arange(n))
 
     def sweep(self, size: int) -> Iterator[tuple[Packed, np.ndarray, np.ndarray]]:
         """All of these people, about `size` at a time, without gathering from panels.
@@ -137,25 +142,40 @@ class PackedPeople:
             some = held[first : first + max(size // PANEL, 1)]
             mine = np.flatnonzero(np.isin(panel, some))
             columns = np.searchsorted(some, panel[mine]) * PANEL + self.place[mine] % PANEL
-            yield Packed(self.codes, torch.from_numpy(some), self.codebook, PANEL * len(some)), columns, mine
+            yield (
+                Packed(self.codes, torch.from_numpy(some), self.codebook, PANEL * len(some), self.scaled),
+                columns,
+                mine,
+            )
+
+    @cached_property
+    def _expected(self) -> set[int]:
+        """Panels or rows that were fetched and stay in memory."""
+        return set()
 
     def expect(self, at: np.ndarray) -> None:
         """Let the system fetch the panels or rows of these people from the disk while other work is done."""
         if self.path is None or not hasattr(os, "posix_fadvise"):
             return
+        pieces = set(np.unique(self.place[at] // (PANEL if self.panelled else 1)).tolist()) - self._expected
         size = self.codes.stride(0)
-        with self.path.open("rb") as file:
-            for piece in np.unique(self.place[at] // (PANEL if self.panelled else 1)).tolist():
-                os.posix_fadvise(file.fileno(), piece * size, size, os.POSIX_FADV_WILLNEED)
+        if self.codes.numel() < KEPT * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+            self._expected.update(pieces)
+        if pieces:
+            with self.path.open("rb") as file:
+                for piece in sorted(pieces):
+                    os.posix_fadvise(file.fileno(), piece * size, size, os.POSIX_FADV_WILLNEED)
 
     def __reduce__(self) -> tuple[Any, ...]:
         codes = self.codes if self.path is None else tuple(self.codes.shape)
-        return _again, (codes, self.codebook, self.place, self.identity, self.path)
+        return _again, (codes, self.codebook, self.place, self.identity, self.path, self.scaled)
 
 
-def _again(codes: Any, codebook: Tensor, place: np.ndarray, identity: str, path: Path | None) -> PackedPeople:
+def _again(
+    codes: Any, codebook: Tensor, place: np.ndarray, identity: str, path: Path | None, scaled: bool
+) -> PackedPeople:
     """What another process was told of; it opens the file itself."""
-    return PackedPeople(codes if path is None else mapped(path, codes), codebook, place, identity, path)
+    return PackedPeople(codes if path is None else mapped(path, codes), codebook, place, identity, path, scaled)
 
 
 def _whole(where: np.ndarray) -> bool:

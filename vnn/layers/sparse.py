@@ -24,11 +24,14 @@ class Signal(NamedTuple):
         1 where a value was missing, or None when nothing may be missing; packed where the values are.
     n_samples
         Samples of the batch; the columns behind them are padding.
+    scaled
+        Whether the values are scaled already, alike for all replicates.
     """
 
     values: Float[Tensor, "n_in 1 batch"] | Packed
     missing: Float[Tensor, "n_in 1 batch"] | Packed | None
     n_samples: int
+    scaled: bool = False
 
     @property
     def numbers(self) -> Tensor:
@@ -47,7 +50,7 @@ class Signal(NamedTuple):
 
     def unpacked(self) -> Signal:
         """The same as numbers, 16 times the size where it was packed."""
-        return Signal(self.numbers, self.gaps, self.n_samples)
+        return Signal(self.numbers, self.gaps, self.n_samples, self.scaled)
 
 
 def _numbers(values: Tensor | Packed) -> Tensor:
@@ -98,7 +101,9 @@ class SparseLinear(nn.Module):
         pending: list[tuple[Tensor | Packed, Tensor, Graph]] = []
         for name, graph, weight in self.parts():
             values = levels[name]
-            if isinstance(values, Signal):
+            if isinstance(values, Signal) and values.scaled:
+                pending.append((values.values, weight, graph))
+            elif isinstance(values, Signal):
                 folded, shift, filled = scalings[name].fold(weight, graph)
                 bias = shift if bias is None else bias + shift
                 pending.append((values.values, folded, graph))

@@ -415,8 +415,8 @@ class VisibleNetwork(nn.Module):
             )
         book = packed.codebook.to(self.output_scale.dtype)
         whole = packed._replace(batch=PANEL * len(packed.panels), codebook=book)
-        if not self.imputes:
-            return Signal(whole, None, packed.batch)
+        if packed.scaled or not self.imputes:
+            return Signal(whole, None, packed.batch, packed.scaled)
         gaps = torch.isnan(book)
         missing = whole._replace(codebook=gaps.to(book.dtype))
         return Signal(whole._replace(codebook=book.masked_fill(gaps, 0.0)), missing, packed.batch)

@@ -873,8 +873,8 @@ def _problem(
         _within_reach(samples, ends, scalings[name], training.dtype)
     if missing and impute is None:
         _scaling(samples, np.arange(samples.n_samples), method="standard", impute=None)
-    inputs, place = _inputs(samples, dtype, scalings[chunk[0].split].fill if len(splits) == 1 else None)
-    network.imputes = missing if isinstance(inputs, torch.Tensor) else inputs.books[1] is not None
+    network.imputes = missing
+    inputs, place = _inputs(samples, dtype)
     _put(network.scaling, [scalings[r.split] for r in chunk], [standards[r.split] for r in chunk])
     if columns is not None:
         fitted = [fit_scaling(columns[:, train_at[r.split]]) for r in chunk]
@@ -955,22 +955,11 @@ def _scaling(samples: Samples | Cohort, at: np.ndarray, *, method: str, impute: 
     return fit_scaling(samples.values[:, at], method=method, impute=impute, features=samples.features)
 
 
-def _inputs(
-    samples: Samples | Cohort, dtype: torch.dtype, fill: np.ndarray | None
-) -> tuple[torch.Tensor | PackedPeople, np.ndarray | None]:
-    """What batches are taken from, and where the samples stand in it; None where in their order.
-
-    Parameters
-    ----------
-    fill
-        Of missing values, where all replicates of the study fill alike.
-    """
+def _inputs(samples: Samples | Cohort, dtype: torch.dtype) -> tuple[torch.Tensor | PackedPeople, np.ndarray | None]:
+    """What batches are taken from, and where the samples stand in it; None where in their order."""
     if not isinstance(samples, Cohort):
         return torch.from_numpy(np.array(samples.values)).to(dtype), None
-    book = samples.people.codebook.to(dtype)
-    if fill is not None:
-        book = torch.where(torch.isnan(book), torch.tensor(fill, dtype=dtype)[:, None], book)
-    return _open(samples, book).everywhere(), samples.people.place
+    return _open(samples, samples.people.codebook.to(dtype)).everywhere(), samples.people.place
 
 
 def _open(cohort: Cohort, book: torch.Tensor) -> PackedPeople:

@@ -101,6 +101,7 @@ class Trainer:
         checkpoint: Path | None = None,
         own: Sequence[Setting] | None = None,
     ) -> None:
+        problem = problem.scaled_for(network.scaling)
         self.full, self.problem, self.settings, self.seed = network, problem, settings, seed
         self.checkpoint, self.epoch, self.step = checkpoint, 0, 0
         names = network.replicate_names

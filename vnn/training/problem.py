@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from vnn.chance import generator
 from vnn.kernels import PackedPeople
 from vnn.kernels.packed import PANEL
+from vnn.layers import InputScaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,18 @@ class Problem:
         order = among[generator(seed, "batch order", epoch).permutation(len(among))]
         batches = [np.sort(order[start : start + size]) for start in range(0, len(order), size)]
         return [_people(panels) for panels in batches] if panelled else batches
+
+    def scaled_for(self, scaling: InputScaling) -> Problem:
+        """The same with packed genotypes whose codebook holds what the network sees, where all replicates scale and fill alike.
+
+        Then no weight is folded with a scaling in each step.
+        """
+        inputs, parts = self.inputs, (scaling.scale, scaling.shift, scaling.fill)
+        if not isinstance(inputs, PackedPeople) or any((part != part[:, :1]).any() for part in parts):
+            return self
+        scale, shift, fill = (part[:, :1] for part in parts)
+        book = torch.where(torch.isnan(inputs.codebook), fill, inputs.codebook) * scale + shift
+        return replace(self, inputs=inputs.coded(book, scaled=True))
 
     def seen_by(self, weight: Tensor) -> Tensor:
         """Positions of the samples that weigh something for some replicate, in panels all of theirs.

@@ -242,6 +242,8 @@ class Forward:
             pending: list[tuple[Tensor | Packed, Tensor]] = []
             if name in self._values:
                 pending.append((self._values[name], weight))
+            elif self._enters_scaled(name):
+                pending.append((self.raw.x, weight))
             else:
                 folded, filled, bias = self._fold(name, graph, weight, bias, y)
                 raw = self.raw.covariates if name == COVARIATES else self.raw.x
@@ -260,6 +262,9 @@ class Forward:
 
     def _scaling_of(self, name: str) -> InputScaling:
         return self.network.covariate_scaling if name == COVARIATES else self.network.scaling
+
+    def _enters_scaled(self, name: str) -> bool:
+        return name == self.inputs and isinstance(self.raw.x, Packed) and self.raw.x.scaled
 
     def _imputes(self, name: str) -> bool:
         return name != COVARIATES and self.raw.missing is not None
@@ -394,7 +399,9 @@ class Step(Forward):
                 linear.bias.grad.zero_()
         for j, (name, graph, weight) in enumerate(linear.parts()):
             assert weight.grad is not None
-            if name not in self._values:
+            if self._enters_scaled(name):
+                self.backward.append(_edge_product(g, self.raw.x, weight.grad, graph))
+            elif name not in self._values:
                 self._unfold(name, graph, weight, g)
             elif name == self.inputs:
                 self.backward.append(calls.edge_product(g, self._values[name], weight.grad, graph.wiring))

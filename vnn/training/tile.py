@@ -286,7 +286,7 @@ class _Reader:
             self._codes, self._panels = people.codes, torch.zeros(n, dtype=torch.int64)
         else:
             self._codes, self._panels = torch.zeros(n, len(people), BYTES, dtype=torch.uint8), torch.arange(n)
-        self.packed = Packed(self._codes, self._panels, people.codebook, width)
+        self.packed = Packed(self._codes, self._panels, people.codebook, width, people.scaled)
 
     def read(self, at: np.ndarray) -> None:
         """The people `at` from now on."""
