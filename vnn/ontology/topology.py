@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
+from operator import lt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from scipy import sparse
 from vnn._atomic import replacing
 from vnn._errors import OntologyError, culprits
 from vnn.ontology.log import Entry
+from vnn.ontology.order import in_order
 
 if TYPE_CHECKING:
     from torch_sparse import SparseTensor
@@ -44,12 +47,12 @@ class Level:
     def __post_init__(self) -> None:
         if not self.nodes:
             raise OntologyError(f"level {self.name!r} has no nodes; leave it out.")
-        if any(a >= b for a, b in zip(self.nodes, self.nodes[1:], strict=False)):
+        if not all(map(lt, self.nodes, islice(self.nodes, 1, None))):
             raise OntologyError(
                 f"the nodes of level {self.name!r} are not unique and sorted; "
                 "build topologies with Topology.from_edges, which sorts them."
             )
-        if unknown := sorted(self.copies - set(self.nodes)):
+        if self.copies and (unknown := sorted(self.copies.difference(self.nodes))):
             raise OntologyError(f"level {self.name!r} has copies that are not its nodes: {culprits(unknown)}.")
 
     def __len__(self) -> int:
@@ -58,6 +61,8 @@ class Level:
     @property
     def own(self) -> np.ndarray:
         """Which nodes are no copies, bool of shape (n_nodes,)."""
+        if not self.copies:
+            return np.ones(len(self.nodes), dtype=bool)
         return np.array([node not in self.copies for node in self.nodes])
 
 
@@ -92,7 +97,8 @@ class Mask:
             )
         key = edges[:, 1] * len(self.sources) + edges[:, 0]
         if (np.diff(key) <= 0).any():
-            key = np.unique(key)
+            key = np.sort(key)
+            key = key[np.diff(key, prepend=-1) > 0]
         ordered = np.stack([key % len(self.sources), key // len(self.sources)], axis=1).astype(np.int32)
         ordered.flags.writeable = False
         object.__setattr__(self, "edges", ordered)
@@ -302,19 +308,53 @@ class Topology:
         copies
             Node ids per level that are identity copies; their edges are in `edges` like all others.
         """
-        marked = {name: frozenset(ids) for name, ids in (copies or {}).items()}
-        built = tuple(
-            Level(name, tuple(sorted(set(ids))), marked.get(name, frozenset())) for name, ids in levels.items()
+        given = {name: list(ids) for name, ids in levels.items()}
+        columns = [np.array(ids, dtype=object) for ids in given.values()]
+        columns += [edges[end].to_numpy(dtype=object) for end in ("source", "target")]
+        number, distinct = pd.factorize(np.concatenate(columns), use_na_sentinel=False)
+        *of_levels, source, target = np.split(number, np.cumsum([len(column) for column in columns[:-1]]))
+        return cls._numbered(
+            dict(zip(given, of_levels, strict=True)),
+            distinct,
+            edges[["source_level", "target_level"]].assign(source=source, target=target),
+            copies=copies or {},
+            names=names or {},
+            log=log,
+            provenance=provenance,
         )
-        at = {level.name: level for level in built}
+
+    @classmethod
+    def _numbered(
+        cls,
+        levels: Mapping[str, np.ndarray],
+        ids: np.ndarray,
+        edges: pd.DataFrame,
+        *,
+        copies: Mapping[str, Iterable[str]],
+        names: Mapping[str, str],
+        log: Sequence[Entry],
+        provenance: Sequence[Mapping[str, Any]],
+    ) -> Topology:
+        """As `from_edges`, with levels and ends of edges by their numbers in `ids`, where no level has two of the same name."""
+        built, at = {}, {}
+        for name, numbers in levels.items():
+            own = pd.unique(numbers)
+            own = own[in_order(ids[own])]
+            built[name] = Level(name, tuple(ids[own]), frozenset(copies.get(name, ())))
+            at[name] = np.full(len(ids), -1, dtype=np.int32)
+            at[name][own] = np.arange(len(own), dtype=np.int32)
         masks = []
         for pair, group in edges.groupby(["source_level", "target_level"], sort=True):
             low, high = map(str, pair)
             if unknown := {low, high} - at.keys():
                 raise OntologyError(f"an edge names levels that are not given: {culprits(sorted(unknown))}.")
-            pairs = zip(group["source"], group["target"], strict=True)
-            masks.append(Mask.from_names(low, high, at[low].nodes, at[high].nodes, pairs))
-        return cls(built, tuple(masks), dict(names or {}), tuple(log), tuple(provenance))
+            ends = np.stack([at[low][group["source"]], at[high][group["target"]]], axis=1)
+            if (ends < 0).any():
+                row, end = np.argwhere(ends < 0)[0]
+                lost = ids[group[("source", "target")[end]].iloc[row]]
+                raise OntologyError(f"an edge from {low!r} to {high!r} names {lost!r}, which is not a node there.")
+            masks.append(Mask(low, high, built[low].nodes, built[high].nodes, ends))
+        return cls(tuple(built.values()), tuple(masks), dict(names), tuple(log), tuple(provenance))
 
     @property
     def inputs(self) -> tuple[str, ...]:

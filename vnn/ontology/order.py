@@ -1,0 +1,32 @@
+"""Names in the order of their letters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+LONGEST = 64  # letters of a name that is sorted among others as bytes of one width
+
+
+def in_order(names: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Places of the names as `sorted` would list them; equal names stay in the order given.
+
+    Names of ASCII letters, none of them long, are sorted as bytes of one width, which takes a third of the time.
+
+    Returns
+    -------
+    Int64 of shape (n_names,).
+    """
+    listed = list(names)
+    if _plain(listed):
+        return np.argsort(np.array(listed, dtype="S"), kind="stable")
+    return np.array(sorted(range(len(listed)), key=listed.__getitem__), dtype=np.int64)
+
+
+def _plain(names: list[str]) -> bool:
+    try:
+        text = "".join(names)
+    except TypeError:
+        return False
+    return text.isascii() and "\0" not in text and max(map(len, names), default=0) <= LONGEST
