@@ -438,7 +438,7 @@ class Ontology:
     @cached_property
     def sizes(self) -> pd.Series:
         """Number of genes of each term, counted with those of its descendants."""
-        return pd.Series(np.diff(self._carried.indptr), index=self.terms.index, name="genes")
+        return pd.Series(np.diff(self._inherited.indptr), index=self.terms.index, name="genes")
 
     def topology(
         self,
@@ -562,8 +562,12 @@ class Ontology:
         return sparse.csr_array(children @ self._reach)
 
     @cached_property
+    def _inherited(self) -> sparse.csr_array:
+        return sparse.csr_array(self._reach @ self._own)
+
+    @cached_property
     def _carried(self) -> sparse.csr_array:
-        return _sorted(sparse.csr_array(self._reach @ self._own))
+        return _sorted(self._inherited)
 
     def _under(self, tops: np.ndarray, relation: np.ndarray) -> np.ndarray:
         """Which terms are `tops` or lie under one of them along the chosen relations."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
+from operator import le
 
 import numpy as np
 
@@ -19,9 +21,20 @@ def in_order(names: Sequence[str] | np.ndarray) -> np.ndarray:
     Int64 of shape (n_names,).
     """
     listed = list(names)
+    if all(map(le, listed, islice(listed, 1, None))):
+        return np.arange(len(listed))
     if _plain(listed):
         return np.argsort(np.array(listed, dtype="S"), kind="stable")
     return np.array(sorted(range(len(listed)), key=listed.__getitem__), dtype=np.int64)
+
+
+def ranks(names: Sequence[str] | np.ndarray) -> np.ndarray:
+    """The place of each name among the different ones in order, int64 of shape (n_names,); equal names share theirs."""
+    order = in_order(names)
+    listed = np.asarray(names, dtype=object)[order]
+    found = np.empty(len(order), dtype=np.int64)
+    found[order] = np.cumsum(np.concatenate([[False], listed[1:] != listed[:-1]])[: len(order)])
+    return found
 
 
 def _plain(names: list[str]) -> bool:

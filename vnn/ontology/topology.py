@@ -65,6 +65,11 @@ class Level:
             return np.ones(len(self.nodes), dtype=bool)
         return np.array([node not in self.copies for node in self.nodes])
 
+    @property
+    def own_nodes(self) -> tuple[str, ...]:
+        """Ids of the nodes that are no copies."""
+        return tuple(node for node in self.nodes if node not in self.copies) if self.copies else self.nodes
+
 
 @dataclass(frozen=True, eq=False)
 class Mask:
@@ -338,13 +343,15 @@ class Topology:
         """As `from_edges`, with levels and ends of edges by their numbers in `ids`, where no level has two of the same name."""
         built, at = {}, {}
         for name, numbers in levels.items():
-            own = pd.unique(numbers)
+            is_here = np.zeros(len(ids), dtype=bool)
+            is_here[numbers] = True
+            own = np.flatnonzero(is_here)
             own = own[in_order(ids[own])]
             built[name] = Level(name, tuple(ids[own]), frozenset(copies.get(name, ())))
             at[name] = np.full(len(ids), -1, dtype=np.int32)
             at[name][own] = np.arange(len(own), dtype=np.int32)
         masks = []
-        for pair, group in edges.groupby(["source_level", "target_level"], sort=True):
+        for pair, group in edges.groupby(["source_level", "target_level"], observed=True):
             low, high = map(str, pair)
             if unknown := {low, high} - at.keys():
                 raise OntologyError(f"an edge names levels that are not given: {culprits(sorted(unknown))}.")
@@ -387,12 +394,15 @@ class Topology:
     @cached_property
     def outputs(self) -> tuple[tuple[str, str], ...]:
         """(level, node) of every node without outgoing edges, in the order of the levels."""
-        leads = {level.name: np.zeros(len(level), bool) for level in self.levels}
+        return tuple((level.name, level.nodes[i]) for level in self.levels[1:] for i in self.tops(level.name))
+
+    def tops(self, level: str) -> np.ndarray:
+        """Which nodes of a level have no outgoing edges: their places, int64."""
+        leads = np.zeros(len(self.level(level)), dtype=bool)
         for mask in self.masks:
-            leads[mask.source_level][mask.edges[:, 0]] = True
-        return tuple(
-            (level.name, level.nodes[i]) for level in self.levels[1:] for i in np.flatnonzero(~leads[level.name])
-        )
+            if mask.source_level == level:
+                leads[mask.edges[:, 0]] = True
+        return np.flatnonzero(~leads)
 
     @cached_property
     def members(self) -> dict[str, sparse.csr_array]:

@@ -76,18 +76,22 @@ def wire(
 
     titles, edges = _edges(pruned, measured, gene_level=gene_level, levels=levels)
     made = [*([RESIDUAL] if residual else []), *(FREE.format(number) for number in range(1, free + 1))]
-    ids = np.concatenate([measured.names, pruned.genes, pruned.terms.index, made]).astype(object)
+    kinds = (measured.names, pruned.genes, pruned.terms.index, made)
+    ids = np.concatenate([np.asarray(names, dtype=object) for names in kinds])
     added, log = _beside(pruned, measured, edges, made, level=2 if gene_level else 1)
     edges = pd.concat([edges, *added], ignore_index=True)
     copies = edges[:0]
     if skips == "copies":
         edges, copies = _through_copies(edges, ids)
     labels = pruned.terms["name"]
-    title = np.array(titles, dtype=object)
+    title = pd.CategoricalDtype(titles)
     return Topology._numbered(
         _nodes(titles, edges),
         ids,
-        edges.assign(source_level=title[edges["source_level"]], target_level=title[edges["target_level"]]),
+        edges.assign(
+            source_level=pd.Categorical.from_codes(edges["source_level"], dtype=title),
+            target_level=pd.Categorical.from_codes(edges["target_level"], dtype=title),
+        ),
         copies={titles[at]: ids[own["target"]] for at, own in copies.groupby("target_level")},
         names={term: name for term, name in zip(labels.index, labels, strict=True) if name != term},
         log=(*pruned.log, *_feature_log(ontology, pruned, measured, residual=residual), *log),
@@ -207,6 +211,8 @@ def _beside(
     pruned: Ontology, measured: Measured, edges: pd.DataFrame, made: Sequence[str], *, level: int
 ) -> tuple[list[pd.DataFrame], list[Entry]]:
     """Edges into nodes that stand for no term: one for the features no term has, and free ones over all that is wired."""
+    if not made:
+        return [], []
     taken = (measured.names, pruned.terms.index, pruned.genes)
     if clash := sorted(set(made).intersection(chain.from_iterable(taken))):
         raise OntologyError(
@@ -267,7 +273,7 @@ def _nodes(titles: Sequence[str], edges: pd.DataFrame) -> dict[str, np.ndarray]:
     nodes = {}
     for at, title in enumerate(titles):
         ends = (edges[end].to_numpy()[edges[f"{end}_level"] == at] for end in ("source", "target"))
-        nodes[title] = pd.unique(np.concatenate(list(ends)))
+        nodes[title] = np.concatenate(list(ends))
     return nodes
 
 
@@ -286,7 +292,7 @@ def _feature_log(ontology: Ontology, pruned: Ontology, measured: Measured, *, re
     }
     told = (n_wired > 0) | (not residual)
     return [
-        Entry.of("features", "features", measured.names[those & told], reason)
+        Entry("features", "features", tuple(measured.names[those & told]), reason)
         for reason, those in sorted(found.items())
         if (those & told).any()
     ]
