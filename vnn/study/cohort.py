@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vnn._atomic import sha256
@@ -62,9 +64,10 @@ def read_cohort(
 
 def gene_wiring(features: Mapping[str, Sequence[str]]) -> Topology:
     """Variants to genes, for a study without an ontology: every gene is an output."""
-    rows = [("inputs", name, "genes", gene) for name, genes in features.items() for gene in genes]
-    edges = pd.DataFrame(rows, columns=["source_level", "source", "target_level", "target"])
-    return Topology.from_edges({"inputs": list(features), "genes": sorted(set(edges["target"]))}, edges)
+    names, n_genes = np.array(list(features), dtype=object), list(map(len, features.values()))
+    ends = {"source": np.repeat(names, n_genes), "target": list(chain.from_iterable(features.values()))}
+    edges = pd.DataFrame(ends, dtype=object).assign(source_level="inputs", target_level="genes")
+    return Topology.from_edges({"inputs": names, "genes": edges["target"].unique()}, edges)
 
 
 def genes_told_by(file: Path) -> dict[str, Any]:
