@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vnn.ontology.order import each_once
 from vnn.ontology.topology import Topology
 
 
@@ -97,6 +98,5 @@ def _sorted(pairs: np.ndarray) -> np.ndarray:
     n = pairs[:, 0].max() + 1
     key = pairs[:, 1] * n + pairs[:, 0]
     if (np.diff(key) <= 0).any():
-        key = np.sort(key)
-        key = key[np.diff(key, prepend=-1) > 0]
+        key = each_once(key)
     return np.stack([key % n, key // n], axis=1)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vnn._errors import OntologyError, culprits
-from vnn.ontology.order import in_order
+from vnn.ontology.order import each_once, in_order
 
 Features = Sequence[str] | Mapping[str, Sequence[str]]
 
@@ -61,7 +61,7 @@ class Measured:
         order = in_order(names)
         place = np.empty(len(order), dtype=np.int64)
         place[order] = np.arange(len(order))
-        pairs = pd.unique(np.repeat(place, sizes) * len(genes) + gene)
+        pairs = each_once(np.repeat(place, sizes) * len(genes) + gene)
         return cls(names[order], genes, *np.divmod(pairs, max(len(genes), 1)))
 
     def n_genes(self, among: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from scipy import sparse
 from vnn._atomic import replacing
 from vnn._errors import OntologyError, culprits
 from vnn.ontology.log import Entry
-from vnn.ontology.order import in_order
+from vnn.ontology.order import each_once, in_order
 
 if TYPE_CHECKING:
     from torch_sparse import SparseTensor
@@ -102,8 +102,7 @@ class Mask:
             )
         key = edges[:, 1] * len(self.sources) + edges[:, 0]
         if (np.diff(key) <= 0).any():
-            key = np.sort(key)
-            key = key[np.diff(key, prepend=-1) > 0]
+            key = each_once(key)
         ordered = np.stack([key % len(self.sources), key // len(self.sources)], axis=1).astype(np.int32)
         ordered.flags.writeable = False
         object.__setattr__(self, "edges", ordered)
@@ -313,15 +312,22 @@ class Topology:
         copies
             Node ids per level that are identity copies; their edges are in `edges` like all others.
         """
-        given = {name: list(ids) for name, ids in levels.items()}
-        columns = [np.array(ids, dtype=object) for ids in given.values()]
+        titles = list(levels)
+        ends = {end: pd.Index(titles).get_indexer(edges[end]) for end in ("source_level", "target_level")}
+        if unknown := {str(name) for end, at in ends.items() for name in edges[end][at < 0].unique()}:
+            raise OntologyError(f"an edge names levels that are not given: {culprits(sorted(unknown))}.")
+        columns = [np.array(list(ids), dtype=object) for ids in levels.values()]
         columns += [edges[end].to_numpy(dtype=object) for end in ("source", "target")]
-        number, distinct = pd.factorize(np.concatenate(columns), use_na_sentinel=False)
-        *of_levels, source, target = np.split(number, np.cumsum([len(column) for column in columns[:-1]]))
+        numbers, ids = pd.factorize(np.concatenate(columns), use_na_sentinel=False)
+        *of_levels, ends["source"], ends["target"] = np.split(numbers, np.cumsum([len(c) for c in columns[:-1]]))
+        nodes = {}
+        for title, own in zip(titles, of_levels, strict=True):
+            own = each_once(own)
+            nodes[title] = own[in_order(ids[own])]
         return cls._numbered(
-            dict(zip(given, of_levels, strict=True)),
-            distinct,
-            edges[["source_level", "target_level"]].assign(source=source, target=target),
+            nodes,
+            ids,
+            pd.DataFrame(ends),
             copies=copies or {},
             names=names or {},
             log=log,
@@ -331,7 +337,7 @@ class Topology:
     @classmethod
     def _numbered(
         cls,
-        levels: Mapping[str, np.ndarray],
+        nodes: Mapping[str, np.ndarray],
         ids: np.ndarray,
         edges: pd.DataFrame,
         *,
@@ -340,28 +346,28 @@ class Topology:
         log: Sequence[Entry],
         provenance: Sequence[Mapping[str, Any]],
     ) -> Topology:
-        """As `from_edges`, with levels and ends of edges by their numbers in `ids`, where no level has two of the same name."""
-        built, at = {}, {}
-        for name, numbers in levels.items():
-            is_here = np.zeros(len(ids), dtype=bool)
-            is_here[numbers] = True
-            own = np.flatnonzero(is_here)
-            own = own[in_order(ids[own])]
-            built[name] = Level(name, tuple(ids[own]), frozenset(copies.get(name, ())))
-            at[name] = np.full(len(ids), -1, dtype=np.int32)
-            at[name][own] = np.arange(len(own), dtype=np.int32)
+        """As `from_edges`, with numbers of levels and places in `ids`; those of a level's nodes come in the order of their ids."""
+        levels, places = [], []
+        for name, own in nodes.items():
+            levels.append(Level(name, tuple(ids[own]), frozenset(copies.get(name, ()))))
+            places.append(np.full(len(ids), -1, dtype=np.int32))
+            places[-1][own] = np.arange(len(own), dtype=np.int32)
+        ends = {name: edges[name].to_numpy() for name in ("source_level", "source", "target_level", "target")}
+        pair = ends["source_level"] * len(levels) + ends["target_level"]
+        order = np.argsort(pair, kind="stable")
         masks = []
-        for pair, group in edges.groupby(["source_level", "target_level"], observed=True):
-            low, high = map(str, pair)
-            if unknown := {low, high} - at.keys():
-                raise OntologyError(f"an edge names levels that are not given: {culprits(sorted(unknown))}.")
-            ends = np.stack([at[low][group["source"]], at[high][group["target"]]], axis=1)
-            if (ends < 0).any():
-                row, end = np.argwhere(ends < 0)[0]
-                lost = ids[group[("source", "target")[end]].iloc[row]]
-                raise OntologyError(f"an edge from {low!r} to {high!r} names {lost!r}, which is not a node there.")
-            masks.append(Mask(low, high, built[low].nodes, built[high].nodes, ends))
-        return cls(tuple(built.values()), tuple(masks), dict(names), tuple(log), tuple(provenance))
+        for rows in np.split(order, np.flatnonzero(np.diff(pair[order])) + 1) if len(order) else ():
+            low, high = (ends[end][rows[0]] for end in ("source_level", "target_level"))
+            source, target = places[low][ends["source"][rows]], places[high][ends["target"][rows]]
+            below, above = levels[low], levels[high]
+            if len(lost := np.flatnonzero((source < 0) | (target < 0))):
+                end = "source" if source[lost[0]] < 0 else "target"
+                raise OntologyError(
+                    f"an edge from {below.name!r} to {above.name!r} names {ids[ends[end][rows[lost[0]]]]!r}, "
+                    "which is not a node there."
+                )
+            masks.append(Mask(below.name, above.name, below.nodes, above.nodes, np.stack([source, target], axis=1)))
+        return cls(tuple(levels), tuple(masks), dict(names), tuple(log), tuple(provenance))
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from vnn.ontology import dag
 from vnn.ontology.log import Entry
 from vnn.ontology.measured import Features, Measured
 from vnn.ontology.ontology import MEMBERSHIP, REGULATION, Ontology, positions
+from vnn.ontology.order import in_order
 from vnn.ontology.spelling import apart
 from vnn.ontology.topology import Topology
 
@@ -84,14 +85,10 @@ def wire(
     if skips == "copies":
         edges, copies = _through_copies(edges, ids)
     labels = pruned.terms["name"]
-    title = pd.CategoricalDtype(titles)
     return Topology._numbered(
-        _nodes(titles, edges),
+        _nodes(titles, edges, ids, n_sorted=[len(names) for names in kinds]),
         ids,
-        edges.assign(
-            source_level=pd.Categorical.from_codes(edges["source_level"], dtype=title),
-            target_level=pd.Categorical.from_codes(edges["target_level"], dtype=title),
-        ),
+        edges,
         copies={titles[at]: ids[own["target"]] for at, own in copies.groupby("target_level")},
         names={term: name for term, name in zip(labels.index, labels, strict=True) if name != term},
         log=(*pruned.log, *_feature_log(ontology, pruned, measured, residual=residual), *log),
@@ -269,11 +266,18 @@ def _through_copies(edges: pd.DataFrame, ids: np.ndarray) -> tuple[pd.DataFrame,
     return pd.concat([direct, copies], ignore_index=True), copies
 
 
-def _nodes(titles: Sequence[str], edges: pd.DataFrame) -> dict[str, np.ndarray]:
-    nodes = {}
+def _nodes(
+    titles: Sequence[str], edges: pd.DataFrame, ids: np.ndarray, *, n_sorted: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """The numbers of the nodes of each level in the order of their ids, which are sorted within parts of these lengths."""
+    nodes, ends = {}, np.cumsum(n_sorted)
     for at, title in enumerate(titles):
-        ends = (edges[end].to_numpy()[edges[f"{end}_level"] == at] for end in ("source", "target"))
-        nodes[title] = np.concatenate(list(ends))
+        is_here = np.zeros(len(ids), dtype=bool)
+        for end in ("source", "target"):
+            is_here[edges[end].to_numpy()[edges[f"{end}_level"] == at]] = True
+        own = np.flatnonzero(is_here)
+        part = np.searchsorted(ends, own, side="right")
+        nodes[title] = own if (part == part[:1]).all() else own[in_order(ids[own])]
     return nodes
 
 
