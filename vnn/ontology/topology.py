@@ -412,16 +412,25 @@ class Topology:
 
     @cached_property
     def members(self) -> dict[str, sparse.csr_array]:
-        """Which inputs can influence each node: per level a boolean matrix (n_nodes, n_inputs)."""
-        reach: dict[str, sparse.csr_array] = {
-            self.levels[0].name: sparse.csr_array(sparse.identity(len(self.inputs), dtype=bool, format="csr"))
-        }
+        """Which inputs can influence each node: per level a boolean matrix (n_nodes, n_inputs), indices sorted."""
+        inputs, n_inputs = self.levels[0].name, len(self.inputs)
+        sizes = [len(level) for level in self.levels[1:]]
+        first = dict(zip((level.name for level in self.levels[1:]), np.cumsum([0, *sizes]).tolist(), strict=False))
+        entering = [(mask.edges[:, 0], first[mask.target_level] + mask.edges[:, 1]) for mask in self.masks
+                    if mask.source_level == inputs]  # fmt: skip
+        source, target = (np.concatenate(ends) for ends in zip(*entering, strict=True))
+        leads = sparse.csr_array((np.ones(len(source), dtype=bool), (source, target)), shape=(n_inputs, sum(sizes)))
+        reach = {inputs: sparse.csr_array(sparse.identity(n_inputs, dtype=bool, format="csr"))}
+        below: dict[str, sparse.csr_array] = {}
         for level in self.levels[1:]:
-            total = sparse.csr_array((len(level), len(self.inputs)), dtype=bool)
+            own = np.arange(len(level), dtype=np.int32)
+            ends, shape = (own, first[level.name] + own), (len(level), sum(sizes))
+            total = sparse.csr_array((np.ones(len(level), dtype=bool), ends), shape=shape)
             for mask in self.masks:
-                if mask.target_level == level.name:
-                    total = total + mask.to_scipy().astype(bool) @ reach[mask.source_level]
-            reach[level.name] = total.astype(bool)
+                if mask.target_level == level.name and mask.source_level != inputs:
+                    total = total + mask.to_scipy().astype(bool) @ below[mask.source_level]
+            below[level.name] = total
+            reach[level.name] = sparse.csr_array((leads @ total.T.tocsr()).T.tocsr())
         return reach
 
     @cached_property
