@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,9 @@ from vnn.data.genotypes import (
     read_vep,
 )
 from vnn.data.genotypes.plink import PHENOTYPE
-from vnn.ontology import Topology
+from vnn.ontology import Level, Mask, Topology
+from vnn.ontology.measured import Measured
+from vnn.ontology.order import ranks
 from vnn.study.settings import DataSection, GenotypeSection
 
 MOST_BYTES = 8e9
@@ -64,10 +65,11 @@ def read_cohort(
 
 def gene_wiring(features: Mapping[str, Sequence[str]]) -> Topology:
     """Variants to genes, for a study without an ontology: every gene is an output."""
-    names, n_genes = np.array(list(features), dtype=object), list(map(len, features.values()))
-    ends = {"source": np.repeat(names, n_genes), "target": list(chain.from_iterable(features.values()))}
-    edges = pd.DataFrame(ends, dtype=object).assign(source_level="inputs", target_level="genes")
-    return Topology.from_edges({"inputs": names, "genes": edges["target"].unique()}, edges)
+    measured = Measured.of(features)
+    place = ranks(measured.genes)
+    inputs, genes = Level("inputs", tuple(measured.names)), Level("genes", tuple(sorted(measured.genes)))
+    edges = np.stack([measured.feature, place[measured.gene]], axis=1)
+    return Topology((inputs, genes), (Mask(inputs.name, genes.name, inputs.nodes, genes.nodes, edges),))
 
 
 def genes_told_by(file: Path) -> dict[str, Any]:
