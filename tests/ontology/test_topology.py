@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -107,6 +108,25 @@ class TestReading:
         assert table.loc["z", ["n_inputs", "fan_in", "fan_out"]].tolist() == [3, 3, 0]
         with pytest.raises(OntologyError, match="there is no level 'level 3'"):
             topology.level("level 3")
+
+    def test_members_of_skips_and_shared_nodes_are_those_of_paths(self):
+        rng = np.random.default_rng(0)
+        sizes = {"inputs": 9, "low": 6, "mid": 5, "top": 3}
+        levels = {level: [f"{level} {i}" for i in range(n)] for level, n in sizes.items()}
+        graph = nx.DiGraph()
+        for above, (high, nodes) in list(enumerate(levels.items()))[1:]:
+            for node in nodes:
+                graph.add_edge(("inputs", f"inputs {rng.integers(9)}"), (high, node))
+                for low in list(levels)[:above]:
+                    graph.add_edges_from(((low, x), (high, node)) for x in levels[low] if rng.random() < 0.2)
+        levels["inputs"] = [node for level, node in graph if level == "inputs"]
+        found = build(levels, [(*low, *high) for low, high in graph.edges])
+        for level in found.levels[1:]:
+            members = found.members[level.name]
+            assert members.has_sorted_indices
+            for i, node in enumerate(level.nodes):
+                heard = {name for at, name in nx.ancestors(graph, (level.name, node)) if at == "inputs"}
+                assert {found.inputs[j] for j in members[[i]].indices} == heard
 
     def test_edges_come_back(self, topology):
         assert Topology.from_edges(LEVELS, topology.to_edges()).fingerprint == topology.fingerprint

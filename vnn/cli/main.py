@@ -308,10 +308,20 @@ def bench_ontology(
         Path | None, typer.Option(help="An OBO file to measure, with --gaf, instead of made-up ones.")
     ] = None,
     gaf: Annotated[Path | None, typer.Option(help="Its annotations.")] = None,
+    variants: Annotated[
+        list[int] | None, typer.Option(help="Wire so many variants to genes to terms instead, and make the network.")
+    ] = None,
 ) -> None:
     """From the files of an ontology to a wiring over 20,000 genes: time, memory, growth with size."""
-    from vnn.bench.ontologies import ontologies
+    from vnn.bench.ontologies import genomes, ontologies
 
+    if variants:
+        if obo or gaf or len(scale or ()) > 1:
+            raise ValueError(
+                "--variants takes a made-up ontology of one --scale; leave --obo, --gaf and further scales out."
+            )
+        _measured(genomes(variants=variants, rounds=rounds, scale=(scale or [1.0])[0]), json_file)
+        return
     if (obo is None) != (gaf is None):
         raise ValueError("--obo and --gaf go together; give both files or neither.")
     files = None if obo is None or gaf is None else (obo, gaf)

@@ -151,7 +151,7 @@ class VisibleNetwork(nn.Module):
             )
         self._units = {inputs.name: np.ones(len(inputs), dtype=np.int64)}
         for stage in self._stages:
-            self._units[stage.level] = np.array([self.recipe.units_of(node) for node in stage.nodes], dtype=np.int64)
+            self._units[stage.level] = self.recipe.units_of_all(stage.nodes)
         self.scaling = InputScaling(len(inputs), n)
         batch_norm = self.recipe.normalisation == "batch"
         self.linears = nn.ModuleList(
@@ -203,17 +203,18 @@ class VisibleNetwork(nn.Module):
     def _head_stages(self) -> list[Stage]:
         nodes = tuple(str(i) for i in range(self.n_targets))
         if self.recipe.heads == "outputs":
-            attached = {"outputs": list(self.topology.outputs)}
+            attached = {"outputs": {level.name: self.topology.tops(level.name) for level in self.topology.levels[1:]}}
         else:
-            attached = {stage.level: [(stage.level, node) for node in stage.nodes] for stage in self._stages}
-        index = {level.name: {node: i for i, node in enumerate(level.nodes)} for level in self.topology.levels}
+            own = {stage.level: np.flatnonzero(self.topology.level(stage.level).own) for stage in self._stages}
+            attached = {level: {level: places} for level, places in own.items()}
         heads = []
         for name, members in attached.items():
-            rows: dict[str, list[int]] = {}
-            for level, node in members:
-                where, row = (values[index[level][node]] for values in self._origin[level])
-                rows.setdefault(self.topology.levels[where].name, []).append(int(row))
-            edges = {level: complete(np.array(found), self.n_targets) for level, found in rows.items()}
+            rows: dict[str, list[np.ndarray]] = {}
+            for level, places in members.items():
+                where, row = (values[places] for values in self._origin[level])
+                for at in dict.fromkeys(where.tolist()):
+                    rows.setdefault(self.topology.levels[at].name, []).append(row[where == at])
+            edges = {level: complete(np.concatenate(found), self.n_targets) for level, found in rows.items()}
             heads.append(Stage(name, nodes, edges))
         return heads
 
@@ -249,8 +250,7 @@ class VisibleNetwork(nn.Module):
     def _names(self, level: str) -> tuple[str, ...]:
         if level == COVARIATES:
             return tuple(str(i) for i in range(self.n_covariates))
-        own = self.topology.level(level)
-        return tuple(node for node in own.nodes if node not in own.copies)
+        return self.topology.level(level).own_nodes
 
     def _draw_weights(self) -> None:
         hidden = gain(self.recipe.activation)
@@ -365,7 +365,10 @@ class VisibleNetwork(nn.Module):
     def units(self, level: str) -> np.ndarray:
         """Units of each node of a level, copies included."""
         where, row = self._origin[level]
-        return np.array([self._units[self.topology.levels[w].name][r] for w, r in zip(where, row, strict=True)])
+        units = np.empty(len(row), dtype=np.int64)
+        for at in np.unique(where):
+            units[where == at] = self._units[self.topology.levels[at].name][row[where == at]]
+        return units
 
     def own_units(self, level: str) -> np.ndarray:
         """Units of each node that a level computes itself, copies left out."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vnn._atomic import sha256
@@ -25,7 +26,9 @@ from vnn.data.genotypes import (
     read_vep,
 )
 from vnn.data.genotypes.plink import PHENOTYPE
-from vnn.ontology import Topology
+from vnn.ontology import Level, Mask, Topology
+from vnn.ontology.measured import Measured
+from vnn.ontology.order import ranks
 from vnn.study.settings import DataSection, GenotypeSection
 
 MOST_BYTES = 8e9
@@ -62,9 +65,11 @@ def read_cohort(
 
 def gene_wiring(features: Mapping[str, Sequence[str]]) -> Topology:
     """Variants to genes, for a study without an ontology: every gene is an output."""
-    rows = [("inputs", name, "genes", gene) for name, genes in features.items() for gene in genes]
-    edges = pd.DataFrame(rows, columns=["source_level", "source", "target_level", "target"])
-    return Topology.from_edges({"inputs": list(features), "genes": sorted(set(edges["target"]))}, edges)
+    measured = Measured.of(features)
+    place = ranks(measured.genes)
+    inputs, genes = Level("inputs", tuple(measured.names)), Level("genes", tuple(sorted(measured.genes)))
+    edges = np.stack([measured.feature, place[measured.gene]], axis=1)
+    return Topology((inputs, genes), (Mask(inputs.name, genes.name, inputs.nodes, genes.nodes, edges),))
 
 
 def genes_told_by(file: Path) -> dict[str, Any]:

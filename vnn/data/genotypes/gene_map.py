@@ -16,6 +16,7 @@ from vnn.data.genotypes.builds import Placed, agreed, plain
 from vnn.data.genotypes.genotypes import Genotypes
 from vnn.data.genotypes.ranges import PLACE, GeneRanges
 from vnn.ontology.log import Entry
+from vnn.ontology.order import in_order
 from vnn.ontology.topology import Level, Mask, Topology
 
 STEP = "gene map"
@@ -303,16 +304,16 @@ class GeneMap:
         if not len(self.variant):
             raise GenotypeError("no variant has a gene, so that there is nothing to wire. " + " ".join(self.log[-3:]))
         ids = self.variants.index.to_numpy(dtype=object)
-        listed = list(ids[self._with_gene])
-        order = sorted(range(len(listed)), key=listed.__getitem__)
-        rank = np.zeros(len(self.variants), dtype=np.int64)
-        rank[self._with_gene[order]] = np.arange(len(order))
-        inputs = Level("inputs", tuple(listed[i] for i in order))
+        has_gene = np.zeros(len(ids), dtype=bool)
+        has_gene[self._with_gene] = True
+        order = in_order(ids)
+        wired, without = order[has_gene[order]], order[~has_gene[order]]
+        rank = np.zeros(len(ids), dtype=np.int64)
+        rank[wired] = np.arange(len(wired))
+        inputs = Level("inputs", tuple(ids[wired]))
         genes = Level("genes", self.genes)
         edges = np.stack([rank[self.variant], self.gene.astype(np.int64)], axis=1)
-        without = np.ones(len(ids), dtype=bool)
-        without[self._with_gene] = False
-        log = (Entry.of(STEP, "features", ids[without], "without a gene, not wired"),) if without.any() else ()
+        log = (Entry(STEP, "features", tuple(ids[without]), "without a gene, not wired"),) if len(without) else ()
         record = {"source": "gene map", "release": "", "species": "", "licence": "", "citation": "", **self.provenance}
         mask = Mask("inputs", "genes", inputs.nodes, genes.nodes, edges)
         return Topology((inputs, genes), (mask,), log=log, provenance=(record,))
