@@ -54,7 +54,7 @@ def single_variants(
     if len(y) != genotypes.n_people or (covariates is not None and len(covariates) != len(y)):
         raise AlignmentError(
             f"there are {genotypes.n_people:,} people, {len(y):,} outcomes and "
-            f"{len(y) if covariates is None else len(covariates):,} rows of covariates; give one of each per person, in their order."
+            f"{len(y) if covariates is None else len(covariates):,} rows of covariates; give one of each per person, in order."
         )
     if binary and not np.isin(y, (0, 1)).all():
         raise ValueError("a binary outcome must hold 0 and 1 only; encode the classes first.")
