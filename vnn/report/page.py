@@ -530,6 +530,7 @@ def _genome_section(content: Content) -> dict[str, Any] | None:
         "words": content.genome_words,
         "genes": shown,
         "n_genes": len(genes),
+        "loci": any(row.get("locus") for row in shown),
         "regions": sorted({row["region"] for row in shown if row.get("region")}),
     }
 

@@ -43,7 +43,7 @@ class Measure:
 
 
 MEASURES = (
-    Measure("minus_log10_p", "association of single variants", "−log₁₀ p"),
+    Measure("minus_log10_p", "association of single variants", "−log10 p"),
     Measure("importance", "relative importance (weights)", "relative importance, % of the level", 100),
     Measure("share", "attribution (held out)", "|attribution|, % of the level", 100),
 )
@@ -276,15 +276,18 @@ def all_quantiles(content: Content) -> Mapping[str, Quantiles]:
     return found
 
 
-def strongest(
-    table: pd.DataFrame, along: Axis, found: View, most: int = 8, apart: float = 0.025
-) -> Sequence[tuple[float, float, str]]:
-    """The points that are named in a drawing: x, y and name of the largest that are not too close to a larger one."""
+def strongest(table: pd.DataFrame, along: Axis, found: View, most: int = 8) -> Sequence[tuple[float, float, str]]:
+    """The points that are named in a drawing: x, y and name of the largest whose names do not lie over those of larger ones."""
     said: list[tuple[float, float, str]] = []
     names = [note or name for name, note in zip(table["name"].astype(str), _notes(table), strict=True)]
     for row, x, y in zip(found.points, found.x, found.y, strict=True):
         if len(said) == most:
             break
-        if y > 0 and all(abs(x - other) > apart and names[row] != name for other, _, name in said):
+        room = 0.0055 * min(len(names[row]), 26)
+        free = all(
+            names[row] != name and (abs(x - a) > room + 0.0055 * min(len(name), 26) or abs(y - b) > 0.09 * found.top)
+            for a, b, name in said
+        )
+        if y > 0 and free:
             said.append((float(x), float(y), names[row]))
     return said

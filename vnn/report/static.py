@@ -315,7 +315,8 @@ def manhattan(content: Content, level: str) -> Figure | None:
         if np.isfinite(found.line):
             axes.axhline(found.line, color=MUTED, linewidth=0.8, linestyle="--")
         for x, y, name in skyline.strongest(own, along, found):
-            axes.annotate(cut(name, 26), (x, y), (0, 3), textcoords="offset points", ha="center", fontsize=7.5)
+            side = "left" if x < 0.05 else "right" if x > 0.95 else "center"
+            axes.annotate(cut(name, 26), (x, y), (0, 3), textcoords="offset points", ha=side, fontsize=7.5)
         crowded = len(along.names) > 12
         ticks = [(a + b) / 2 for a, b in zip(along.start, along.end, strict=True)]
         shown = [i for i in range(len(ticks)) if not crowded or i < 12 or not i % 2]
@@ -340,7 +341,7 @@ def quantiles(content: Content) -> Figure | None:
         axes.fill_between(one.expected, one.low, one.high, color=OTHER, alpha=0.5, linewidth=0)
         axes.plot([0, one.expected.max()], [0, one.expected.max()], color=MUTED, linewidth=0.8, linestyle=":")
         axes.scatter(one.expected, one.observed, s=7, color=ACCENT, linewidths=0)
-        axes.set(xlabel="expected −log₁₀ p", ylabel="observed −log₁₀ p")
+        axes.set(xlabel="expected −log10 p", ylabel="observed −log10 p")
         axes.set_title(f"{cut(name, 30)}: {one.n:,} variants, λ {one.inflation:.2f}", fontsize=8.5, loc="left")
     for axes in panels[len(found) :]:
         axes.axis("off")

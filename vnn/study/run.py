@@ -128,7 +128,8 @@ def run_study(
     `verdict.csv`, `stability/` and `scores/` (of every network); for classes `calibration.csv`,
     `calibration_curve.csv` and `temperatures.csv`; `search.csv` and `search.json` (settings tried, settings chosen) where the
     study asks for a search; for genotypes `connection_weights.csv`, `edge_weights.csv`, `importance_variants.csv`,
-    `importance_genes.csv`, `importance_pathways.csv` and `scores_per_person.csv` (see `vnn.study.genome`). Each file is replaced whole or not at all.
+    `importance_genes.csv`, `importance_pathways.csv` and `scores_per_person.csv` (see `vnn.study.genome`). Each file is replaced
+    whole or not at all.
 
     Parameters
     ----------

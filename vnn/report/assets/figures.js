@@ -226,8 +226,8 @@
     const side = Math.min(width("quantiles"), Number(at("quantiles").dataset.height));
     Plotly.react("quantiles", traces, layout("quantiles", {
       width: side, height: side, margin: { l: 52, r: 12, t: 12, b: 48 }, shapes,
-      xaxis: axis({ title: { text: "expected −log₁₀ p", standoff: 8 }, range: [-0.02 * most, 1.04 * most], nticks: 6 }),
-      yaxis: axis({ title: { text: "observed −log₁₀ p", standoff: 8 }, range: [-0.02 * Math.max(...observed), 1.06 * Math.max(...observed, most)], nticks: 7 }),
+      xaxis: axis({ title: { text: "expected −log10 p", standoff: 8 }, range: [-0.02 * most, 1.04 * most], nticks: 6 }),
+      yaxis: axis({ title: { text: "observed −log10 p", standoff: 8 }, range: [-0.02 * Math.max(...observed), 1.06 * Math.max(...observed, most)], nticks: 7 }),
     }), config);
   };
 
