@@ -255,6 +255,7 @@ def _verdict_section(content: Content) -> dict[str, Any] | None:
         "n_groups": len(found),
         "columns": verdict.columns(content),
         "meanings": verdict.VERDICTS,
+        "linked": verdict.LINKED,
         "thresholds": _records(content.thresholds),
         "nulls": {name: verdict.SAYS[name] for name in drawn.values} if drawn else {},
         "n_drawn": 0 if drawn is None else len(drawn.rows),

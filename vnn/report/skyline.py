@@ -288,6 +288,6 @@ def strongest(table: pd.DataFrame, along: Axis, found: View, most: int = 8) -> S
             names[row] != name and (abs(x - a) > room + 0.0055 * min(len(name), 26) or abs(y - b) > 0.09 * found.top)
             for a, b, name in said
         )
-        if y > 0 and free:
+        if y > 0.12 * found.top and free:
             said.append((float(x), float(y), names[row]))
     return said

@@ -154,7 +154,7 @@ LOCUS = (
     Column("locus", "Locus", "text",
            "Genes that may show one signal are one locus, called after the one with the largest score.", main=True),
     Column("in_ld_with", "In LD with", "text",
-           "The other genes of the locus, with the largest r2 between their variants, shared variants and distance.", main=True),
+           "The other genes of the locus, with the largest r2 between their variants, shared variants and distance."),
     Column("n_variants", "Variants of the gene", "count", "Variants of a gene that are inputs."),
     Column("n_independent", "Independent variants", "count", "Of these, those that stay when variants in linkage are thinned."),
     Column("length", "Length", "count", "Bases of the gene, without windows."),
@@ -208,7 +208,10 @@ def columns(content: Content) -> tuple[Column, ...]:
         "n_genes", called.capitalize(), "count", f"Measured {called}, those of its descendants included.", main=True
     )
     known = tuple(own if column.key == own.key else column for column in COLUMNS)
-    return (*known, *(LOCUS if "locus" in content.verdict else ()))
+    if "locus" not in content.verdict:
+        return known
+    place = 1 + next(i for i, column in enumerate(known) if column.key == "group")
+    return (*known[:place], LOCUS[0], *known[place:], *LOCUS[1:])
 
 
 def ordered(content: Content) -> pd.DataFrame:

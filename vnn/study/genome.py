@@ -47,7 +47,7 @@ class Genome:
     variant
         The variant of each input, by name of the input; a coding may make several inputs of one.
     sizes
-        By gene: chromosome, start and end, n_variants, n_independent (that stay when variants in linkage are thinned), length in
+        By gene: chromosome, start and end, n_variants, n_independent (that stay when those in linkage are thinned), length in
         bases, and the region of long-range linkage disequilibrium it lies in, "" for none.
     words
         How some of this was found, a sentence each.
@@ -134,7 +134,7 @@ def read_genome(study: Study, material: Material) -> Genome:
         else ["The genome build is not declared, so regions of long-range linkage are not marked."]
     )
     words.append(
-        f"Independent variants of a gene are those that stay when variants are thinned at r2 0.2 in "
+        f"Independent variants of a gene are those that stay when its own are thinned at r2 0.2 in "
         f"{min(genotypes.n_people, study.loci.people):,} people."
     )
     return Genome(genotypes, genes, variant, _sizes(genotypes, genes, study), tuple(words))
@@ -157,12 +157,12 @@ def some_people(genotypes: Genotypes, most: int) -> Genotypes:
 def _sizes(genotypes: Genotypes, genes: GeneMap, study: Study) -> pd.DataFrame:
     place = loci(genes)[["chromosome", "start", "end"]]
     sizes = genes.sizes().join(place)
-    free = set(pruned(some_people(genotypes, study.loci.people)))
     used = genes.pairs
-    used = used[used["variant"].isin(set(genotypes.variants.index))]
-    sizes["n_variants"] = used.groupby("gene").size().reindex(sizes.index, fill_value=0)
-    own = used[used["variant"].isin(free)].groupby("gene").size()
-    sizes["n_independent"] = own.reindex(sizes.index, fill_value=0)
+    members = used[used["variant"].isin(set(genotypes.variants.index))].groupby("gene")["variant"]
+    sizes["n_variants"] = members.size().reindex(sizes.index, fill_value=0)
+    some = some_people(genotypes, study.loci.people)
+    free = {gene: len(pruned(some.select(variants=own))) if len(own) > 1 else 1 for gene, own in members}
+    sizes["n_independent"] = pd.Series(free, dtype=np.int64).reindex(sizes.index, fill_value=0)
     sizes["region"] = ""
     if genotypes.build:
         regions = ld_regions(genotypes.build)

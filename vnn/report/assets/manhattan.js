@@ -105,7 +105,7 @@ if (vnnPage.data.skylines && vnnPage.data.skylines.length) {
     pen.font = `12px ${font}`; pen.textBaseline = "bottom"; pen.lineJoin = "round";
     for (let i = 0; i < Math.min(one.x.length, 40) && taken.length < (narrow ? 4 : 10); i += 1) {
       const text = Array.from(own.notes[one.at[i]] || own.names[one.at[i]]).slice(0, 24).join("");
-      if (!one.y[i] || taken.some((box) => box.text === text)) continue;
+      if (one.y[i] < 0.12 * one.top || taken.some((box) => box.text === text)) continue;
       const width = pen.measureText(text).width, middle = Math.min(Math.max(x(one.x[i]), left + width / 2), wide - right - width / 2);
       const place = { a: middle - width / 2 - 4, b: middle + width / 2 + 4, c: y(one.y[i]) - 20, d: y(one.y[i]) - 3, text };
       if (taken.some((box) => place.a < box.b && place.b > box.a && place.c < box.d && place.d > box.c)) continue;
