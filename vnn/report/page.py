@@ -51,7 +51,7 @@ def write_page(path: Path, content: Content) -> None:
 
 def page(content: Content) -> str:
     """The page of a study as HTML."""
-    scripts, plotting = _scripts(), _plotting()
+    scripts, plotting = _scripts(genome=bool(skyline.levels(content))), _plotting()
     html = template("page.html").render(
         content=content,
         policy=page_policy((*scripts, plotting[0])),
@@ -540,7 +540,8 @@ def _sunburst(content: Content) -> dict[str, Any] | None:
     sectors = figures.sunburst(content)
     if len(sectors) < 2:
         return None
-    nodes = content.nodes.set_index(["contrast", "level", "node"])[["score", "share"]]
+    above = content.nodes[content.nodes["level"] != content.topology.levels[0].name]
+    nodes = above.set_index(["contrast", "level", "node"])[["score", "share"]]
     by = {name: nodes.loc[name] for name in figures.contrasts(content)}
     found: dict[str, Any] = {
         "ids": [sector.id for sector in sectors],
@@ -675,11 +676,10 @@ def _asset(name: str) -> str:
 
 
 @cache
-def _scripts() -> tuple[str, ...]:
+def _scripts(*, genome: bool) -> tuple[str, ...]:
     """The scripts of the page, in their order, as they stand between the tags."""
-    return tuple(
-        script_of(_asset(f"{name}.js")) for name in ("list", "table", "verdict", "manhattan", "figures", "page")
-    )
+    names = ("list", "table", "verdict", *(["manhattan"] if genome else []), "figures", "page")
+    return tuple(script_of(_asset(f"{name}.js")) for name in names)
 
 
 @cache
