@@ -75,9 +75,10 @@ def _show(results: Results, most: int) -> None:
             typer.echo(f"Warning, {check.name}: {check.text}\n")
     for sentence in results.null_words:
         typer.echo(textwrap.fill(sentence, WIDTH) + "\n")
+    inputs = "genes" if results.genome is None else "variants"
     if results.verdict is not None:
-        typer.echo(verdict_text(results.verdict, most=most) + "\n")
-    typer.echo(ranking_text(results.effects, most=most) + "\n")
+        typer.echo(verdict_text(results.verdict, most=most, inputs=inputs) + "\n")
+    typer.echo(ranking_text(results.effects, most=most, inputs=inputs) + "\n")
     typer.echo(textwrap.fill(WORDS, WIDTH))
     folder = os.path.relpath(results.folder)
     typer.echo(f"\nEverything is in {folder}; open {folder}/page.html in a browser.")

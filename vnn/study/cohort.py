@@ -49,7 +49,7 @@ def read_cohort(
     """
     ((_, path),) = data.files.items()
     genotypes = read_plink(path, build=asked.build)
-    genes = _genes(genotypes, asked)
+    genes = genes_of(genotypes, asked)
     own = genes.features()
     genotypes = _known(genotypes.select(list(own)), data, asked, targets)
     n_bytes = 4 * genotypes.n_variants * genotypes.n_people * (2 if asked.coding == "genotype" else 1)
@@ -77,7 +77,8 @@ def genes_told_by(file: Path) -> dict[str, Any]:
     return {"source": "genes of variants", "files": [{"name": file.name, "role": "genes", "sha256": sha256(file)}]}
 
 
-def _genes(genotypes: Genotypes, asked: GenotypeSection) -> GeneMap:
+def genes_of(genotypes: Genotypes, asked: GenotypeSection) -> GeneMap:
+    """The genes of variants, as a study asks for them."""
     if asked.read_as == "ranges":
         ranges = read_gene_ranges(asked.genes, build=asked.build)
         return GeneMap.from_ranges(

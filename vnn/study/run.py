@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -28,6 +28,7 @@ from vnn.ontology import Topology
 from vnn.report import write_figures, write_page
 from vnn.study.contents import content_of, node_table
 from vnn.study.folder import CHECKPOINT, bind, chosen_settings, claimed, same_wiring
+from vnn.study.genome import Genome, GenomeTables, genome_tables, read_genome, with_sizes, write_genome
 from vnn.study.material import Material, checks_of, read_material
 from vnn.study.nulls import at_once, finished, in_words, null_summary, null_table, train_nulls
 from vnn.study.search import fix_settings
@@ -78,6 +79,8 @@ class Results:
         The scores of every network the verdict rests on.
     beside
         Scores of the real networks by several methods.
+    genome, genome_tables
+        Variants and genes of a genotype study, and what is said of them; None for others.
     folder
         Where all of it was written; `page.html` is for reading.
     """
@@ -100,6 +103,8 @@ class Results:
     verdict: Verdict | None
     scored: Scored | None
     beside: Scored | None
+    genome: Genome | None
+    genome_tables: GenomeTables | None
     folder: Path
 
     @property
@@ -122,7 +127,9 @@ def run_study(
     `checks.csv`, `crosscheck.csv`, `nulls.csv`, `null_summary.csv`, `nulls/` (the null networks), with these
     `verdict.csv`, `stability/` and `scores/` (of every network); for classes `calibration.csv`,
     `calibration_curve.csv` and `temperatures.csv`; `search.csv` and `search.json` (settings tried, settings chosen) where the
-    study asks for a search. Each file is replaced whole or not at all.
+    study asks for a search; for genotypes `connection_weights.csv`, `edge_weights.csv`, `importance_variants.csv`,
+    `importance_genes.csv`, `importance_pathways.csv` and `scores_per_person.csv` (see `vnn.study.genome`). Each file is replaced
+    whole or not at all.
 
     Parameters
     ----------
@@ -170,7 +177,8 @@ def run_study(
         tell("reading activities")
         found = activities(trained, samples)
         effects = activity_effects(trained, found)
-        write_csv(folder / "activities.csv.gz", found.table())
+        if study.report.activities:
+            write_csv(folder / "activities.csv.gz", found.table())
         write_csv(folder / "predictions.csv", trained.predict(samples).table(held_out=True))
         tell("attributing predictions to nodes")
         asked = study.attribution
@@ -198,13 +206,22 @@ def run_study(
         summary = null_summary(nulls)
         write_csv(folder / "nulls.csv", nulls, index=False)
         write_csv(folder / "null_summary.csv", summary, index=False)
-        ruled = judged(study, material, trained, folder, compared, summary, tell) if finished(folder) else None
+        genome = None if study.genotypes is None else read_genome(study, material)
+        loci = None if genome is None else genome.loci(study.loci)
+        ruled = judged(study, material, trained, folder, compared, summary, tell, loci) if finished(folder) else None
         if ruled is not None:
+            if genome is not None:
+                ruled = (with_sizes(ruled[0], genome), ruled[1])
             write_csv(folder / "verdict.csv", ruled[0].table, index=False)
             for name, one in ruled[0].stability.items():
                 held = folder / "stability" / re.sub(r"[^\w-]+", "_", name)
                 held.mkdir(parents=True, exist_ok=True)
                 one.to_csv(held)
+        told = None
+        if genome is not None:
+            tell("writing what is said of variants and genes")
+            told = genome_tables(genome, trained, samples, scores, pathways, None if ruled is None else ruled[0])
+            told = replace(told, words=(*told.words, *write_genome(folder, genome, trained, told)))
         results = Results(
             study,
             samples,
@@ -224,6 +241,8 @@ def run_study(
             None if ruled is None else ruled[0],
             None if ruled is None else ruled[1],
             None if ruled is None else beside(study, trained, samples),
+            genome,
+            told,
             folder,
         )
         tell("writing the page")
