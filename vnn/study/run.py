@@ -30,12 +30,13 @@ from vnn.study.contents import content_of, node_table
 from vnn.study.folder import CHECKPOINT, bind, chosen_settings, claimed, same_wiring
 from vnn.study.material import Material, checks_of, read_material
 from vnn.study.nulls import at_once, finished, in_words, null_summary, null_table, train_nulls
+from vnn.study.rivals import study_performance, write_associations
 from vnn.study.search import fix_settings
 from vnn.study.settings import Study
 from vnn.study.train import dismiss, train
 from vnn.study.verdict import beside, judged
 from vnn.training import Fit
-from vnn.training.evaluation import Calibration, calibration, comparison, performance
+from vnn.training.evaluation import Calibration, calibration, comparison
 from vnn.training.loop import Listener
 from vnn.training.spread import check_workers, forget
 
@@ -119,10 +120,10 @@ def run_study(
 
     Written to its folder: `page.html` (and `figures/`), `study.json`, `topology.npz`, `ontology-log.csv`, `fit/`,
     `activities.csv.gz`, `predictions.csv`, `pathways.csv`, `inputs.csv`, `flows.csv.gz`, `performance.csv`, `comparison.csv`,
-    `checks.csv`, `crosscheck.csv`, `nulls.csv`, `null_summary.csv`, `nulls/` (the null networks), with these
-    `verdict.csv`, `stability/` and `scores/` (of every network); for classes `calibration.csv`,
-    `calibration_curve.csv` and `temperatures.csv`; `search.csv` and `search.json` (settings tried, settings chosen) where the
-    study asks for a search. Each file is replaced whole or not at all.
+    `checks.csv`, `crosscheck.csv`, of genotypes `association.csv.gz` and `gene_tests.csv`, `nulls.csv`, `null_summary.csv`,
+    `nulls/` (the null networks), with these `verdict.csv`, `stability/` and `scores/` (of every network); for classes
+    `calibration.csv`, `calibration_curve.csv` and `temperatures.csv`; `search.csv` and `search.json` (settings tried, settings
+    chosen) where the study asks for a search. Each file is replaced whole or not at all.
 
     Parameters
     ----------
@@ -183,7 +184,8 @@ def run_study(
         agreement = crosscheck(trained, samples, baseline=asked.baseline, group=asked.group, n_samples=asked.crosscheck)
         write_csv(folder / "crosscheck.csv", agreement, index=False)
         tell("comparing with simpler models")
-        measured = _performance(study, identity, trained, samples, folder)
+        measured = _performance(study, identity, trained, material, folder, tell)
+        write_associations(study, material, trained, folder)
         compared = comparison(measured)
         write_csv(folder / "performance.csv", measured, index=False)
         write_csv(folder / "comparison.csv", compared, index=False)
@@ -254,17 +256,21 @@ def _trained(study: Study, material: Material, folder: Path, listener: Listener 
     return trained
 
 
-def _performance(study: Study, identity: str, trained: Fit, samples: Samples, folder: Path) -> pd.DataFrame:
+def _performance(
+    study: Study, identity: str, trained: Fit, material: Material, folder: Path, tell: Callable[[str], None]
+) -> pd.DataFrame:
     """Measured once and kept: baselines take as long as the networks."""
     kept = folder / "performance.json"
     asked = {"identity": identity, "models": study.compare.models, "calibrated": True}
+    if study.genotypes is not None:
+        asked["rivals"] = "packed rows"
     if kept.exists():
         held = json.loads(kept.read_text())
         if held["asked"] == json.loads(json.dumps(asked)):
             table = pd.DataFrame(held["rows"], columns=held["columns"])
             table.attrs = held["attrs"]
             return table
-    table = performance(trained, samples, baselines=study.compare.models)
+    table = study_performance(study, material, trained, tell)
     rows = table.astype(object).where(table.notna(), None).to_numpy().tolist()
     write_text(kept, json.dumps({"asked": asked, "columns": list(table.columns), "rows": rows, "attrs": table.attrs}))
     return table
