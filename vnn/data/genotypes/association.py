@@ -188,7 +188,7 @@ def tested(u: np.ndarray, v: np.ndarray, whole: np.ndarray, null: NullModel) -> 
     else:
         left = np.maximum((null.residual**2).sum() - u**2 / v, 0.0)
         error = np.sqrt(left / null.df / v)
-        statistic = np.divide(effect, error, where=error > 0, out=np.where(fine, np.sign(u) * np.inf, np.nan))
+        statistic = np.divide(effect, error, where=error > 0, out=np.where(fine, np.copysign(np.inf, u), np.nan))
         p = 2 * stats.t.sf(np.abs(statistic), null.df)
     return dict(zip(COLUMNS, (effect, error, statistic, p), strict=True))
 
