@@ -58,7 +58,9 @@ def test_a_binary_trait_has_the_score_test(cohort, n_covariates):
         chi2, p, _ = model.score_test(params, exog_extra=x[:, None])
         np.testing.assert_allclose(found.loc[name, "statistic"] ** 2, np.squeeze(chi2), rtol=1e-3, atol=1e-6)
         np.testing.assert_allclose(found.loc[name, "p"], np.squeeze(p), rtol=2e-3)
-        effects.append(sm.GLM(y[learners], np.column_stack([design, x]), family=sm.families.Binomial()).fit().params[-1])
+        effects.append(
+            sm.GLM(y[learners], np.column_stack([design, x]), family=sm.families.Binomial()).fit().params[-1]
+        )
     small = np.abs(effects) < 0.3
     np.testing.assert_allclose(found["effect"][small], np.array(effects)[small], atol=0.03)
     np.testing.assert_allclose(found["effect"] / found["error"], found["statistic"])
@@ -121,7 +123,9 @@ def test_others_than_learners_change_nothing(cohort):
     found = association(packed, null_model("regression", y, covariates, learners))
     changed = np.where(learners, dosages, 2 - dosages)
     other = np.where(learners, y, np.nan)
-    again = association(genotypes(changed), null_model("regression", other, np.where(learners[:, None], covariates, 9), learners))
+    again = association(
+        genotypes(changed), null_model("regression", other, np.where(learners[:, None], covariates, 9), learners)
+    )
     pd.testing.assert_frame_equal(found, again, rtol=1e-5, check_exact=False)
     alone = packed.select(ids=packed.ids[:180])
     few = association(alone, null_model("regression", y[:180], covariates[:180], np.ones(180, dtype=bool)))
@@ -133,7 +137,9 @@ def test_variants_that_say_nothing_have_no_p():
     dosages = rng.binomial(2, 0.4, (4, 60)).astype(float)
     dosages[1], dosages[2] = 1, np.nan
     covariates = dosages[[3]].T * 2 + 1  # the fourth variant is a covariate
-    found = association(genotypes(dosages), null_model("regression", rng.standard_normal(60), covariates, np.ones(60, bool)))
+    found = association(
+        genotypes(dosages), null_model("regression", rng.standard_normal(60), covariates, np.ones(60, bool))
+    )
     assert found.isna().all(axis=1).tolist() == [False, True, True, True]
 
 

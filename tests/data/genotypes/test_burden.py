@@ -78,7 +78,9 @@ def test_genes_by_hand(cohort, task):
         if task == "regression" and sums.std() > 0:
             fit = sm.OLS(y[learners], np.column_stack([sums, design])).fit()
             told = fit.params[0], fit.bse[0], fit.tvalues[0], fit.pvalues[0]
-            np.testing.assert_allclose(row[[f"burden_{n}" for n in ("effect", "error", "statistic", "p")]], told, rtol=1e-3)
+            np.testing.assert_allclose(
+                row[[f"burden_{n}" for n in ("effect", "error", "statistic", "p")]], told, rtol=1e-3
+            )
         elif sums.std() > 0:
             model = sm.GLM(y[learners], design, family=sm.families.Binomial())
             chi2, p, _ = model.score_test(model.fit(tol=1e-12).params, exog_extra=sums[:, None])
@@ -88,7 +90,9 @@ def test_genes_by_hand(cohort, task):
             assert np.isnan(row["mean_chi2_p"])
             continue
         x = copies[[int(v[1:]) for v in own.index]].T
-        left = x - design @ np.linalg.lstsq(np.sqrt(weight)[:, None] * design, np.sqrt(weight)[:, None] * x, rcond=None)[0]
+        left = (
+            x - design @ np.linalg.lstsq(np.sqrt(weight)[:, None] * design, np.sqrt(weight)[:, None] * x, rcond=None)[0]
+        )
         left = np.sqrt(weight)[:, None] * left
         r = left.T @ left / np.outer(np.linalg.norm(left, axis=0), np.linalg.norm(left, axis=0))
         q, m = (own["statistic"] ** 2).sum(), len(own)
