@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from tests.study.test_cohort import change
-from tests.study.test_cohort import study as study  # noqa: PLC0414
+from tests.study.test_cohort import study as study
 from vnn.study import Study, read_material, run_study
 from vnn.study.plan import plan
 from vnn.training.genotype_baselines import BURDEN, SCORE

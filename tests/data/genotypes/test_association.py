@@ -105,10 +105,8 @@ def test_a_binary_trait_beside_plinks_logistic_regression(tmp_path):
     y = (0.4 * dosages[5] + rng.logistic(size=600) > 0.5).astype(int)
     names = pd.DataFrame({"FID": cohort.people["family"], "IID": cohort.people.index, "y": y + 1})
     names.to_csv(tmp_path / "y", sep="\t", index=False)
-    told = table(
-        f"{plink('plink2', cohort, tmp_path, '--glm', 'no-firth', 'allow-no-covars', '--pheno', str(tmp_path / 'y'))}.y.glm.logistic",
-        "ID",
-    )
+    prefix = plink("plink2", cohort, tmp_path, "--glm", "no-firth", "allow-no-covars", "--pheno", str(tmp_path / "y"))
+    told = table(f"{prefix}.y.glm.logistic", "ID")
     found = association(cohort, null_model("binary", y, np.empty((600, 0)), np.ones(600, dtype=bool))).loc[told.index]
     sign = np.where(told["A1"] == cohort.variants["counted"].loc[told.index], 1, -1)
     rows = told["ERRCODE"] == "."
