@@ -9,7 +9,7 @@ import pytest
 from tests.data.genotypes.cohorts import genotypes, in_ld, missing, plink, table
 from vnn.chance import generator
 from vnn.data.genotypes import clumped
-from vnn.data.genotypes.association import association, null_model
+from vnn.data.genotypes.single_variants import association, null_model
 from vnn.training.polygenic import THRESHOLDS, polygenic_score
 from vnn.training.ridge import inner_folds
 

@@ -13,8 +13,8 @@ from vnn._atomic import write_csv
 from vnn._errors import choose
 from vnn.data import Samples, Target
 from vnn.data.genotypes import Genotypes, read_plink
-from vnn.data.genotypes.association import TASKS, association, null_model
 from vnn.data.genotypes.burden import gene_tests
+from vnn.data.genotypes.single_variants import TASKS, association, null_model
 from vnn.study.cohort import _genes
 from vnn.study.settings import Study
 from vnn.training.baselines import DENSE, NETWORKS, ON_REQUEST, applicable, baselines, kept_together

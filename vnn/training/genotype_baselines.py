@@ -12,11 +12,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from vnn._errors import AlignmentError, choose, culprits
 from vnn.chance import generator
-from vnn.data.genotypes.association import TASKS, Task, association, null_model
 from vnn.data.genotypes.burden import burdens
 from vnn.data.genotypes.coded import Coded, missingness, standard
 from vnn.data.genotypes.coding import NONE
 from vnn.data.genotypes.genotypes import COPIES, Genotypes
+from vnn.data.genotypes.single_variants import TASKS, Task, association, null_model
 from vnn.data.splits import Split
 from vnn.training.baselines import COLUMNS, COVARIATES, LINEAR, MISSINGNESS, TREES, metric_rows
 from vnn.training.metrics import metrics

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from vnn.data.genotypes.association import NullModel, Task, association, null_model
 from vnn.data.genotypes.clumping import Linked, linked
 from vnn.data.genotypes.coded import standard
 from vnn.data.genotypes.genotypes import Genotypes
+from vnn.data.genotypes.single_variants import NullModel, Task, association, null_model
 from vnn.training.ridge import INNER_FOLDS, inner_folds
 from vnn.training.streamed_ridge import loss, varied
 

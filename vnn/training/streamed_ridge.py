@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from scipy.special import expit
 
-from vnn.data.genotypes.association import NullModel, Task, null_model, spanning
+from vnn.data.genotypes.single_variants import NullModel, Task, null_model, spanning
 from vnn.training.ridge import INNER_FOLDS, inner_folds
 
 PENALTIES = np.logspace(3, -2, 11)

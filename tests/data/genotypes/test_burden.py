@@ -10,8 +10,8 @@ from sklearn.preprocessing import StandardScaler
 from tests.data.genotypes.cohorts import genotypes, in_ld, missing
 from vnn._errors import AlignmentError
 from vnn.data.genotypes import burden
-from vnn.data.genotypes.association import association, null_model
 from vnn.data.genotypes.burden import burdens, gene_tests
+from vnn.data.genotypes.single_variants import association, null_model
 
 M, N = 90, 140
 GENES = {f"g{i}": [f"v{k}" for k in range(6 * i, min(6 * i + 8, M))] for i in range(15)}

@@ -12,11 +12,11 @@ import torch
 from scipy import stats
 
 from vnn._errors import AlignmentError, culprits
-from vnn.data.genotypes.association import NullModel, association, tested
 from vnn.data.genotypes.coded import Coded, as_panels, packed_with, standard
 from vnn.data.genotypes.genotypes import Genotypes
 from vnn.data.genotypes.named import places
 from vnn.data.genotypes.quality import part_of
+from vnn.data.genotypes.single_variants import NullModel, association, tested
 from vnn.kernels import Graph
 from vnn.kernels.backend import active
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 from tests.data.genotypes.cohorts import genotypes, in_ld, missing, plink, table
 from vnn._errors import AlignmentError, GenotypeError
-from vnn.data.genotypes.association import association, null_model, spanning
+from vnn.data.genotypes.single_variants import association, null_model, spanning
 
 M, N = 40, 260
 
