@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import pandas as pd
 from vnn._atomic import write_csv
 from vnn._errors import choose
 from vnn.data import Samples, Target
-from vnn.data.genotypes import Genotypes, read_plink
+from vnn.data.genotypes import GeneMap, Genotypes, read_plink
 from vnn.data.genotypes.burden import gene_tests
 from vnn.data.genotypes.single_variants import TASKS, association, null_model
 from vnn.study.cohort import _genes
@@ -112,9 +112,9 @@ def genotypes_of(study: Study, samples: Samples, inputs: Sequence[str]) -> Genot
     return genotypes.select(variants, samples.ids)
 
 
-def _genes_of(study: Study, genotypes: Genotypes) -> Mapping[str, tuple[str, ...]]:
+def _genes_of(study: Study, genotypes: Genotypes) -> GeneMap:
     assert study.genotypes is not None
-    return _genes(genotypes, study.genotypes).features()
+    return _genes(genotypes, study.genotypes)
 
 
 def _columns(fit: Fit, samples: Samples) -> pd.DataFrame | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from vnn._errors import AlignmentError, choose, culprits
 from vnn.chance import generator
-from vnn.data.genotypes.burden import burdens
+from vnn.data.genotypes.burden import Genes, burdens
 from vnn.data.genotypes.coded import Coded, missingness, standard
 from vnn.data.genotypes.coding import NONE
 from vnn.data.genotypes.genotypes import COPIES, Genotypes
@@ -56,7 +56,7 @@ class GenotypePart:
     seed: int
     task: Task
     genotypes: Genotypes
-    genes: Mapping[str, Sequence[str]]
+    genes: Genes
     learners: np.ndarray
     tested: np.ndarray
     truth: np.ndarray
@@ -73,7 +73,7 @@ Found = tuple[np.ndarray, str]
 
 def genotype_baselines(
     genotypes: Genotypes,
-    genes: Mapping[str, Sequence[str]],
+    genes: Genes,
     truth: pd.Series,
     splits: Sequence[Split],
     *,
@@ -102,7 +102,7 @@ def genotype_baselines(
     genotypes
         The variants that the networks have, of all people of the splits.
     genes
-        The genes of each variant; variants without one are left to the other models.
+        A `GeneMap` or the genes of each variant; variants without one are left to the other models.
     truth
         0 or 1, or the quantity, by person id.
     splits

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.preprocessing import StandardScaler
 
 from tests.data.genotypes.cohorts import genotypes, in_ld, missing
 from vnn._errors import AlignmentError
-from vnn.data.genotypes import burden
+from vnn.data.genotypes import GeneMap, burden
 from vnn.data.genotypes.burden import burdens, gene_tests
+from vnn.data.genotypes.gene_map import NO_PLACES
 from vnn.data.genotypes.single_variants import association, null_model
 
 M, N = 90, 140
@@ -121,10 +123,25 @@ def test_p_of_the_mean_is_that_of_traits_of_chance(cohort):
         assert 0.45 < (column < 0.5).mean() < 0.55
 
 
+def test_a_gene_map_may_have_other_variants(cohort):
+    packed, _ = cohort
+    everybody = np.ones(N, dtype=bool)
+    names = [*(f"v{k}" for k in range(M, M + 5)), *OF]
+    genes = tuple(sorted([*GENES, "elsewhere"]))
+    pairs = [(at, genes.index(gene)) for at, name in enumerate(names) for gene in OF.get(name, ("elsewhere",))]
+    variant, gene = np.array(sorted(pairs), dtype=np.int32).T
+    places = pd.DataFrame({"chromosome": "1", "position": 1}, index=pd.Index(names, dtype=object))
+    told = GeneMap(places, genes, variant, gene, NO_PLACES, (), {}, ())
+    found, wanted = burdens(packed, told, everybody), burdens(packed, OF, everybody)
+    assert found.genes == wanted.genes
+    np.testing.assert_array_equal(found.variant, wanted.variant)
+    np.testing.assert_array_equal(found.start, wanted.start)
+
+
 def test_genes_that_cannot_be_found_are_refused(cohort):
     packed, _ = cohort
     everybody = np.ones(N, dtype=bool)
     with pytest.raises(AlignmentError, match="lack 1 of the 1 variants"):
         burdens(packed, {"w": ("g",)}, everybody)
-    with pytest.raises(AlignmentError, match="none of the 1 variants has a gene: 'v0'"):
+    with pytest.raises(AlignmentError, match="none of the 90 variants has a gene among the 1 variants"):
         burdens(packed, {"v0": ()}, everybody)

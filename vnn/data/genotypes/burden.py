@@ -13,6 +13,7 @@ from scipy import stats
 
 from vnn._errors import AlignmentError, culprits
 from vnn.data.genotypes.coded import Coded, as_panels, packed_with, standard
+from vnn.data.genotypes.gene_map import GeneMap
 from vnn.data.genotypes.genotypes import Genotypes
 from vnn.data.genotypes.named import places
 from vnn.data.genotypes.quality import part_of
@@ -20,6 +21,7 @@ from vnn.data.genotypes.single_variants import NullModel, association, tested
 from vnn.kernels import Graph
 from vnn.kernels.backend import active
 
+Genes = GeneMap | Mapping[str, Sequence[str]]
 _GENES, _VARIANTS = 256, 8192  # of a block
 _VALUES = 1 << 23  # expanded genotypes at once
 
@@ -104,13 +106,13 @@ def _graph(edges: bytes, n_variants: int, n_genes: int) -> Graph:
     return Graph(np.frombuffer(edges, dtype=np.int64).reshape(-1, 2), n_variants, n_genes)
 
 
-def burdens(genotypes: Genotypes, genes: Mapping[str, Sequence[str]], learners: np.ndarray) -> Burdens:
+def burdens(genotypes: Genotypes, genes: Genes, learners: np.ndarray) -> Burdens:
     """Burdens of genes.
 
     Parameters
     ----------
     genes
-        The genes of each variant, such as `GeneMap.features()`.
+        A `GeneMap`, whose variants that are not here are passed over, or the genes of each variant.
     learners
         Who decides which allele is minor, its mean and the standard deviations, bool (n_people,).
 
@@ -119,23 +121,18 @@ def burdens(genotypes: Genotypes, genes: Mapping[str, Sequence[str]], learners: 
     AlignmentError
         If a variant is not in the genotypes, or there is no gene.
     """
-    at = places(genotypes.variants.index, list(genes), "variants")
-    pairs = sorted(
-        {(gene, int(place)) for place, own in zip(at, genes.values(), strict=True) for gene in own},
-        key=lambda pair: pair[1],
-    )
-    if not pairs:
-        raise AlignmentError(f"none of the {len(genes):,} variants has a gene: {culprits(genes)}. Burdens need genes.")
-    names = tuple(dict.fromkeys(gene for gene, _ in pairs))
-    number = {gene: i for i, gene in enumerate(names)}
-    gene = np.array([number[name] for name, _ in pairs])
-    order = np.argsort(gene, kind="stable")
+    place, code, named = _pairs(genotypes, genes)
+    first = np.full(len(named), genotypes.n_variants)
+    np.minimum.at(first, code, place)
+    order = np.argsort(first, kind="stable")
+    names = tuple(named[order])
+    pair = np.unique(np.argsort(order)[code] * genotypes.n_variants + place)
+    gene, variant = pair // genotypes.n_variants, pair % genotypes.n_variants
     start = np.concatenate([[0], np.cumsum(np.bincount(gene))])
     copies = standard(genotypes, learners, scaled=False)
     counts = genotypes.counts(None if learners.all() else learners)
     minor = 2 * counts[:, 0] + counts[:, 2] <= counts[:, [0, 2, 3]].sum(1)
     coded = Coded(genotypes, np.where(minor[:, None], copies.values, -copies.values))
-    variant = np.array([place for _, place in pairs])[order]
     made = Burdens(coded, names, start, variant, np.ones(len(names)))
     scale = np.zeros(len(names))
     for some, block in made._sums():
@@ -144,7 +141,26 @@ def burdens(genotypes: Genotypes, genes: Mapping[str, Sequence[str]], learners: 
     return Burdens(coded, names, start, variant, scale)
 
 
-def gene_tests(genotypes: Genotypes, genes: Mapping[str, Sequence[str]], null: NullModel) -> pd.DataFrame:
+def _pairs(genotypes: Genotypes, genes: Genes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Place of the variant and number of the gene of every pair, and the names of the genes, all with a pair."""
+    if isinstance(genes, GeneMap):
+        place = genotypes.variants.index.get_indexer(genes.variants.index)[genes.variant]
+        there, n = place >= 0, len(genes.variants)
+        code, number = pd.factorize(genes.gene[there])
+        place, named = place[there], np.array(genes.genes, dtype=object)[number]
+    else:
+        at, n = places(genotypes.variants.index, list(genes), "variants"), len(genes)
+        code, named = pd.factorize(np.array([gene for own in genes.values() for gene in own], dtype=object))
+        place = np.repeat(at, [len(own) for own in genes.values()])
+    if not len(named):
+        raise AlignmentError(
+            f"none of the {genotypes.n_variants:,} variants has a gene among the {n:,} variants of the genes given: "
+            f"{culprits(genotypes.variants.index)}. Burdens need genes."
+        )
+    return place, code, named
+
+
+def gene_tests(genotypes: Genotypes, genes: Genes, null: NullModel) -> pd.DataFrame:
     """Two tests of every gene: its burden of minor alleles, and the mean chi2 of its variants.
 
     The burden test is that of `association` with the sum of minor alleles as x: for genes whose variants act alike. The mean chi2
@@ -155,7 +171,7 @@ def gene_tests(genotypes: Genotypes, genes: Mapping[str, Sequence[str]], null: N
     Parameters
     ----------
     genes
-        The genes of each variant.
+        As in `burdens`.
     null
         Trait and covariates, of the people who are looked at.
 
