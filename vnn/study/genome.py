@@ -16,7 +16,7 @@ from vnn.data import Samples
 from vnn.data.genotypes import GeneMap, Genotypes, in_regions, ld_regions, loci, pruned, r2_between, read_plink
 from vnn.data.genotypes.builds import plain
 from vnn.data.genotypes.coding import GAP, HET, HOM
-from vnn.data.genotypes.single_variants import single_variants
+from vnn.data.genotypes.single_variants import association, null_model
 from vnn.interpret import NodeScores
 from vnn.interpret.connections import Connections, edge_table, edge_weights
 from vnn.interpret.contrast import contrasts, residuals
@@ -186,14 +186,16 @@ def associations(genome: Genome, trained: Fit, samples: Samples) -> pd.DataFrame
     target = trained.target
     order = {name: i for i, name in enumerate(trained.ids)}
     at = np.array([order[name] for name in samples.ids])
-    covariates = None if trained.coding is None else trained.coding.encode(samples.covariates).T
+    n = samples.n_samples
+    covariates = np.empty((n, 0)) if trained.coding is None else trained.coding.encode(samples.covariates).T
     parts = []
     for contrast in contrasts(target):
         if target.classes:
             outcome = (target.values == target.classes.index(contrast.label)).astype(float)[at]
         else:
             outcome = residuals(target)[at]
-        found = single_variants(genome.genotypes, outcome, covariates=covariates, binary=bool(target.classes))
+        null = null_model("binary" if target.classes else "regression", outcome, covariates, np.ones(n, dtype=bool))
+        found = association(genome.genotypes, null)[["statistic", "p"]].set_axis(["z", "p"], axis=1)
         parts.append(found.rename_axis("variant").reset_index().assign(contrast=contrast.name))
     return pd.concat(parts, ignore_index=True)
 
