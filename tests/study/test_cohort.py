@@ -146,7 +146,7 @@ def test_what_does_not_fit_is_refused(study):
     with pytest.raises(StudyError, match=r"a section \[genotypes\] must say which genes"):
         Study.read(study)
     study.write_text(text.replace('values = "cohort.bed"', 'values = "people.csv"'))
-    with pytest.raises(StudyError, match="is for one PLINK fileset"):
+    with pytest.raises(StudyError, match="is for genotypes of one study"):
         Study.read(study)
 
 

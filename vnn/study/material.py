@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from vnn._atomic import sha256
 from vnn._errors import AlignmentError, StudyError, choose, culprits
@@ -30,15 +32,27 @@ from vnn.data import (
     read_samples,
     read_table,
 )
+from vnn.data.genotypes import Genotypes
+from vnn.data.genotypes.control import FAMILY
 from vnn.data.read import columns_beside
-from vnn.ontology import Identifiers, Topology, load_topology, read_translation
+from vnn.ontology import Identifiers, Topology, load_topology, read_gennet, read_translation
 from vnn.ontology.log import Entry
-from vnn.study.cohort import gene_wiring, genes_told_by, read_cohort
-from vnn.study.settings import DataSection, OntologySection, Study, is_file
+from vnn.study.cohort import gene_wiring, genes_told_by, inputs_of, read_people
+from vnn.study.kept import (
+    COMPONENTS,
+    QUALITY,
+    QUALITY_PEOPLE,
+    QUALITY_VARIANTS,
+    VARIANTS,
+    component_table,
+)
+from vnn.study.quality import components_of, controlled
+from vnn.study.settings import DataSection, GenotypeSection, OntologySection, Study, is_file
 from vnn.training.baselines import ON_REQUEST, applicable
 from vnn.training.null import placed
 
 FEWEST_SHOWN = 5
+PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +69,16 @@ class Material:
         Of the samples, in their order.
     splits
         Who learns and who is held out.
+    kept
+        Tables of a genotype study by the name of their file: its variants and components, which new people need, and the account of
+        quality control.
     """
 
     samples: Samples
     topology: Topology
     target: Target
     splits: tuple[Split, ...]
+    kept: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def read_material(study: Study) -> Material:
@@ -79,12 +97,15 @@ def read_material(study: Study) -> Material:
     samples, asked = prepared.samples, study.ontology
     if asked.name == "genes":
         topology = gene_wiring(prepared.genes or {})
+    elif asked.name.endswith(".csv"):
+        topology = read_gennet(asked.name)
     else:
         features = samples.features if prepared.genes is None else prepared.genes
         topology = wiring_of(asked, features, study.data.identifiers)
-    told = () if study.genotypes is None else (genes_told_by(study.genotypes.genes),)
+    genes = None if study.genotypes is None else study.genotypes.genes
+    told = () if genes is None else (genes_told_by(genes),)
     topology = replace(topology, log=(*prepared.log, *topology.log), provenance=(*told, *topology.provenance))
-    material = Material(samples, topology, _target(study, samples), splits_of(study, samples))
+    material = Material(samples, topology, _target(study, samples), splits_of(study, samples), prepared.kept)
     _keep(study, material)
     return material
 
@@ -103,11 +124,73 @@ def _samples(study: Study) -> Prepared:
     if study.genotypes is None:
         found = prepare(data, outcomes(data), dtype=study.training.dtype)
     else:
-        found = Prepared(*read_cohort(data, study.genotypes, outcomes(data)), ())
-    samples = _labelled(study, found.samples)
-    if data.least_per_class is not None:
-        samples = limit_classes(samples, data.target, least=data.least_per_class, rule=data.rare)
-    return Prepared(samples, found.genes, found.log)
+        return _genotyped(study, study.genotypes)
+    return Prepared(_limited(study, _labelled(study, found.samples)), found.genes, found.log)
+
+
+def _limited(study: Study, samples: Samples) -> Samples:
+    data = study.data
+    if data.least_per_class is None:
+        return samples
+    return limit_classes(samples, data.target, least=data.least_per_class, rule=data.rare)
+
+
+def _genotyped(study: Study, asked: GenotypeSection) -> Prepared:
+    """People first: who has a target, passes quality control and is in which part; then components, and the inputs."""
+    genotypes = read_people(study.data, asked, outcomes(study.data))
+    people = _limited(study, _labelled(study, without_values(genotypes)))
+    genotypes = genotypes.select(ids=people.ids)
+    genotypes = replace(genotypes, targets=people.targets, log=people.log)
+    kept: dict[str, pd.DataFrame] = {}
+    relatives = None
+    if asked.quality is not None:
+        target = _target(study, people)
+        controls = None
+        if len(target.classes) == 2:
+            controls = [name for name, value in zip(people.ids, target.values, strict=True) if value == 0]
+        found = controlled(
+            genotypes, asked.quality, lambda left: splits_of(study, without_values(left)), controls=controls
+        )
+        genotypes, relatives = found.genotypes, found.relatives
+        kept |= {QUALITY: found.steps, QUALITY_VARIANTS: found.variants, QUALITY_PEOPLE: found.people}
+    if asked.components:
+        splits = splits_of(study, without_values(genotypes))
+        made = components_of(genotypes, asked.components, splits, relatives=relatives, seed=study.seed)
+        if clash := set(made.scores) & set(genotypes.covariates):
+            raise StudyError(
+                f"data.covariates name {culprits(sorted(clash))}, and genotypes.components makes columns of these names. Leave one "
+                "of them out."
+            )
+        genotypes = genotypes.joined(covariates=pd.concat([genotypes.covariates, made.scores], axis=1)).told(*made.log)
+        kept[COMPONENTS] = component_table(genotypes, made)
+    own = None
+    if asked.genes is None:
+        own = _genes_of_paths(read_gennet(study.ontology.name), genotypes)
+    cohort = inputs_of(genotypes, asked, own)
+    return Prepared(cohort.samples, cohort.genes, (), {VARIANTS: cohort.inputs, **kept})
+
+
+def _genes_of_paths(topology: Topology, genotypes: Genotypes) -> dict[str, tuple[str, ...]]:
+    """The genes of each variant by a topology of GenNet's: the nodes of its first layer, or none where it leads elsewhere."""
+    genes: dict[str, list[str]] = {name: [] for name in topology.inputs}
+    for mask in topology.masks:
+        for source, target in mask.edges if mask.source_level == topology.levels[0].name else ():
+            genes[mask.sources[source]].append(mask.targets[target])
+    known = set(genotypes.variants.index)
+    if strangers := [name for name in genes if name not in known]:
+        raise AlignmentError(
+            f"the topology names {len(strangers):,} of its {len(genes):,} inputs that are no variant of the genotypes: "
+            f"{culprits(strangers)}; variants are called like {culprits(genotypes.variants.index[:3])}. Give the topology made for "
+            "these genotypes."
+        )
+    return {name: tuple(genes[name]) for name in genotypes.variants.index if name in genes}
+
+
+def without_values(genotypes: Genotypes) -> Samples:
+    """What is known of the people, without a feature."""
+    nothing = np.empty((0, genotypes.n_people), dtype=np.float32)
+    tables = genotypes.targets, genotypes.covariates, genotypes.groups
+    return Samples(nothing, (), genotypes.ids, *tables, log=genotypes.log)
 
 
 def outcomes(data: DataSection) -> tuple[str, ...]:
@@ -127,11 +210,14 @@ class Prepared:
         The genes of each feature, None where features are genes.
     log
         What became of identifiers.
+    kept
+        As in `Material`.
     """
 
     samples: Samples
     genes: Mapping[str, tuple[str, ...]] | None
     log: tuple[Entry, ...]
+    kept: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def prepare(data: DataSection, targets: Sequence[str], *, dtype: str) -> Prepared:
@@ -268,12 +354,57 @@ def splits_of(study: Study, samples: Samples) -> tuple[Split, ...]:
         choose(
             "splits.group", asked.group, [f"{name}" for name in samples.groups.columns] or ["(data.groups is empty)"]
         )
-    groups = None if asked.group is None else samples.groups[asked.group]
+    if asked.kind == "given":
+        return (given_split(samples, asked.group),)
+    groups = together_of(study, samples)
     common: dict[str, Any] = {"validation": asked.validation, "seed": study.seed, "stratify": stratify}
     if asked.kind == "hold-out":
         return (hold_out(samples.ids, test=asked.test, groups=groups, **common),)
     if asked.kind == "k-fold":
         return k_fold(samples.ids, k=asked.k, repeats=asked.repeats, groups=groups, **common)
-    if groups is None:
+    if asked.group is None:
         raise StudyError('splits.kind is "leave-one-group-out"; say which group column in splits.group.')
-    return leave_one_group_out(samples.ids, groups, **common)
+    return leave_one_group_out(samples.ids, samples.groups[asked.group], **common)
+
+
+def together_of(study: Study, samples: Samples) -> pd.Series | None:
+    """Who stays in one part of every split: the members of a group, and families that quality control found.
+
+    Groups that share a family become one.
+    """
+    asked = study.splits.group
+    families = None
+    if study.genotypes is not None and study.genotypes.quality is not None and FAMILY in samples.groups:
+        families = samples.groups[FAMILY]
+    if asked is None or families is None or asked == FAMILY:
+        return families if asked is None else samples.groups[asked]
+    codes = [pd.factorize(column)[0] for column in (samples.groups[asked].astype(str), families)]
+    n = codes[0].max() + 1
+    links = coo_matrix((np.ones(len(codes[0])), (codes[0], n + codes[1])), shape=(2 * len(families) + n,) * 2)
+    joined = connected_components(links, directed=False)[1]
+    return pd.Series(joined[codes[0]].astype(str), index=samples.groups.index)
+
+
+def given_split(samples: Samples, group: str | None) -> Split:
+    """The one split that a group column states: "train", "validation" and "test", or 1, 2 and 3 as in GenNet's subjects.csv.
+
+    Raises
+    ------
+    StudyError
+        If there is no column, a sample has another word in it, or nobody learns or is held out.
+    """
+    if group is None:
+        raise StudyError(
+            'splits.kind is "given"; say in splits.group which group column names the part of each sample.'
+        )
+    told = samples.groups[group].astype(str).str.strip().str.removesuffix(".0")
+    part = told.replace(dict(zip("123", PARTS, strict=True)))
+    if (odd := ~part.isin(PARTS)).any():
+        raise StudyError(
+            f"splits.group is {group!r}, and {odd.sum():,} samples have neither train, validation, test nor 1, 2, 3 in it but "
+            f"{culprits(sorted(set(told[odd])))}. Leave them out, or name their part."
+        )
+    ids = {name: tuple(sorted(part.index[part == name])) for name in PARTS}
+    if empty := [name for name in ("train", "test") if not ids[name]]:
+        raise StudyError(f"no sample is in the part {culprits(empty)} by the column {group!r}; each needs some.")
+    return Split(group, **ids)

@@ -28,6 +28,7 @@ from vnn.ontology import Topology
 from vnn.report import write_figures, write_page
 from vnn.study.contents import content_of, node_table
 from vnn.study.folder import CHECKPOINT, bind, chosen_settings, claimed, same_wiring
+from vnn.study.kept import write_kept
 from vnn.study.material import Material, checks_of, read_material
 from vnn.study.nulls import at_once, finished, in_words, null_summary, null_table, train_nulls
 from vnn.study.search import fix_settings
@@ -122,7 +123,8 @@ def run_study(
     `checks.csv`, `crosscheck.csv`, `nulls.csv`, `null_summary.csv`, `nulls/` (the null networks), with these
     `verdict.csv`, `stability/` and `scores/` (of every network); for classes `calibration.csv`,
     `calibration_curve.csv` and `temperatures.csv`; `search.csv` and `search.json` (settings tried, settings chosen) where the
-    study asks for a search. Each file is replaced whole or not at all.
+    study asks for a search; of genotypes `variants.tsv.gz` and `components.tsv.gz`, which new people need, and `quality.csv`,
+    `quality_variants.tsv.gz` and `quality_people.csv.gz`. Each file is replaced whole or not at all.
 
     Parameters
     ----------
@@ -157,6 +159,8 @@ def run_study(
         bind(study, identity)
         topology.save(folder / "topology.npz")
         write_csv(folder / "ontology-log.csv", _log_table(topology))
+        for name, table in material.kept.items():
+            write_kept(folder / name, table)
         tell("checking the data")
         checks = checks_of(study, material)
         write_csv(folder / "checks.csv", pd.DataFrame([(c.name, c.state, c.text) for c in checks],

@@ -27,11 +27,15 @@ def genotypes(dosages: np.ndarray, variants: pd.DataFrame, build: str = "") -> G
     padded = np.zeros((n_variants, -(-n_people // 4) * 4), dtype=np.uint8)
     padded[:, :n_people] = codes
     rows = (padded.reshape(n_variants, -1, 4) << np.array([0, 2, 4, 6], dtype=np.uint8)).sum(2).astype(np.uint8)
-    people = pd.DataFrame({"family": "", "father": "", "mother": "", "sex": ""}, index=[f"p{i}" for i in range(n_people)])
+    people = pd.DataFrame(
+        {"family": "", "father": "", "mother": "", "sex": ""}, index=[f"p{i}" for i in range(n_people)]
+    )
     return Genotypes.of([Part(rows, np.arange(n_people))], variants, people, build=build)  # type: ignore[arg-type]
 
 
-WANTED = table([("a", "1", 10, "A", "G"), ("b", "1", 20, "C", "T"), ("c", "X", 30, "AT", "A"), ("d", "2", 40, "A", "T")])
+WANTED = table(
+    [("a", "1", 10, "A", "G"), ("b", "1", 20, "C", "T"), ("c", "X", 30, "AT", "A"), ("d", "2", 40, "A", "T")]
+)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +71,9 @@ def test_names_of_chromosomes_insertions_and_the_same_pair_on_both_strands():
 
 
 def test_of_several_at_a_place_the_one_that_fits_best():
-    here = table([("m1", "1", 10, "A", "C"), ("m2", "1", 10, "C", "T"), ("m3", "1", 10, "G", "A"), ("m4", "1", 10, ".", "A")])
+    here = table(
+        [("m1", "1", 10, "A", "C"), ("m2", "1", 10, "C", "T"), ("m3", "1", 10, "G", "A"), ("m4", "1", 10, ".", "A")]
+    )
     how, at = match_variants(WANTED.iloc[:1], here)
     assert (how[0], at[0]) == ("swapped", 2)
     twice = table([("m3", "1", 10, "G", "A"), ("a", "1", 10, "A", "G"), ("m5", "1", 10, "A", "G")])
@@ -135,7 +141,9 @@ def test_pairs_alike_on_both_strands_follow_the_rule():
     same = genotypes(dosages, wanted[["chromosome", "position", "counted", "other"]])
     kept = matched(same, wanted)
     assert (kept.table["match"] == "same").all()
-    assert any("30 variants are A/T or C/G" in line and "no other variant is on the other strand" in line for line in kept.log)
+    assert any(
+        "30 variants are A/T or C/G" in line and "no other variant is on the other strand" in line for line in kept.log
+    )
     turned = wanted.copy()
     turned.loc["v0", ["counted", "other"]] = ["T", "C"]
     new = genotypes(dosages, turned[["chromosome", "position", "counted", "other"]])
@@ -159,7 +167,9 @@ def test_what_is_absent_is_counted_and_too_little_is_an_error():
     with pytest.raises(AlignmentError, match=r"40 of the 60 variants of the study \(67%\).*at least 80%"):
         matched(genotypes(dosages[:40], some[:40]), wanted)
     moved = some.assign(position=some["position"] + 7)
-    with pytest.raises(AlignmentError, match="50 of the 50 variants with the same id are at another position.*another genome build"):
+    with pytest.raises(
+        AlignmentError, match=r"50 of the 50 variants with the same id are at another position.*another genome build"
+    ):
         matched(genotypes(dosages[:50], moved), wanted)
     with pytest.raises(AlignmentError, match="no variant is on '7'"):
         matched(genotypes(dosages[:50], some.assign(chromosome="8")), wanted)

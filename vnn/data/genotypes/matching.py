@@ -43,8 +43,8 @@ class Matched:
         Whether the file counts the other allele, bool (n_found,).
     table
         One row per variant of the study: `match` ("same", "swapped", "other strand", "other strand, swapped"; or why it is missing:
-        "absent", "other alleles", "several", "strand unknown", "no place"), `found` (its id in the file, or ""), `ambiguous` (A/T or
-        C/G), `frequency` of the counted allele in the study and `frequency here`, NaN where unknown.
+        "absent", "other alleles", "several", "strand unknown", "no place"), `found` (its id in the file, or ""), `ambiguous` (A/T
+        or C/G), `frequency` of the counted allele in the study and `frequency here`, NaN where unknown.
     log
         How the variants met, a line for each finding.
     """
@@ -117,7 +117,9 @@ def matched(
     choose("ambiguous", ambiguous, RULES)
     here = genotypes.variants
     _, told = agreed(
-        _placed("the variants of the study", build, wanted), _placed("the new genotypes", genotypes.build, here), "match"
+        _placed("the variants of the study", build, wanted),
+        _placed("the new genotypes", genotypes.build, here),
+        "match",
     )
     how, at = match_variants(wanted, here)
     unsure = ambiguous_pairs(wanted)
@@ -263,9 +265,12 @@ def _compared(genotypes: Genotypes, swapped: np.ndarray, known: np.ndarray) -> t
             "(A1 of a .bim) and write it again."
         )
     far = np.abs(own[both] - known[both]) > FAR
-    line = f"match: frequencies differ by {np.abs(own[both] - known[both]).mean():.3f} on average from those of the study"
+    names = culprits(genotypes.variants.index[both][far])
+    line = (
+        f"match: frequencies differ by {np.abs(own[both] - known[both]).mean():.3f} on average from those of the study"
+    )
     if far.any():
-        line += f", and by more than {FAR} in {int(far.sum()):,} of {len(far):,} variants: {culprits(genotypes.variants.index[both][far])}"
+        line += f", and by more than {FAR} in {int(far.sum()):,} of {len(far):,} variants: {names}"
     return own, (line,)
 
 
@@ -274,14 +279,18 @@ def _told(wanted: pd.DataFrame, how: np.ndarray, used: int, n_here: int) -> list
              BOTH: "on the other strand with the other allele counted"}  # fmt: skip
     parts = [f"{(how == kind).sum():,} {words[kind]}" for kind in FOUND if (how == kind).any()]
     n = int(np.isin(how, FOUND).sum())
-    lines = [f"match: {n:,} of {len(wanted):,} variants of the study are there{': ' + ', '.join(parts) if parts else ''}"]
+    lines = [
+        f"match: {n:,} of {len(wanted):,} variants of the study are there{': ' + ', '.join(parts) if parts else ''}"
+    ]
     lines += [
         f"match: {(how == kind).sum():,} variants {why} and become missing: {culprits(wanted.index[how == kind])}"
         for kind, why in LOST.items()
         if (how == kind).any()
     ]
     if n_here > used:
-        lines.append(f"match: {n_here - used:,} of {n_here:,} variants of the new genotypes are not of the study and not used")
+        lines.append(
+            f"match: {n_here - used:,} of {n_here:,} variants of the new genotypes are not of the study and not used"
+        )
     return lines
 
 
@@ -308,8 +317,8 @@ def _too_few(wanted: pd.DataFrame, here: pd.DataFrame, how: np.ndarray, least: f
     hints = []
     if moved > len(common) / 2:
         hints.append(
-            f"{moved:,} of the {len(common):,} variants with the same id are at another position: the new genotypes are probably on "
-            "another genome build; lift them over first"
+            f"{moved:,} of the {len(common):,} variants with the same id are at another position: the new genotypes are probably "
+            "on another genome build; lift them over first"
         )
     if chromosomes:
         hints.append(f"no variant is on {culprits(sorted(chromosomes))}, where the study has some")
