@@ -151,7 +151,7 @@ def _genotyped(study: Study, asked: GenotypeSection) -> Prepared:
         found = controlled(
             genotypes, asked.quality, lambda left: splits_of(study, without_values(left)), controls=controls
         )
-        genotypes, relatives = found.genotypes, found.relatives
+        genotypes, relatives = found.genotypes, found.relatives if asked.quality.kinship else None
         kept |= {QUALITY: found.steps, QUALITY_VARIANTS: found.variants, QUALITY_PEOPLE: found.people}
     if asked.components:
         splits = splits_of(study, without_values(genotypes))

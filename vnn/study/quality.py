@@ -85,7 +85,14 @@ def controlled(
         populations = genotypes.groups[asked.populations].astype(str)
     first = quality_control(genotypes, thresholds_of(asked, splitwise=False), populations=populations)
     made = first.genotypes
-    if not (made.groups[FAMILY].duplicated()).any():
+    largest = int(made.groups[FAMILY].value_counts().iloc[0])
+    if largest > made.n_people / 4:
+        raise StudyError(
+            f"kinship {asked.kinship:g} or more joins {largest:,} of the {made.n_people:,} people in one family, which no split "
+            "could spread. Few or linked variants make strangers seem related: raise genotypes.quality.kinship (0.177 for first "
+            "degree), or set it to 0."
+        )
+    if largest == 1:
         made = replace(made, groups=made.groups.drop(columns=FAMILY))
     if not asked.maf and not asked.hardy:
         return Controlled(made, first.steps, first.variants, first.people, first.relatives)
@@ -149,9 +156,9 @@ def components_of(
     """Principal components of people, as covariates of all splits.
 
     They are learnt from people who are in the training part of some split and of whom no two are related; everybody else is
-    placed among them by the loadings. With one split nobody who is held out has a say. Of several, such as folds, everybody is in a
-    training part: components are covariates that all networks share, they know no target, and loadings of their own for each fold
-    would be covariates of other meaning in each.
+    placed among them by the loadings. With one split nobody who is held out has a say. Of several, such as folds, nearly everybody
+    is in some training part: all networks share their covariates, which know no target, and components of each fold by itself
+    would be other covariates in each.
 
     Parameters
     ----------
