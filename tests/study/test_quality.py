@@ -201,7 +201,7 @@ def test_zero_leaves_a_step_out_and_the_plan_tells_all(folder, tmp_path):
     told = plan(study)
     assert "components: 2 of" in told
     line = next(one.strip() for one in told.splitlines() if "components: 2 of" in one)
-    assert "people of training parts" in line
+    assert " people; " in line
     assert "unrelated" not in line
 
 

@@ -15,7 +15,7 @@ from vnn.data.genotypes.matching import Matched
 
 VARIANTS, COMPONENTS = "variants.tsv.gz", "components.tsv.gz"
 QUALITY, QUALITY_VARIANTS, QUALITY_PEOPLE = "quality.csv", "quality_variants.tsv.gz", "quality_people.csv.gz"
-WORDS = ("input", "variant", "chromosome", "counted", "other", "minor")
+WORDS = ("input", "variant", "chromosome", "counted", "other", "minor", "removed")
 
 
 def component_table(genotypes: Genotypes, found: Components) -> pd.DataFrame:

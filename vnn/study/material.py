@@ -154,8 +154,9 @@ def _genotyped(study: Study, asked: GenotypeSection) -> Prepared:
         genotypes, relatives = found.genotypes, found.relatives if asked.quality.kinship else None
         kept |= {QUALITY: found.steps, QUALITY_VARIANTS: found.variants, QUALITY_PEOPLE: found.people}
     if asked.components:
-        splits = splits_of(study, without_values(genotypes))
-        made = components_of(genotypes, asked.components, splits, relatives=relatives, seed=study.seed)
+        made = components_of(
+            genotypes, asked.components, learners_of(study, genotypes), relatives=relatives, seed=study.seed
+        )
         if clash := set(made.scores) & set(genotypes.covariates):
             raise StudyError(
                 f"data.covariates name {culprits(sorted(clash))}, and genotypes.components makes columns of these names. Leave one "
@@ -184,6 +185,15 @@ def _genes_of_paths(topology: Topology, genotypes: Genotypes) -> dict[str, tuple
             "these genotypes."
         )
     return {name: tuple(genes[name]) for name in genotypes.variants.index if name in genes}
+
+
+def learners_of(study: Study, genotypes: Genotypes) -> set[str]:
+    """The people of training parts, from whom components are learnt.
+
+    With one split nobody who is held out has a say. Of several, such as folds, nearly everybody is in some training part: all
+    networks share their covariates, which know no target; components of each fold by itself would be other covariates in each.
+    """
+    return {name for split in splits_of(study, without_values(genotypes)) for name in split.train}
 
 
 def without_values(genotypes: Genotypes) -> Samples:

@@ -151,22 +151,26 @@ def thresholds_of(asked: QualitySection, *, splitwise: bool = True) -> Threshold
 
 
 def components_of(
-    genotypes: Genotypes, n: int, splits: Sequence[Split], *, relatives: pd.DataFrame | None = None, seed: int = 0
+    genotypes: Genotypes,
+    n: int,
+    learners: Collection[str],
+    *,
+    relatives: pd.DataFrame | None = None,
+    seed: int = 0,
 ) -> Components:
-    """Principal components of people, as covariates of all splits.
+    """Principal components of common autosomal variants that are not linked, learnt from people of whom no two are related.
 
-    They are learnt from people who are in the training part of some split and of whom no two are related; everybody else is
-    placed among them by the loadings. With one split nobody who is held out has a say. Of several, such as folds, nearly everybody
-    is in some training part: all networks share their covariates, which know no target, and components of each fold by itself
-    would be other covariates in each.
+    Everybody else is placed among them by the loadings.
 
     Parameters
     ----------
+    learners
+        People to learn from.
     relatives
         Pairs of related people; nobody is taken for related unless given.
     """
-    learners = {name for split in splits for name in split.train}
-    alone = [name for name in genotypes.ids if name in learners]
+    wanted = set(learners)
+    alone = [name for name in genotypes.ids if name in wanted]
     if relatives is not None:
         alone = list(unrelated(alone, _among(relatives, alone)))
     here = genotypes.select(list(genotypes.variants.index[genotypes.variants["chromosome"].isin(AUTOSOMES)]))
@@ -180,7 +184,7 @@ def components_of(
     who = "people" if relatives is None else "unrelated people"
     line = (
         f"components: {n} of {len(found.loadings):,} common autosomal variants that are not linked, learnt from {len(alone):,} "
-        f"{who} of training parts; {genotypes.n_people - len(alone):,} others are placed among them"
+        f"{who}; {genotypes.n_people - len(alone):,} others are placed among them"
     )
     unknown = () if genotypes.build else ("components: regions of long-range linkage stay, since no build is declared",)
     return replace(found, log=(line, *found.log, *unknown))
