@@ -277,14 +277,35 @@ def test_a_topology_that_names_variants_the_file_lacks(study):
     header = "chr,layer0_node,layer0_name,layer1_node,layer1_name"
     (study.parent / "topology.csv").write_text("\n".join([header, *rows]) + "\n")
     change(study, 'name = "genes"', 'name = "topology.csv"')
+    with pytest.raises(StudyError, match="both tell the genes"):
+        Study.read(study)
+    change(study, 'genes = "genes.txt"\n', "")
     with pytest.raises(AlignmentError, match="names 1 of its 3 inputs that are no variant of the genotypes: 'rs99'"):
         read_material(Study.read(study))
     (study.parent / "topology.csv").write_text("\n".join([header, *rows[:2]]) + "\n")
     material = read_material(Study.read(study))
     assert material.topology.inputs == ("rs0", "rs1")
+    assert any("22 of 24 variants are not in the topology" in line for line in material.samples.log)
     change(study, "upstream = 0\n", 'upstream = 0\ncoding = "genotype"\n')
     with pytest.raises(StudyError, match="makes two inputs of a variant"):
         Study.read(study)
+
+
+def test_quality_control_takes_variants_out_of_the_topology(study):
+    rows = [f"0,{k},rs{k},{k // 2},G{k // 2},{k // 4},P{k // 4}" for k in range(8)]
+    header = "chr,layer0_node,layer0_name,layer1_node,layer1_name,layer2_node,layer2_name"
+    (study.parent / "topology.csv").write_text("\n".join([header, *rows]) + "\n")
+    change(study, 'name = "genes"', 'name = "topology.csv"')
+    off = "person_call_rate = 0\nduplicates = 0\nkinship = 0\nmaf = 0\nhardy = 0\nheterozygosity = 0\n"
+    change(study, 'genes = "genes.txt"\n', f"[genotypes.quality]\nvariant_call_rate = 0.95\n{off}[unused]\n")
+    study.write_text(study.read_text().replace("[unused]\nupstream = 0\ndownstream = 0\n", ""))
+    dosages = read_plink(study.parent / "cohort").dosages()
+    dosages[[0, 1], ::3] = np.nan
+    made(study.parent, dosages, "cohort")
+    material = read_material(Study.read(study))
+    assert material.topology.inputs == ("rs2", "rs4", "rs5", "rs6", "rs7")
+    assert [level.nodes for level in material.topology.levels[1:]] == [("G1", "G2", "G3"), ("P0", "P1")]
+    assert any("without an input that is left" in str(entry) for entry in material.topology.log)
 
 
 @pytest.mark.parametrize(

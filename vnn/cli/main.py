@@ -155,11 +155,22 @@ def run(
 
 @app.command()
 def init(
-    values: Annotated[Path, typer.Argument(metavar="TABLE", help="Table, GCT or .h5ad of the measured values.")],
+    values: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="Table, GCT or .h5ad of the measured values, or genotypes.")
+    ],
     labels: Annotated[Path | None, typer.Option(help="Table of what is known of each sample.")] = None,
     target: Annotated[str | None, typer.Option(help="Column to predict; the likeliest unless given.")] = None,
-    ontology: Annotated[str, typer.Option(help="Name of the catalogue, a recipe, or a .gmt file.")] = "reactome",
+    ontology: Annotated[
+        str | None,
+        typer.Option(help="Name of the catalogue, a recipe, or a .gmt file; Reactome, or for genotypes genes alone."),
+    ] = None,
     folder: Annotated[Path | None, typer.Option(help="Where the files of the ontology lie.")] = None,
+    genes: Annotated[
+        Path | None,
+        typer.Option(
+            help="For genotypes, the file that tells the genes of variants: GTF, BED, list, table, ANNOVAR, VEP."
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option(help="Study file to write.")] = Path("study.toml"),
 ) -> None:
     """Write a commented study file for a table by looking at it."""
@@ -169,7 +180,9 @@ def init(
 
     if values.exists() and output.exists():
         raise StudyError(f"{output} exists already; name another file with --output, or remove it.")
-    text = study_file(values, labels=labels, target=target, ontology=ontology, folder=folder, output=output)
+    text = study_file(
+        values, labels=labels, target=target, ontology=ontology, folder=folder, genes=genes, output=output
+    )
     write_text(output, text)
     typer.echo(text)
     typer.echo(f"Written to {output}. Read it, change what is wrong, then: vnn run --check {output}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vnn._atomic import sha256
-from vnn._errors import StudyError, culprits
+from vnn._errors import AlignmentError, StudyError, culprits
 from vnn.data import Samples, read_table
 from vnn.data.genotypes import (
     Annotation,
@@ -30,6 +30,7 @@ from vnn.data.genotypes.gennet import read_subjects
 from vnn.data.genotypes.plink import PHENOTYPE
 from vnn.data.genotypes.reading import genotype_files
 from vnn.ontology import Topology
+from vnn.ontology.log import Entry
 from vnn.study.settings import DataSection, GenotypeSection
 
 MOST_BYTES = 8e9
@@ -146,6 +147,59 @@ def gene_wiring(features: Mapping[str, Sequence[str]]) -> Topology:
 def genes_told_by(file: Path) -> dict[str, Any]:
     """A record of the file that told the genes of variants, for the provenance of a wiring."""
     return {"source": "genes of variants", "files": [{"name": file.name, "role": "genes", "sha256": sha256(file)}]}
+
+
+def genes_of_paths(topology: Topology, read: pd.DataFrame, left: Genotypes) -> dict[str, tuple[str, ...]]:
+    """The genes of each variant that is left, by a topology of GenNet's: the nodes of its first layer.
+
+    Parameters
+    ----------
+    read
+        Variants of the file.
+    left
+        What quality control has left of them.
+
+    Raises
+    ------
+    AlignmentError
+        If the topology names a variant that is not in the file.
+    """
+    if strangers := [name for name in topology.inputs if name not in read.index]:
+        raise AlignmentError(
+            f"the topology names {len(strangers):,} of its {len(topology.inputs):,} inputs that are no variant of the genotypes: "
+            f"{culprits(strangers)}; variants are called like {culprits(read.index[:3])}. Give the topology made for "
+            "these genotypes."
+        )
+    genes: dict[str, list[str]] = {}
+    for mask in topology.masks:
+        for source, target in mask.edges if mask.source_level == topology.levels[0].name else ():
+            genes.setdefault(mask.sources[source], []).append(mask.targets[target])
+    return {name: tuple(genes[name]) for name in left.variants.index if name in genes}
+
+
+def without_inputs(topology: Topology, kept: Collection[str]) -> Topology:
+    """A topology of the inputs that are kept, and of the nodes they lead to; what is lost is a line of its log."""
+    lost = [name for name in topology.inputs if name not in kept]
+    if not lost:
+        return topology
+    edges, names = topology.to_edges(), [level.name for level in topology.levels]
+    alive = {names[0]: [name for name in topology.inputs if name in kept]}
+    parts = []
+    for name in names[1:]:
+        own = edges[edges["target_level"] == name]
+        fed = [
+            level in alive and source in set(alive[level])
+            for level, source in zip(own["source_level"], own["source"], strict=True)
+        ]
+        parts.append(own[fed])
+        alive[name] = sorted(set(own["target"][fed]))
+    gone = [node for level in topology.levels[1:] for node in level.nodes if node not in set(alive[level.name])]
+    log = [Entry("quality control", "inputs", tuple(lost), "left out of the topology")]
+    if gone:
+        log.append(Entry("quality control", "nodes", tuple(gone), "without an input that is left"))
+    return Topology.from_edges(
+        alive, pd.concat(parts), names=dict(topology.names), log=[*topology.log, *log], provenance=topology.provenance
+    )
 
 
 def _genes(genotypes: Genotypes, asked: GenotypeSection) -> GeneMap:

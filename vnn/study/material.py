@@ -37,7 +37,7 @@ from vnn.data.genotypes.control import FAMILY
 from vnn.data.read import columns_beside
 from vnn.ontology import Identifiers, Topology, load_topology, read_gennet, read_translation
 from vnn.ontology.log import Entry
-from vnn.study.cohort import gene_wiring, genes_told_by, inputs_of, read_people
+from vnn.study.cohort import gene_wiring, genes_of_paths, genes_told_by, inputs_of, read_people, without_inputs
 from vnn.study.kept import (
     COMPONENTS,
     QUALITY,
@@ -98,7 +98,7 @@ def read_material(study: Study) -> Material:
     if asked.name == "genes":
         topology = gene_wiring(prepared.genes or {})
     elif asked.name.endswith(".csv"):
-        topology = read_gennet(asked.name)
+        topology = without_inputs(read_gennet(asked.name), prepared.genes or {})
     else:
         features = samples.features if prepared.genes is None else prepared.genes
         topology = wiring_of(asked, features, study.data.identifiers)
@@ -139,6 +139,7 @@ def _genotyped(study: Study, asked: GenotypeSection) -> Prepared:
     """People first: who has a target, passes quality control and is in which part; then components, and the inputs."""
     genotypes = read_people(study.data, asked, outcomes(study.data))
     people = _limited(study, _labelled(study, without_values(genotypes)))
+    read = genotypes.variants
     genotypes = genotypes.select(ids=people.ids)
     genotypes = replace(genotypes, targets=people.targets, log=people.log)
     kept: dict[str, pd.DataFrame] = {}
@@ -164,27 +165,9 @@ def _genotyped(study: Study, asked: GenotypeSection) -> Prepared:
             )
         genotypes = genotypes.joined(covariates=pd.concat([genotypes.covariates, made.scores], axis=1)).told(*made.log)
         kept[COMPONENTS] = component_table(genotypes, made)
-    own = None
-    if asked.genes is None:
-        own = _genes_of_paths(read_gennet(study.ontology.name), genotypes)
+    own = None if asked.genes else genes_of_paths(read_gennet(study.ontology.name), read, genotypes)
     cohort = inputs_of(genotypes, asked, own)
     return Prepared(cohort.samples, cohort.genes, (), {VARIANTS: cohort.inputs, **kept})
-
-
-def _genes_of_paths(topology: Topology, genotypes: Genotypes) -> dict[str, tuple[str, ...]]:
-    """The genes of each variant by a topology of GenNet's: the nodes of its first layer, or none where it leads elsewhere."""
-    genes: dict[str, list[str]] = {name: [] for name in topology.inputs}
-    for mask in topology.masks:
-        for source, target in mask.edges if mask.source_level == topology.levels[0].name else ():
-            genes[mask.sources[source]].append(mask.targets[target])
-    known = set(genotypes.variants.index)
-    if strangers := [name for name in genes if name not in known]:
-        raise AlignmentError(
-            f"the topology names {len(strangers):,} of its {len(genes):,} inputs that are no variant of the genotypes: "
-            f"{culprits(strangers)}; variants are called like {culprits(genotypes.variants.index[:3])}. Give the topology made for "
-            "these genotypes."
-        )
-    return {name: tuple(genes[name]) for name in genotypes.variants.index if name in genes}
 
 
 def learners_of(study: Study, genotypes: Genotypes) -> set[str]:

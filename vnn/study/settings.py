@@ -497,6 +497,10 @@ class Study(_Section):
                 "genotypes.genes is needed: the file that tells the genes of variants; only a topology.csv of GenNet's as "
                 "ontology.name does without"
             )
+        if asked.genes is not None and own.endswith(".csv"):
+            raise ValueError(
+                "genotypes.genes and the topology of GenNet's as ontology.name both tell the genes of variants; leave one out"
+            )
         if own.endswith(".csv") and asked.coding == "genotype":
             raise ValueError(
                 'genotypes.coding = "genotype" makes two inputs of a variant, and the topology of GenNet\'s names one. Take '
