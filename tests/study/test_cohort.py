@@ -323,6 +323,41 @@ def test_files_that_are_not_there(study, old, new, words):
         read_material(Study.read(study))
 
 
+@pytest.mark.data
+def test_values_that_are_no_copies_need_a_word(real, tmp_path):
+    pytest.importorskip("h5py")
+    folder = real("genotype/gennet_regression/subjects.csv").parent
+    text = GENNET.replace("FOLDER", str(folder)).replace('classes = ["0", "1"]\n', "")
+    (tmp_path / "study.toml").write_text(text)
+    with pytest.raises(GenotypeError, match=r"lie outside 0\.\.2"):
+        read_material(Study.read(tmp_path / "study.toml"))
+    text = text.replace("[genotypes]", '[genotypes]\noutside = "missing"').replace(
+        "epochs = 2", 'epochs = 2\nimpute = "mean"'
+    )
+    (tmp_path / "study.toml").write_text(text)
+    material = read_material(Study.read(tmp_path / "study.toml"))
+    assert material.target.task == "regression"
+    assert material.topology.masks[1].edges.shape == (10, 2)
+    assert np.isnan(material.samples.values).any()
+
+
+@pytest.mark.parametrize("how", ["changes", "vanishes"])
+def test_a_file_that_does_not_stay_as_it_was_is_noticed(study, monkeypatch, how):
+    from vnn.study import material
+
+    read = material.read_people
+
+    def meanwhile(*arguments):
+        found = read(*arguments)
+        bim = study.parent / "cohort.bim"
+        bim.unlink() if how == "vanishes" else bim.write_text(bim.read_text().replace("A", "T", 1) + "\n")
+        return found
+
+    monkeypatch.setattr(material, "read_people", meanwhile)
+    with pytest.raises(StudyError, match=r"'cohort\.bim' changed or vanished while it was read"):
+        read_material(Study.read(study))
+
+
 @pytest.mark.parametrize("what", ["length", "magic", "person-major", "fam", "bim"])
 def test_a_damaged_fileset_is_an_error_and_leaves_nothing(study, what):
     folder = study.parent

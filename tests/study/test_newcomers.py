@@ -214,6 +214,27 @@ def test_bad_input_is_told(study, truth, tmp_path):
     (study / "variants.tsv.gz").write_bytes(kept)
 
 
+def test_variants_that_nobody_has_or_that_nobody_is_called_in(study, truth, tmp_path):
+    """A .bim that has no name for an allele nobody has, and genotypes that are missing throughout, in the other cohort."""
+    folder = study.parent
+    _, variants, others, new = truth
+    bare, dosages = variants.copy(), others.copy()
+    dosages[[0, 4]] = 0
+    plain = fileset(tmp_path, dosages, "plain", variants, list(new.index))
+    bare.loc[["rs0", "rs4"], "counted"] = ["0", "."]
+    unnamed = fileset(tmp_path, dosages, "unnamed", bare, list(new.index))
+    one, two = (predicted(study, [str(bed)], labels=folder / "new.csv") for bed in (plain, unnamed))
+    pd.testing.assert_frame_equal(one.predictions, two.predictions)
+    dosages[[7, 8]] = np.nan
+    empty = fileset(tmp_path, dosages, "empty", variants, list(new.index))
+    lacking = fileset(
+        tmp_path, np.delete(dosages, [7, 8], axis=0), "lacking", variants.drop(index=["rs7", "rs8"]), list(new.index)
+    )
+    one, two = (predicted(study, [str(bed)], labels=folder / "new.csv") for bed in (empty, lacking))
+    pd.testing.assert_frame_equal(one.predictions, two.predictions)
+    assert one.variants["frequency here"].isna().sum() == 2
+
+
 def test_a_new_person_is_explained_and_one_of_the_study_is_not(study, truth, tmp_path):
     folder = study.parent
     plain, other = (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,33 @@ def opened(path: Path, asked: GenotypeSection) -> Genotypes:
         raise StudyError(
             f"genotypes.bim names the alleles of a folder of GenNet's, and {path.name} is none. Leave it out."
         )
-    return read_genotypes(path, build=asked.build, **({"bim": asked.bim} if folder else {}))
+    return read_genotypes(path, build=asked.build, **({"bim": asked.bim, "outside": asked.outside} if folder else {}))
+
+
+@contextmanager
+def unchanged(files: Collection[Path]) -> Iterator[None]:
+    """Files that must be the same at the end of the block as at its beginning.
+
+    Raises
+    ------
+    StudyError
+        If one changed or vanished meanwhile.
+    """
+    before = {file: _stamp(file) for file in files}
+    yield
+    if changed := [file.name for file, stamp in before.items() if _stamp(file) != stamp]:
+        raise StudyError(
+            f"{culprits(changed)} changed or vanished while it was read, so that it is not known what was read. Let other programs "
+            "finish with it, then run the same command again."
+        )
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def inputs_of(genotypes: Genotypes, asked: GenotypeSection, own: Mapping[str, Sequence[str]] | None = None) -> Cohort:

@@ -34,10 +34,19 @@ from vnn.data import (
 )
 from vnn.data.genotypes import Genotypes
 from vnn.data.genotypes.control import FAMILY
+from vnn.data.genotypes.reading import genotype_files
 from vnn.data.read import columns_beside
 from vnn.ontology import Identifiers, Topology, load_topology, read_gennet, read_translation
 from vnn.ontology.log import Entry
-from vnn.study.cohort import gene_wiring, genes_of_paths, genes_told_by, inputs_of, read_people, without_inputs
+from vnn.study.cohort import (
+    gene_wiring,
+    genes_of_paths,
+    genes_told_by,
+    inputs_of,
+    read_people,
+    unchanged,
+    without_inputs,
+)
 from vnn.study.kept import (
     COMPONENTS,
     QUALITY,
@@ -124,7 +133,8 @@ def _samples(study: Study) -> Prepared:
     if study.genotypes is None:
         found = prepare(data, outcomes(data), dtype=study.training.dtype)
     else:
-        return _genotyped(study, study.genotypes)
+        with unchanged(genotype_files(data.files[""]).values()):
+            return _genotyped(study, study.genotypes)
     return Prepared(_limited(study, _labelled(study, found.samples)), found.genes, found.log)
 
 

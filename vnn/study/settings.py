@@ -210,6 +210,8 @@ class GenotypeSection(_Section):
         Coding of the phenotype of the .fam, "1/2" (PLINK's), "0/1" or "quantitative", where there are no labels.
     bim
         The .bim of the fileset that a folder of GenNet's was made of; the folder itself names no alleles.
+    outside
+        Values of a folder of GenNet's that are not 0, 1 or 2 copies: an "error", or "missing".
     components
         Principal components of the genotypes that enter as covariates, 0 for none. They are of common autosomal variants that are
         not linked, outside regions of long-range linkage where the build is known; learnt from unrelated people who are in the
@@ -228,6 +230,7 @@ class GenotypeSection(_Section):
     coding: Literal["additive", "dominant", "recessive", "genotype", "standardised"] = "additive"
     phenotype: Literal["1/2", "0/1", "quantitative"] | None = None
     bim: Path | None = None
+    outside: Literal["error", "missing"] = "error"
     components: Annotated[int, Field(ge=0)] = 0
     quality: QualitySection | None = None
 
