@@ -31,6 +31,7 @@ upstream = 0
 downstream = 0
 components = 3
 [genotypes.quality]
+heterozygosity = 2.0
 maf = 0.05
 hardy = 0.05
 [ontology]
@@ -132,7 +133,7 @@ def test_components_are_of_unlinked_variants_of_unrelated_people_and_place_the_o
     line = next(one for one in material.samples.log if one.startswith("components: 3 of"))
     n_learnt = int(line.split("learnt from ")[1].split()[0])
     assert n_learnt + int(line.split("; ")[1].split()[0]) == material.samples.n_samples
-    assert n_learnt < material.samples.n_samples - 20
+    assert n_learnt < material.samples.n_samples - 15
     labels = pd.read_csv(folder / "cohort" / "phenotypes.csv", index_col=0)
     population = labels.loc[list(scores.index), "population"].astype(str)
     first = [scores.loc[population == name, "PC1"] for name in sorted(set(population))]
@@ -163,6 +164,10 @@ def test_new_people_are_placed_and_predicted_alike_under_other_alleles(folder, t
     out = results.folder
     page = (out / "page.html").read_text()
     assert "rarer than 5 % in the training part of a split" in page
+    people = pd.read_csv(out / "quality_people.csv.gz", index_col=0)
+    gone = people.index[people["removed"].notna()]
+    assert len(gone)
+    assert not any(name in page for name in gone)
     steps = pd.read_csv(out / "quality.csv")
     assert (steps["unit"] == "people").sum() >= 2
     genotypes = read_plink(folder / "cohort" / "cohort")
@@ -188,7 +193,7 @@ def test_zero_leaves_a_step_out_and_the_plan_tells_all(folder, tmp_path):
     nothing = (
         "variant_call_rate = 0\nperson_call_rate = 0\nsex = false\nheterozygosity = 0\nduplicates = 0\nkinship = 0\n"
     )
-    text = FILE.replace("maf = 0.05\nhardy = 0.05\n", f"maf = 0\nhardy = 0\n{nothing}").replace(
+    text = FILE.replace("heterozygosity = 2.0\nmaf = 0.05\nhardy = 0.05\n", f"maf = 0\nhardy = 0\n{nothing}").replace(
         '"cohort/', f'"{folder}/cohort/'
     )
     text = text.replace("components = 3", "components = 2")

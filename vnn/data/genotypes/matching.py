@@ -18,7 +18,8 @@ from vnn.data.samples import Samples
 
 SAME, SWAPPED, TURNED, BOTH = "same", "swapped", "other strand", "other strand, swapped"
 ABSENT, ALLELES, SEVERAL, UNSURE, UNPLACED = "absent", "other alleles", "several", "strand unknown", "no place"
-FOUND = (SAME, SWAPPED, TURNED, BOTH)
+KINDS = (SAME, SWAPPED, TURNED, BOTH, ABSENT, ALLELES, SEVERAL, UNSURE, UNPLACED)
+N_FOUND = 4  # of the kinds, those that are found
 LOST = {
     ABSENT: "are not there", ALLELES: "have other alleles there", SEVERAL: "are there more than once",
     UNSURE: "are A/T or C/G, of unknown strand", UNPLACED: "have no position or no named allele in the study",
@@ -121,19 +122,19 @@ def matched(
         _placed("the new genotypes", genotypes.build, here),
         "match",
     )
-    how, at = match_variants(wanted, here)
+    kind, at = _matches(wanted, here)
     unsure = ambiguous_pairs(wanted)
-    flipped = np.isin(how, (TURNED, BOTH))
-    leave = ambiguous == "drop" or (ambiguous == "auto" and bool(flipped.any()))
-    n_unsure = int((unsure & np.isin(how, FOUND)).sum())
+    n_flipped = int(np.isin(kind, (KINDS.index(TURNED), KINDS.index(BOTH))).sum())
+    leave = ambiguous == "drop" or (ambiguous == "auto" and n_flipped > 0)
+    n_unsure = int((unsure & (kind < N_FOUND)).sum())
     if leave:
-        how = np.where(unsure & np.isin(how, FOUND), UNSURE, how)
-    found = np.isin(how, FOUND)
-    if found.sum() < least * len(wanted):
-        raise AlignmentError(_too_few(wanted, here, how, least))
-    place = np.flatnonzero(found)
+        kind[unsure & (kind < N_FOUND)] = KINDS.index(UNSURE)
+    number = dict(zip(KINDS, np.bincount(kind, minlength=len(KINDS)).tolist(), strict=True))
+    place = np.flatnonzero(kind < N_FOUND)
+    if len(place) < least * len(wanted):
+        raise AlignmentError(_too_few(wanted, here, number, least))
     rows = at[place]
-    swapped = np.isin(how[place], (SWAPPED, BOTH))
+    swapped = np.isin(kind[place], (KINDS.index(SWAPPED), KINDS.index(BOTH)))
     kept = here.iloc[rows].set_index(wanted.index[place])
     made = replace(genotypes, row=genotypes.row[rows], variants=kept)
     known = wanted["frequency"].to_numpy(dtype=float) if "frequency" in wanted else np.full(len(wanted), np.nan)
@@ -143,11 +144,16 @@ def matched(
     names = np.full(len(wanted), "", dtype=object)
     names[at >= 0] = here.index.to_numpy()[at[at >= 0]]
     table = pd.DataFrame(
-        {"match": how, "found": names, "ambiguous": unsure, "frequency": known, "frequency here": frequency},
+        {"match": _named(kind), "found": names, "ambiguous": unsure, "frequency": known, "frequency here": frequency},
         index=wanted.index,
     )
     used = len(np.unique(rows))
-    log = (*told, *_told(wanted, how, used, len(here)), *_strands(n_unsure, flipped, ambiguous, leave), *compared)
+    log = (
+        *told,
+        *_told(wanted.index, kind, number, len(here) - used, len(here)),
+        *_strands(n_unsure, n_flipped, ambiguous, leave),
+        *compared,
+    )
     return Matched(made.told(*log), place, swapped, table, log)
 
 
@@ -159,11 +165,25 @@ def match_variants(wanted: pd.DataFrame, here: pd.DataFrame) -> tuple[np.ndarray
     wanted, here
         Index ids; `chromosome`, `position`, `counted`, `other`.
     """
+    kind, at = _matches(wanted, here)
+    return _named(kind), at
+
+
+def ambiguous_pairs(variants: pd.DataFrame) -> np.ndarray:
+    """Which variants are A/T or C/G, the same pair on both strands, bool."""
+    (one, two), names = _alleles([variants])
+    code = {name: at for at, name in enumerate(names)}
+    found = np.zeros(len(variants), dtype=bool)
+    for first, second in AMBIGUOUS:
+        if first in code and second in code:
+            found |= (one == code[first]) & (two == code[second])
+    return found
+
+
+def _matches(wanted: pd.DataFrame, here: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """`match_variants`, its words by their place in `KINDS`."""
     first, second = _pairs(wanted, here)
-    alleles = [table[name].astype(str).str.upper().to_numpy(dtype=object) for table in (wanted, here) for name in PAIR]
-    sizes = [len(column) for column in alleles]
-    codes, names = pd.factorize(np.concatenate([*alleles]))
-    counted, other, mine, theirs = np.split(codes, np.cumsum(sizes)[:-1])
+    (counted, other, mine, theirs), names = _alleles([wanted, here])
     complement, base, bare = _alphabet(names)
     a, b, c, d = counted[first], other[first], mine[second], theirs[second]
     same, swap = _fits(a, b, c, d, bare)
@@ -171,18 +191,26 @@ def match_variants(wanted: pd.DataFrame, here: pd.DataFrame) -> tuple[np.ndarray
     also, crossed = _fits(a, b, complement[c], complement[d], bare)
     turned = single & ~(same | swap) & (also | crossed)
     unnamed = bare[a] | bare[b] | bare[c] | bare[d]
-    how = np.select([same, swap, turned & also, turned & crossed], FOUND, ALLELES).astype(object)
-    rank = np.select([how == ALLELES, unnamed, turned], [0, 1, 2], 3)
-    named = wanted.index.to_numpy()[first] == here.index.to_numpy()[second]
-    found, at = _best(len(wanted), first, second, how, rank, named)
-    placed = (wanted["position"].to_numpy() > 0) & ~(bare[counted] & bare[other])
-    return np.where(placed, found, UNPLACED), np.where(placed, at, -1)
+    kind = np.select([same, swap, turned & also, turned & crossed], range(N_FOUND), KINDS.index(ALLELES))
+    rank = np.select([kind >= N_FOUND, unnamed, turned], [0, 1, 2], 3)
+    called = wanted.index.to_numpy()[first] == here.index.to_numpy()[second]
+    found, at = _best(len(wanted), first, second, kind, rank, called)
+    lost = (wanted["position"].to_numpy() <= 0) | (bare[counted] & bare[other])
+    found[lost], at[lost] = KINDS.index(UNPLACED), -1
+    return found, at
 
 
-def ambiguous_pairs(variants: pd.DataFrame) -> np.ndarray:
-    """Which variants are A/T or C/G, the same pair on both strands, bool."""
-    alleles = zip(variants["counted"].astype(str).str.upper(), variants["other"].astype(str).str.upper(), strict=True)
-    return np.array([pair in AMBIGUOUS for pair in alleles], dtype=bool)
+def _named(kind: np.ndarray) -> np.ndarray:
+    return np.array(KINDS, dtype=object)[kind]
+
+
+def _alleles(tables: Sequence[pd.DataFrame]) -> tuple[list[np.ndarray], np.ndarray]:
+    """Codes of both alleles of the variants of each table, and the names of the codes in upper case."""
+    columns = [pd.factorize(table[name]) for table in tables for name in PAIR]
+    upper = [np.array([str(name).upper() for name in own], dtype=object) for _, own in columns]
+    codes, names = pd.factorize(np.concatenate(upper))
+    parts = np.split(codes, np.cumsum([len(own) for own in upper])[:-1])
+    return [part[own] if len(part) else own for part, (own, _) in zip(parts, columns, strict=True)], names
 
 
 def _pairs(wanted: pd.DataFrame, here: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -192,7 +220,7 @@ def _pairs(wanted: pd.DataFrame, here: pd.DataFrame) -> tuple[np.ndarray, np.nda
     position = np.concatenate([table["position"].to_numpy(dtype=np.int64) for table in (wanted, here)])
     key = codes.astype(np.int64) * (1 << 40) + position
     asked, there = key[: len(wanted)], key[len(wanted) :]
-    near = np.flatnonzero(np.isin(there, asked))
+    near = np.flatnonzero(pd.Series(there).isin(asked).to_numpy())
     near = near[np.argsort(there[near], kind="stable")]
     low, high = (np.searchsorted(there[near], asked, side=side) for side in ("left", "right"))
     n = high - low
@@ -230,17 +258,17 @@ def _fits(
 
 
 def _best(
-    n: int, first: np.ndarray, second: np.ndarray, how: np.ndarray, rank: np.ndarray, named: np.ndarray
+    n: int, first: np.ndarray, second: np.ndarray, kind: np.ndarray, rank: np.ndarray, called: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The pair of each wanted variant that fits best; of equals the one of the same id, or none."""
-    found, at = np.full(n, ABSENT, dtype=object), np.full(n, -1, dtype=np.int64)
+    found, at = np.full(n, KINDS.index(ABSENT)), np.full(n, -1, dtype=np.int64)
     highest = np.full(n, -1)
-    score = 2 * rank + (named & (rank > 0))
+    score = 2 * rank + (called & (rank > 0))
     np.maximum.at(highest, first, score)
     best = score == highest[first]
     ties = np.bincount(first[best], minlength=n)
-    found[first[best]], at[first[best]] = how[best], second[best]
-    found[(ties > 1) & (highest > 1)] = SEVERAL
+    found[first[best]], at[first[best]] = kind[best], second[best]
+    found[(ties > 1) & (highest > 1)] = KINDS.index(SEVERAL)
     at[(ties > 1) | (highest <= 1)] = -1
     return found, at
 
@@ -274,42 +302,38 @@ def _compared(genotypes: Genotypes, swapped: np.ndarray, known: np.ndarray) -> t
     return own, (line,)
 
 
-def _told(wanted: pd.DataFrame, how: np.ndarray, used: int, n_here: int) -> list[str]:
+def _told(ids: pd.Index, kind: np.ndarray, number: dict[str, int], unused: int, n_here: int) -> list[str]:
     words = {SAME: "as they are", SWAPPED: "with the other allele counted", TURNED: "on the other strand",
              BOTH: "on the other strand with the other allele counted"}  # fmt: skip
-    parts = [f"{(how == kind).sum():,} {words[kind]}" for kind in FOUND if (how == kind).any()]
-    n = int(np.isin(how, FOUND).sum())
-    lines = [
-        f"match: {n:,} of {len(wanted):,} variants of the study are there{': ' + ', '.join(parts) if parts else ''}"
-    ]
+    parts = [f"{number[one]:,} {what}" for one, what in words.items() if number[one]]
+    n = sum(number[one] for one in words)
+    lines = [f"match: {n:,} of {len(ids):,} variants of the study are there{': ' + ', '.join(parts) if parts else ''}"]
     lines += [
-        f"match: {(how == kind).sum():,} variants {why} and become missing: {culprits(wanted.index[how == kind])}"
-        for kind, why in LOST.items()
-        if (how == kind).any()
+        f"match: {number[one]:,} variants {why} and become missing: {culprits(ids[kind == KINDS.index(one)])}"
+        for one, why in LOST.items()
+        if number[one]
     ]
-    if n_here > used:
-        lines.append(
-            f"match: {n_here - used:,} of {n_here:,} variants of the new genotypes are not of the study and not used"
-        )
+    if unused:
+        lines.append(f"match: {unused:,} of {n_here:,} variants of the new genotypes are not of the study and not used")
     return lines
 
 
-def _strands(n: int, flipped: np.ndarray, ambiguous: str, leave: bool) -> list[str]:
+def _strands(n: int, n_flipped: int, ambiguous: str, leave: bool) -> list[str]:
     if not n:
         return []
     why = {
         "keep": "taken as they are named, as asked",
         "drop": "left out, as asked",
-        "auto": f"left out, since {int(flipped.sum()):,} others are on the other strand"
+        "auto": f"left out, since {n_flipped:,} others are on the other strand"
         if leave
         else "taken as they are named, since no other variant is on the other strand",
     }
     return [f"match: {n:,} variants are A/T or C/G, which look alike on both strands: {why[ambiguous]}"]
 
 
-def _too_few(wanted: pd.DataFrame, here: pd.DataFrame, how: np.ndarray, least: float) -> str:
-    n = int(np.isin(how, FOUND).sum())
-    lost = "; ".join(f"{(how == kind).sum():,} {why}" for kind, why in LOST.items() if (how == kind).any())
+def _too_few(wanted: pd.DataFrame, here: pd.DataFrame, number: dict[str, int], least: float) -> str:
+    n = sum(number[one] for one in KINDS[:N_FOUND])
+    lost = "; ".join(f"{number[one]:,} {why}" for one, why in LOST.items() if number[one])
     common = wanted.index.intersection(here.index)
     moved = (wanted.loc[common, "position"].to_numpy() != here.loc[common, "position"].to_numpy()).sum()
     bare = here["counted"].isin(UNNAMED) & here["other"].isin(UNNAMED)
@@ -324,7 +348,7 @@ def _too_few(wanted: pd.DataFrame, here: pd.DataFrame, how: np.ndarray, least: f
         hints.append(f"no variant is on {culprits(sorted(chromosomes))}, where the study has some")
     if bare.mean() > 0.5:
         hints.append("the new genotypes name no alleles (GenNet's folder does not): take the fileset they were made of")
-    if (how == UNSURE).any():
+    if number[UNSURE]:
         hints.append('ambiguous="keep" takes A/T and C/G as they are named')
     return (
         f"{n:,} of the {len(wanted):,} variants of the study ({n / max(len(wanted), 1):.0%}) are among the new genotypes; at least "
