@@ -121,6 +121,26 @@ def read_kept_quality(material) -> pd.DataFrame:
     return material.kept["quality_variants.tsv.gz"]
 
 
+def test_controls_are_the_class_that_is_called_so(folder, tmp_path):
+    labels = pd.read_csv(folder / "cohort" / "phenotypes.csv", index_col=0)["phenotype"]
+    n = (labels == "control").sum()
+    text = FILE.replace('"cohort/', f'"{folder}/cohort/')
+    for old, new, expected in (
+        ("", "", f"the {n:,} of class 'control'"),
+        ('classes = ["control", "case"]', "", f"the {n:,} of class 'control'"),
+        ('["control", "case"]', '["case", "control"]', f"the {n:,} of class 'control'"),
+        (f'"{folder}/cohort/phenotypes.csv"', '"renamed.csv"', f"the {n:,} of class 'A'"),
+    ):
+        renamed = labels.map({"control": "A", "case": "B"}).to_frame()
+        renamed.to_csv(tmp_path / "renamed.csv")
+        changed = text.replace(old, new)
+        if "renamed" in new:
+            changed = changed.replace('["control", "case"]', '["A", "B"]')
+        (tmp_path / "study.toml").write_text(changed)
+        log = read_material(Study.read(tmp_path / "study.toml")).samples.log
+        assert f"quality control: controls are {expected}" in log
+
+
 def test_components_are_of_unlinked_variants_of_unrelated_people_and_place_the_others(folder, material):
     """By an oracle: the singular vectors of the standardised genotypes of those who were learnt from."""
     scores, table = material.samples.covariates, material.kept[COMPONENTS]

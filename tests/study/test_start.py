@@ -126,7 +126,7 @@ def test_a_fileset_gets_a_file_that_runs(simulated: Path) -> None:
     assert "600 variants" in text
     assert "too few variants to tell who is related" in text
     study = Study.read(simulated / "study.toml")
-    assert study.data.classes == ("case", "control")
+    assert study.data.classes == ("control", "case")
     assert study.genotypes is not None
     assert study.genotypes.quality is not None
     material = read_material(study)

@@ -55,7 +55,7 @@ from vnn.study.kept import (
     VARIANTS,
     component_table,
 )
-from vnn.study.quality import components_of, controlled
+from vnn.study.quality import CONTROL, components_of, controlled
 from vnn.study.settings import DataSection, GenotypeSection, OntologySection, Study, is_file
 from vnn.training.baselines import ON_REQUEST, applicable
 from vnn.training.null import placed
@@ -155,12 +155,9 @@ def _genotyped(study: Study, asked: GenotypeSection) -> Prepared:
     kept: dict[str, pd.DataFrame] = {}
     relatives = None
     if asked.quality is not None:
-        target = _target(study, people)
-        controls = None
-        if len(target.classes) == 2:
-            controls = [name for name, value in zip(people.ids, target.values, strict=True) if value == 0]
+        controls, told = controls_of(study, people)
         found = controlled(
-            genotypes, asked.quality, lambda left: splits_of(study, without_values(left)), controls=controls
+            genotypes.told(*told), asked.quality, lambda left: splits_of(study, without_values(left)), controls=controls
         )
         genotypes, relatives = found.genotypes, found.relatives if asked.quality.kinship else None
         kept |= {QUALITY: found.steps, QUALITY_VARIANTS: found.variants, QUALITY_PEOPLE: found.people}
@@ -178,6 +175,20 @@ def _genotyped(study: Study, asked: GenotypeSection) -> Prepared:
     own = None if asked.genes else genes_of_paths(read_gennet(study.ontology.name), read, genotypes)
     cohort = inputs_of(genotypes, asked, own)
     return Prepared(cohort.samples, cohort.genes, (), {VARIANTS: cohort.inputs, **kept})
+
+
+def controls_of(study: Study, people: Samples) -> tuple[list[str] | None, tuple[str, ...]]:
+    """Who the controls are, and a line that says it; None where there are not two classes.
+
+    They are the class that is called so; where none is or both are, the first.
+    """
+    target = _target(study, people)
+    if len(target.classes) != 2:
+        return None, ()
+    called = [name for name in target.classes if name.casefold() in CONTROL]
+    name = called[0] if len(called) == 1 else target.classes[0]
+    ids = [one for one, value in zip(people.ids, target.values, strict=True) if target.classes[value] == name]
+    return ids, (f"quality control: controls are the {len(ids):,} of class {name!r}",)
 
 
 def learners_of(study: Study, genotypes: Genotypes) -> set[str]:

@@ -28,6 +28,7 @@ from vnn.study.settings import QualitySection
 
 Splitter = Callable[[Genotypes], Sequence[Split]]
 COMMON = 0.01
+CONTROL = ("control", "controls", "ctrl", "healthy", "normal", "unaffected", "no", "false", "0")
 
 
 @dataclass(frozen=True, eq=False)

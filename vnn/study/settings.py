@@ -170,8 +170,8 @@ class QualitySection(_Section):
     kinship
         Kinship from which people are of one family; families stay in one part of every split.
     maf, hardy
-        Least minor allele frequency, and least mid-p of Hardy-Weinberg equilibrium among unrelated controls (the first class, where
-        there are two; else everybody).
+        Least minor allele frequency, and least mid-p of Hardy-Weinberg equilibrium among unrelated controls: of two classes
+        the one that is called "control", "healthy", "0", ..., or else the first of `data.classes`; without classes everybody.
     populations
         Group column: heterozygosity is compared, and Hardy-Weinberg tested, within each of these.
     """

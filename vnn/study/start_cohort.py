@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from vnn.data.genotypes.plink import PHENOTYPE, read_plink
 from vnn.data.genotypes.reading import genotype_files
 from vnn.data.genotypes.streams import Stream
 from vnn.data.genotypes.vcf import open_vcf
+from vnn.study.quality import CONTROL
 
 FEWEST_FOR_KINSHIP = 5000
 MANY = 2000
@@ -44,6 +46,7 @@ values = "{path}"
 [genotypes]
 {genes}{build}coding = "additive"         # or "dominant", "recessive", "genotype" (one and two copies apart), "standardised"
 {phenotype}{components}
+
 {quality}
 [ontology]
 {ontology}
@@ -131,6 +134,7 @@ def cohort_file(
         others, unmatched = [], ""
     else:
         chosen, classes = known(table.drop(columns=["set"], errors="ignore") if seen.folder else table, target)
+        classes = _controls_first(classes)
         others = [str(name) for name in table.columns if name not in (chosen, "set", "patient_id", "genotype_row")]
         unmatched = _unmatched(seen, table)
     if table is not None and not table[chosen].notna().all():
@@ -210,6 +214,15 @@ def _fam(people: pd.DataFrame, values: Path) -> tuple[str, str, str]:
             f'# phenotype = "1/2"       # {n["1"]:,} controls, no case\n'
         )
     return PHENOTYPE, classes, line
+
+
+def _controls_first(line: str) -> str:
+    """The line about two classes, with the one that is called control before the other."""
+    found = re.match(r"classes = (\[.*?\])", line)
+    names = json.loads(found[1]) if found else []
+    if found is None or len(names) != 2 or names[1].casefold() not in CONTROL:
+        return line
+    return line.replace(found[1], json.dumps(names[::-1], ensure_ascii=False), 1)
 
 
 def _genes(genes: Path | None, relative: Callable[[Path], str]) -> str:
