@@ -61,6 +61,7 @@ def test_a_study_with_a_verdict_is_smaller_and_has_nulls(tmp_path: Path, example
         ("leukaemia", {"repeats": 1, "epochs": 2}, 5_962),
         ("gbm_subtypes", {"repeats": 1, "n_seeds": 1, "epochs": 2}, 535),
         ("gbm_survival", {"repeats": 1, "n_seeds": 1, "epochs": 2}, 535),
+        ("gennet", {"epochs": 2}, 100),
         ("pbmc", {"n_seeds": 1, "epochs": 2}, None),
         ("proteomics", {"repeats": 1, "n_seeds": 1, "epochs": 2}, None),
     ],
@@ -70,6 +71,8 @@ def test_a_study_is_read_as_its_page_says(
 ) -> None:
     if name == "pbmc":
         pytest.importorskip("anndata")
+    if name == "gennet":
+        pytest.importorskip("h5py")
     from vnn.study import read_material
 
     study = example(name).study(tmp_path, **options)  # type: ignore[attr-defined]
@@ -80,6 +83,7 @@ def test_a_study_is_read_as_its_page_says(
         "leukaemia": (48, "binary", 2),
         "gbm_subtypes": (173, "multiclass", 4),
         "gbm_survival": (173, "cox", 0),
+        "gennet": (14_000, "binary", 2),
         "pbmc": (660, "multiclass", 7),
         "proteomics": (197, "binary", 2),
     }
@@ -117,6 +121,40 @@ def test_a_short_study_ends_in_its_page(
         assert own["missingness only"] > 0.9
         assert any(check.state == "warning" and "missing" in check.name for check in results.checks)
     assert results.agreement["agrees"].all()
+
+
+def test_gennets_folder_and_its_plink_files_are_the_same_study(
+    tmp_path: Path, example: Callable[[str], object]
+) -> None:
+    pytest.importorskip("h5py")
+    from vnn.study import read_material
+
+    made = [read_material(example("gennet").study(tmp_path / str(k), folder=bool(k))) for k in (0, 1)]  # type: ignore[attr-defined]
+    plain, folder = (material.topology.to_edges() for material in made)
+    assert [len(set(table["target"])) for table in (plain, folder)] == [10, 10]
+    at = [
+        dict(zip(m.kept["variants.tsv.gz"]["position"].astype(str), m.kept["variants.tsv.gz"].index, strict=True))
+        for m in made
+    ]
+    genes = [dict(zip(table["source"], table["target"], strict=True)) for table in (plain, folder)]
+    assert {place: genes[0][name] for place, name in at[0].items()} == {
+        place: genes[1][name] for place, name in at[1].items()
+    }
+    labels = [material.samples.targets.iloc[:, 0] for material in made]
+    assert (labels[0] == "case").sum() == (labels[1].astype(str) == "1").sum()
+
+
+@pytest.mark.slow
+def test_gennets_simulation_is_solved(tmp_path: Path, example: Callable[[str], object]) -> None:
+    pytest.importorskip("h5py")
+    from vnn.study import run_study
+
+    results = run_study(example("gennet").study(tmp_path, n_seeds=1))  # type: ignore[attr-defined]
+    own = results.comparison[results.comparison["metric"] == "AUC"].set_index("model")["mean"]
+    print(own.round(3).to_dict())
+    assert own["visible network"] >= 0.999
+    assert own["logistic regression"] < 0.9
+    assert (results.folder / "variants.tsv.gz").exists()
 
 
 @pytest.mark.slow

@@ -37,8 +37,9 @@ EXPORTED = {
     },
     "vnn.report": {"WORDS", "Content", "performance_text", "ranking_text", "verdict_text", "write_figures", "write_page"},
     "vnn.study": {
-        "RECORD", "AttributionSection", "CompareSection", "DataSection", "Material", "NullSection", "OntologySection", "Prepared",
-        "ReportSection", "Results", "SearchSection", "SplitSection", "Study", "plan", "prepare", "wiring_of",
+        "RECORD", "AttributionSection", "CompareSection", "DataSection", "GenotypeSection", "Material", "NullSection",
+        "OntologySection", "Prepared", "QualitySection", "ReportSection", "Results", "SearchSection", "SplitSection",
+        "Study", "plan", "prepare", "wiring_of",
         "read_material", "run_study", "run_traits", "splits_of", "studies_of", "study_file",
     },
 }  # fmt: skip

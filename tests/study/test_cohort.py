@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from tests.data.genotypes.test_plink import made
 from vnn._atomic import sha256
-from vnn._errors import AlignmentError, StudyError
+from vnn._errors import AlignmentError, GenotypeError, StudyError
 from vnn.data import Split
 from vnn.data.genotypes import GeneMap, fit_coding, read_annovar, read_plink
 from vnn.models import Recipe
@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_refused(study):
     with pytest.raises(StudyError, match=r"a section \[genotypes\] must say which genes"):
         Study.read(study)
     study.write_text(text.replace('values = "cohort.bed"', 'values = "people.csv"'))
-    with pytest.raises(StudyError, match="is for one PLINK fileset"):
+    with pytest.raises(StudyError, match="is for genotypes of one study"):
         Study.read(study)
 
 
@@ -188,3 +188,194 @@ def test_gennets_simulation_is_solved_in_ten_seconds(real, seed):
     print(f"seed {seed}: test AUC {auc:.4f} in {took:.1f} s")
     assert auc >= 0.999
     assert took <= 10
+
+
+GENNET = """
+seed = 1
+[data]
+values = "FOLDER"
+target = "labels"
+classes = ["0", "1"]
+groups = ["set"]
+[genotypes]
+[ontology]
+name = "FOLDER/topology.csv"
+[splits]
+kind = "given"
+group = "set"
+[training]
+epochs = 2
+"""
+
+
+@pytest.mark.data
+def test_a_folder_of_gennets_is_a_study_as_it_is(real, tmp_path):
+    pytest.importorskip("h5py")
+    folder = real("genotype/gennet_a_to_z/run_folder/subjects.csv").parent
+    (tmp_path / "study.toml").write_text(GENNET.replace("FOLDER", str(folder)))
+    study = Study.read(tmp_path / "study.toml")
+    material = read_material(study)
+    assert (material.samples.n_samples, material.samples.n_features) == (14_000, 100)
+    assert [len(level) for level in material.topology.levels] == [100, 10]
+    (split,) = material.splits
+    assert (len(split.train), len(split.validation), len(split.test)) == (10_000, 2_000, 2_000)
+    given = pd.read_csv(folder / "subjects.csv", dtype=str).set_index("patient_id")
+    assert set(split.test) == set(given.index[given["set"].str.strip() == "3"])
+    bed = read_plink(folder.parent / "plink" / "GenNet_simulation")
+    rows = given["genotype_row"].astype(int).loc[list(material.samples.ids)]
+    np.testing.assert_array_equal(material.samples.values, 2 - bed.dosages()[:, rows])
+    assert len(study.identity) == 64
+    change(tmp_path / "study.toml", "[genotypes]", f'[genotypes]\nbim = "{folder.parent}/plink/GenNet_simulation.bim"')
+    table = read_material(Study.read(tmp_path / "study.toml")).kept["variants.tsv.gz"]
+    assert (table["counted"].to_numpy() == bed.variants["other"].to_numpy()).all()
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("suffix", "module"), [("bed", "bed_reader"), ("pgen", "pgenlib"), ("bgen", "cbgen")])
+def test_formats_of_one_cohort_are_one_study(real, tmp_path, suffix, module):
+    pytest.importorskip(module)
+    file = real(f"genotype/regenie/example.{suffix}")
+    ids = read_plink(file.with_suffix(".bed"))
+    if suffix == "bgen":
+        told = pd.DataFrame({"y": np.arange(500) % 2 + 1.0}, index=[f"{i}_{i}" for i in ids.ids])
+    else:
+        told = pd.DataFrame({"y": np.arange(500) % 2 + 1.0}, index=list(ids.ids))
+    told.to_csv(tmp_path / "people.csv", index_label="person")
+    (tmp_path / "genes.tsv").write_text(
+        "".join(f"{name}\tG{k % 5}\n" for k, name in enumerate(ids.variants.index[:40]))
+    )
+    (tmp_path / "study.toml").write_text(
+        f'[data]\nvalues = "{file}"\nlabels = "people.csv"\ntarget = "y"\n[genotypes]\ngenes = "genes.tsv"\n'
+        'read_as = "variants"\n[ontology]\nname = "genes"\n[training]\nimpute = "mean"\n'
+    )
+    study = Study.read(tmp_path / "study.toml")
+    material = read_material(study)
+    expected = ids.select(list(ids.variants.index[:40])).dosages()
+    counted = material.kept["variants.tsv.gz"]["counted"] == ids.variants["counted"].iloc[:40].to_numpy()
+    got = np.where(counted.to_numpy()[:, None], material.samples.values, 2 - material.samples.values)
+    np.testing.assert_array_equal(got, expected)
+    assert {record["role"] for record in material.samples.sources} >= {"labels"}
+    assert len(study.identity) == 64
+
+
+def test_given_parts(study):
+    people = pd.read_csv(study.parent / "people.csv", index_col=0)
+    people["part"] = ["1", "2", "3"] * (len(people) // 3)
+    people.to_csv(study.parent / "people.csv")
+    change(study, 'target = "case"', 'target = "case"\ngroups = ["part"]')
+    change(study, 'kind = "hold-out"', 'kind = "given"\ngroup = "part"')
+    (split,) = read_material(Study.read(study)).splits
+    assert set(split.validation) == set(people.index[people["part"] == "2"])
+    people.loc[people.index[:4], "part"] = ["test", "4", "4", "later"]
+    people.to_csv(study.parent / "people.csv")
+    with pytest.raises(StudyError, match=r"3 samples have neither train.*'4', 'later'"):
+        read_material(Study.read(study))
+    people["part"] = "train"
+    people.to_csv(study.parent / "people.csv")
+    with pytest.raises(StudyError, match="no sample is in the part 'test'"):
+        read_material(Study.read(study))
+
+
+def test_a_topology_that_names_variants_the_file_lacks(study):
+    rows = [f"0,{k},{name},0,G" for k, name in enumerate(["rs0", "rs1", "rs99"])]
+    header = "chr,layer0_node,layer0_name,layer1_node,layer1_name"
+    (study.parent / "topology.csv").write_text("\n".join([header, *rows]) + "\n")
+    change(study, 'name = "genes"', 'name = "topology.csv"')
+    with pytest.raises(StudyError, match="both tell the genes"):
+        Study.read(study)
+    change(study, 'genes = "genes.txt"\n', "")
+    with pytest.raises(AlignmentError, match="names 1 of its 3 inputs that are no variant of the genotypes: 'rs99'"):
+        read_material(Study.read(study))
+    (study.parent / "topology.csv").write_text("\n".join([header, *rows[:2]]) + "\n")
+    material = read_material(Study.read(study))
+    assert material.topology.inputs == ("rs0", "rs1")
+    assert any("22 of 24 variants are not in the topology" in line for line in material.samples.log)
+    change(study, "upstream = 0\n", 'upstream = 0\ncoding = "genotype"\n')
+    with pytest.raises(StudyError, match="makes two inputs of a variant"):
+        Study.read(study)
+
+
+def test_quality_control_takes_variants_out_of_the_topology(study):
+    rows = [f"0,{k},rs{k},{k // 2},G{k // 2},{k // 4},P{k // 4}" for k in range(8)]
+    header = "chr,layer0_node,layer0_name,layer1_node,layer1_name,layer2_node,layer2_name"
+    (study.parent / "topology.csv").write_text("\n".join([header, *rows]) + "\n")
+    change(study, 'name = "genes"', 'name = "topology.csv"')
+    off = "person_call_rate = 0\nduplicates = 0\nkinship = 0\nmaf = 0\nhardy = 0\nheterozygosity = 0\n"
+    change(study, 'genes = "genes.txt"\n', f"[genotypes.quality]\nvariant_call_rate = 0.95\n{off}[unused]\n")
+    study.write_text(study.read_text().replace("[unused]\nupstream = 0\ndownstream = 0\n", ""))
+    dosages = read_plink(study.parent / "cohort").dosages()
+    dosages[[0, 1], ::3] = np.nan
+    made(study.parent, dosages, "cohort")
+    material = read_material(Study.read(study))
+    assert material.topology.inputs == ("rs2", "rs4", "rs5", "rs6", "rs7")
+    assert [level.nodes for level in material.topology.levels[1:]] == [("G1", "G2", "G3"), ("P0", "P1")]
+    assert any("without an input that is left" in str(entry) for entry in material.topology.log)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('genes = "genes.txt"', "", "genotypes.genes is needed"),
+        ('values = "cohort.bed"', 'values = "absent.bed"', r"absent\.bed"),
+        ('values = "cohort.bed"', 'values = "genes.txt"', "is for genotypes of one study"),
+        ('genes = "genes.txt"', 'genes = "absent.txt"', r"absent\.txt"),
+    ],
+)
+def test_files_that_are_not_there(study, old, new, words):
+    change(study, old, new)
+    with pytest.raises((StudyError, FileNotFoundError), match=words):
+        read_material(Study.read(study))
+
+
+@pytest.mark.data
+def test_values_that_are_no_copies_need_a_word(real, tmp_path):
+    pytest.importorskip("h5py")
+    folder = real("genotype/gennet_regression/subjects.csv").parent
+    text = GENNET.replace("FOLDER", str(folder)).replace('classes = ["0", "1"]\n', "")
+    (tmp_path / "study.toml").write_text(text)
+    with pytest.raises(GenotypeError, match=r"lie outside 0\.\.2"):
+        read_material(Study.read(tmp_path / "study.toml"))
+    text = text.replace("[genotypes]", '[genotypes]\noutside = "missing"').replace(
+        "epochs = 2", 'epochs = 2\nimpute = "mean"'
+    )
+    (tmp_path / "study.toml").write_text(text)
+    material = read_material(Study.read(tmp_path / "study.toml"))
+    assert material.target.task == "regression"
+    assert material.topology.masks[1].edges.shape == (10, 2)
+    assert np.isnan(material.samples.values).any()
+
+
+@pytest.mark.parametrize("how", ["changes", "vanishes"])
+def test_a_file_that_does_not_stay_as_it_was_is_noticed(study, monkeypatch, how):
+    from vnn.study import material
+
+    read = material.read_people
+
+    def meanwhile(*arguments):
+        found = read(*arguments)
+        bim = study.parent / "cohort.bim"
+        bim.unlink() if how == "vanishes" else bim.write_text(bim.read_text().replace("A", "T", 1) + "\n")
+        return found
+
+    monkeypatch.setattr(material, "read_people", meanwhile)
+    with pytest.raises(StudyError, match=r"'cohort\.bim' changed or vanished while it was read"):
+        read_material(Study.read(study))
+
+
+@pytest.mark.parametrize("what", ["length", "magic", "person-major", "fam", "bim"])
+def test_a_damaged_fileset_is_an_error_and_leaves_nothing(study, what):
+    folder = study.parent
+    bed = (folder / "cohort.bed").read_bytes()
+    if what == "length":
+        (folder / "cohort.bed").write_bytes(bed + b"\0")
+    elif what == "magic":
+        (folder / "cohort.bed").write_bytes(b"\0" + bed[1:])
+    elif what == "person-major":
+        (folder / "cohort.bed").write_bytes(bed[:2] + b"\0" + bed[3:])
+    else:
+        lines = (folder / f"cohort.{what}").read_text().splitlines(keepends=True)
+        (folder / f"cohort.{what}").write_text("".join([lines[1], *lines[1:]]))
+    words = {"length": "need", "magic": "begins with", "person-major": "person-major", "fam": "occur", "bim": "occur"}
+    with pytest.raises((GenotypeError, AlignmentError), match=words[what]):
+        run_study(study)
+    assert not (folder / "results" / "study.json").exists()

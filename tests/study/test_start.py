@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from tests.planted import cohort
 from tests.study.test_run import command, write_study
 from vnn._errors import StudyError
+from vnn.data.genotypes import simulate_genotypes
 from vnn.study import Study, read_material, study_file
 
 
@@ -105,3 +107,88 @@ def test_gct_and_cls(tmp_path: Path, real: object) -> None:
     assert read_material(study).samples.n_samples == 48
     with pytest.raises(StudyError, match="says nothing of its samples"):
         study_file(table, ontology="human-small", output=tmp_path / "study.toml")
+
+
+@pytest.fixture
+def simulated(tmp_path: Path) -> Path:
+    folder = tmp_path / "made"
+    simulate_genotypes(folder, people=200, variants=600, genes=40, pathways=3, chromosomes=2, seed=4)
+    return folder
+
+
+def test_a_fileset_gets_a_file_that_runs(simulated: Path) -> None:
+    arguments = ("init", simulated / "cohort.bed", "--labels", simulated / "phenotypes.csv", "--target", "phenotype",
+                 "--genes", simulated / "genes.txt", "--output", simulated / "study.toml")  # fmt: skip
+    found = command(*arguments)
+    assert found.returncode == 0, found.stderr
+    text = (simulated / "study.toml").read_text()
+    assert "200 people" in text
+    assert "600 variants" in text
+    assert "too few variants to tell who is related" in text
+    study = Study.read(simulated / "study.toml")
+    assert study.data.classes == ("control", "case")
+    assert study.genotypes is not None
+    assert study.genotypes.quality is not None
+    material = read_material(study)
+    assert material.samples.n_features > 100
+    assert (study.report.individuals, study.ontology.name) == ("none", "genes")
+
+
+def test_the_phenotype_of_a_fam_and_its_two_readings(simulated: Path) -> None:
+    text = study_file(simulated / "cohort.bed", genes=simulated / "genes.txt", output=simulated / "study.toml")
+    (simulated / "study.toml").write_text(text)
+    study = Study.read(simulated / "study.toml")
+    assert (study.data.target, study.data.classes) == ("phenotype", ("control", "case"))
+    assert 190 < read_material(study).samples.n_samples <= 200
+    fam = (simulated / "cohort.fam").read_text().splitlines()
+    fam = [f"{line[:-1]}{int(line[-1]) - 1}" for line in fam]
+    (simulated / "cohort.fam").write_text("\n".join(fam) + "\n")
+    text = study_file(simulated / "cohort.bed", genes=simulated / "genes.txt", output=simulated / "study.toml")
+    n = sum(line.endswith("1") for line in fam)
+    assert f'# phenotype = "0/1"       # {200 - n:,} controls, {n:,} cases' in text
+    (simulated / "study.toml").write_text(text)
+    with pytest.raises(ValueError, match=r"coding=\"1/2\" or coding=\"0/1\""):
+        read_material(Study.read(simulated / "study.toml"))
+    (simulated / "cohort.fam").write_text("".join(f"{line[:-1]}-9\n" for line in fam))
+    with pytest.raises(StudyError, match="tells no phenotype of its 200 people"):
+        study_file(simulated / "cohort.bed")
+
+
+def test_what_tells_the_genes_is_looked_at(simulated: Path) -> None:
+    shutil.copy(simulated / "variant_genes.tsv", simulated / "pairs.tsv")
+    for name, expected in (("genes.txt", "ranges"), ("pairs.tsv", "variants")):
+        text = study_file(simulated / "cohort.bed", genes=simulated / name, output=simulated / "study.toml")
+        (simulated / "study.toml").write_text(text)
+        study = Study.read(simulated / "study.toml")
+        assert study.genotypes is not None
+        assert study.genotypes.read_as == expected
+        assert read_material(study).samples.n_features > 100
+    text = study_file(
+        simulated / "cohort.bed", ontology=str(simulated / "pathways.gmt"), output=simulated / "study.toml"
+    )
+    assert 'genes = "FILE"' in text
+    assert 'name = "pathways.gmt"' in text
+    assert "gene_level = true" in text
+    with pytest.raises(StudyError, match="there is no file"):
+        study_file(simulated / "cohort.bed", genes=simulated / "absent.gtf")
+    with pytest.raises(StudyError, match="holds no genotypes"):
+        study_file(simulated / "phenotypes.csv", genes=simulated / "genes.txt")
+    labels = pd.read_csv(simulated / "phenotypes.csv", index_col=0)
+    labels.rename(index=lambda name: f"other {name}").to_csv(simulated / "others.csv")
+    with pytest.raises(StudyError, match="no person of the labels"):
+        study_file(simulated / "cohort.bed", labels=simulated / "others.csv", target="phenotype")
+    with pytest.raises(FileNotFoundError):
+        study_file(simulated / "absent.bed")
+
+
+@pytest.mark.data
+def test_a_folder_of_gennets_gets_a_file_that_runs(real, tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    folder = real("genotype/gennet_a_to_z/run_folder/subjects.csv").parent
+    text = study_file(folder, output=tmp_path / "study.toml")
+    (tmp_path / "study.toml").write_text(text)
+    study = Study.read(tmp_path / "study.toml")
+    material = read_material(study)
+    assert study.network.dropout == 0
+    assert [len(level) for level in material.topology.levels] == [100, 10]
+    assert len(material.splits[0].train) == 10_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,8 @@ from vnn.data.tables import opened
 from vnn.interpret import activities
 from vnn.ontology import Identifiers, Topology, read_translation
 from vnn.study import RECORD, DataSection, prepare
-from vnn.training import Fit
+from vnn.study.newcomers import Ambiguous, newcomers
+from vnn.training import Fit, Prediction
 from vnn.training.calibration import in_words
 from vnn.training.evaluation import METRIC, score
 
@@ -32,11 +33,14 @@ class Predicted:
         One row per sample.
     text
         How the cohort met the fit, and how well it was predicted when its labels are known.
+    variants
+        How each variant of a genotype study was found; None for other studies.
     """
 
     predictions: pd.DataFrame
     activities: pd.DataFrame
     text: str
+    variants: pd.DataFrame | None = None
 
 
 def predicted(
@@ -46,6 +50,7 @@ def predicted(
     labels: Path | None = None,
     samples_in: Literal["rows", "columns"] | None = None,
     layer: str | None = None,
+    ambiguous: Ambiguous = "auto",
 ) -> Predicted:
     """Predict new samples with the networks in the output folder `study`; values are treated as the study treated its own.
 
@@ -61,17 +66,17 @@ def predicted(
         What is known of the samples: the covariates the networks need, and the target where it is known.
     samples_in, layer
         As in a study file; as in the study unless given.
+    ambiguous
+        Of genotypes, what becomes of A/T and C/G; see `vnn.data.genotypes.matching.matched`.
     """
     if not (study / RECORD).exists():
         raise StudyError(f"{study} is not the output folder of a study: it holds no {RECORD}.")
     topology = Topology.load(study / "topology.npz")
     fit = Fit.load(study / "fit", topology)
     record = json.loads((study / RECORD).read_text())["study"]
-    if record.get("genotypes") is not None:
-        raise StudyError(
-            f"{study} is a study of genotypes; predicting other cohorts, whose alleles must be matched, is not there yet."
-        )
     stated = DataSection(**record["data"])
+    if record.get("genotypes") is not None:
+        return _genotyped(study, stated, fit, _files(stated, data)[""], labels, ambiguous)
     section, targets = _asked(stated, fit, _files(stated, data), labels, samples_in, layer)
     try:
         samples = prepare(section, targets, dtype=fit.training.dtype).samples
@@ -79,7 +84,6 @@ def predicted(
         error.add_note("The networks need these columns of every new sample; --labels TABLE gives them.")
         raise
     prediction = fit.predict(samples)
-    together = prediction.ensemble(held_out=True)
     known = set(samples.features)
     absent = [name for name in topology.inputs if name not in known]
     lines = [
@@ -87,15 +91,43 @@ def predicted(
         f"{len(absent):,} filled from the training part{': ' + culprits(absent) if absent else ''}; "
         f"{len(known - set(topology.inputs)):,} other features are not used."
     ]
-    if familiar := [i for i, held in zip(samples.ids, prediction.held_out, strict=True) if not held.all()]:
+    table = samples.targets if labels is None else read_table(labels, sample_column=stated.sample_column)
+    lines += _said(fit, prediction, table.reindex(list(samples.ids)))
+    return Predicted(prediction.table(held_out=True), activities(fit, samples).table(held_out=True), "\n".join(lines))
+
+
+def _genotyped(
+    study: Path, stated: DataSection, fit: Fit, data: Path, labels: Path | None, ambiguous: Ambiguous
+) -> Predicted:
+    """New people by their genotypes, some at a time."""
+    found = newcomers(study, data, needed_of(fit), labels=labels, ambiguous=ambiguous)
+    parts, tables = [], []
+    for samples in found.parts():
+        parts.append(fit.predict(samples))
+        tables.append(activities(fit, samples).table(held_out=True))
+    whole = replace(
+        parts[0], ids=found.ids, logits=np.concatenate([part.logits for part in parts]),
+        held_out=np.concatenate([part.held_out for part in parts]),
+    )  # fmt: skip
+    lines = [f"{len(found.ids):,} people of {data.name}", *found.log, *_said(fit, whole, found.known)]
+    return Predicted(whole.table(held_out=True), pd.concat(tables), "\n".join(lines), found.matched.table)
+
+
+def needed_of(fit: Fit) -> list[str]:
+    """The covariates of a fit."""
+    return [] if fit.coding is None else [name for name, _ in fit.coding.columns]
+
+
+def _said(fit: Fit, prediction: Prediction, table: pd.DataFrame) -> list[str]:
+    """Who was learnt from, how certain the networks are, and how well they predict those whose target the table knows."""
+    lines, together = [], prediction.ensemble(held_out=True)
+    if familiar := [i for i, held in zip(prediction.ids, prediction.held_out, strict=True) if not held.all()]:
         lines.append(
             f"Some networks learnt from {len(familiar):,} of these samples, which are predicted by the other networks: "
             f"{culprits(familiar)}."
         )
     if fit.temperatures:
         lines.append(f"Probabilities are means over networks, calibrated. {in_words(fit.temperatures)}")
-    table = samples.targets if labels is None else read_table(labels, sample_column=stated.sample_column)
-    table = table.reindex(list(samples.ids))
     if set(_outcomes(fit)) <= set(table.columns):
         right = table[_outcomes(fit)].notna().all(axis=1).to_numpy() & (together.n_replicates > 0)
         if right.sum() > 1:
@@ -104,7 +136,7 @@ def predicted(
             lines.append(
                 f"{METRIC[fit.target.task]} on the {right.sum():,} samples whose {fit.target.name} is known: {found:.3f}"
             )
-    return Predicted(prediction.table(held_out=True), activities(fit, samples).table(held_out=True), "\n".join(lines))
+    return lines
 
 
 def _files(stated: DataSection, data: Sequence[str]) -> dict[str, Path]:
@@ -136,7 +168,7 @@ def _asked(
             'Use several = "mean" or "sum", or merge the features yourself before both.'
         )
     first = next(iter(files.values()))
-    needed = [] if fit.coding is None else [name for name, _ in fit.coding.columns]
+    needed = needed_of(fit)
     side = samples_in
     free = first.name.removesuffix(".gz").endswith((".h5ad", ".gct"))
     held = set() if labels is not None or (free and not first.name.endswith(".h5ad")) else _columns(first)

@@ -1,4 +1,4 @@
-"""Data on the command line: simulated genotype studies."""
+"""Data on the command line: genotypes, given or simulated."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vnn.cli import genotypes
+
 if TYPE_CHECKING:
     from vnn.data.genotypes import SimulatedGenotypes
 
-data_app = typer.Typer(help="Genotype studies: simulated ones whose truth is known.", no_args_is_help=True)
+data_app = typer.Typer(
+    help="Genotypes: quality control, components, pruning, and simulated studies whose truth is known.",
+    no_args_is_help=True,
+)
 
 
 def add(app: typer.Typer) -> None:
     """Register `vnn data` with the command line."""
+    genotypes.add(data_app)
     app.add_typer(data_app, name="data")
 
 

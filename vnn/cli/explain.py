@@ -70,6 +70,7 @@ def explained_sample(
     samples_in: Literal["rows", "columns"] | None = None,
     layer: str | None = None,
     label: str | None = None,
+    ambiguous: str = "auto",
 ) -> ExplainedSample:
     """Explain one sample of a table with the networks in the output folder `study`.
 
@@ -78,7 +79,7 @@ def explained_sample(
 
     Parameters
     ----------
-    study, data, labels, samples_in, layer
+    study, data, labels, samples_in, layer, ambiguous
         As for `vnn.cli.cohort.predicted`.
     sample
         Id of the sample in the table.
@@ -90,19 +91,18 @@ def explained_sample(
     StudyError
         If the folder holds no study, or the study shows no single people and the sample is one of them.
     """
-    from vnn._errors import AlignmentError, StudyError, culprits
-    from vnn.cli.cohort import _asked, _files
+    from vnn._errors import AlignmentError, StudyError, choose, culprits
+    from vnn.cli.cohort import _asked, _files, needed_of
     from vnn.interpret.one_sample import one_sample, shown
     from vnn.ontology import Topology
-    from vnn.study import RECORD, DataSection, prepare
+    from vnn.study import RECORD, DataSection, Study, prepare, read_material
+    from vnn.study.newcomers import newcomers
     from vnn.study.settings import AttributionSection
     from vnn.training import Fit
 
     if not (study / RECORD).exists():
         raise StudyError(f"{study} is not the output folder of a study: it holds no {RECORD}.")
     record = json.loads((study / RECORD).read_text())["study"]
-    if record.get("genotypes") is not None:
-        raise StudyError(f"{study} is a study of genotypes, whose people cannot be explained one by one yet.")
     fit = Fit.load(study / "fit", Topology.load(study / "topology.npz"))
     own = sample in set(fit.ids)
     individuals = record["report"]["individuals"]
@@ -112,17 +112,25 @@ def explained_sample(
             'explained; for people of the study who agreed run it with "pseudonym" or "full".'
         )
     stated = DataSection(**record["data"])
-    section, targets = _asked(stated, fit, _files(stated, data), labels, samples_in, layer)
-    try:
-        samples = prepare(section, targets, dtype=fit.training.dtype).samples
-    except AlignmentError as error:
-        error.add_note("The networks need these columns of every new sample; --labels TABLE gives them.")
-        raise
     notes = [RAW]
+    if record.get("genotypes") is not None:
+        met = newcomers(study, _files(stated, data)[""], needed_of(fit), labels=labels, ambiguous=ambiguous)  # type: ignore[arg-type]
+        if sample not in met.ids:
+            choose("the sample", sample, met.ids)
+        samples = met.samples([sample])
+        notes += met.log
+    else:
+        section, targets = _asked(stated, fit, _files(stated, data), labels, samples_in, layer)
+        try:
+            samples = prepare(section, targets, dtype=fit.training.dtype).samples
+        except AlignmentError as error:
+            error.add_note("The networks need these columns of every new sample; --labels TABLE gives them.")
+            raise
     known = None
     held = [*stated.files.values(), *stated.label_files]
     if all(Path(file).exists() for file in held):
-        whole = prepare(stated, [], dtype=fit.training.dtype).samples
+        whole = read_material(Study(**record)).samples if record.get("genotypes") else None
+        whole = prepare(stated, [], dtype=fit.training.dtype).samples if whole is None else whole
         if set(fit.ids) <= set(whole.ids):
             known = whole.select(ids=fit.ids)
     if known is None and not set(fit.ids) <= set(samples.ids):
@@ -150,7 +158,8 @@ def explain(
     data: Annotated[
         list[str],
         typer.Argument(
-            metavar="DATA", help="Table, GCT or .h5ad that holds the sample; OMICS=FILE for each of several omics."
+            metavar="DATA",
+            help="Table, GCT, .h5ad or genotypes that hold the sample; OMICS=FILE for each of several omics.",
         ),
     ],
     sample: Annotated[str, typer.Option(help="Id of the sample.")],
@@ -158,6 +167,9 @@ def explain(
     samples_in: Annotated[str | None, typer.Option(help='"rows" or "columns" of DATA.')] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of an .h5ad.")] = None,
     label: Annotated[str | None, typer.Option(help="Class to explain.")] = None,
+    ambiguous: Annotated[
+        str, typer.Option(help='Of genotypes, what becomes of A/T and C/G: "auto", "keep" or "drop"; see vnn predict.')
+    ] = "auto",
     level: Annotated[str | None, typer.Option(help="Level to print; the first level of pathways unless given.")] = None,
     most: Annotated[int, typer.Option(min=1, help="How many nodes to print.")] = 10,
     figure: Annotated[Path | None, typer.Option(help="Draw the waterfall here (.png or .svg).")] = None,
@@ -166,6 +178,7 @@ def explain(
     """Explain the prediction of one sample: which pathways and genes moved it away from the baseline."""
     from vnn._errors import StudyError, choose
 
+    choose("--ambiguous", ambiguous, ("auto", "keep", "drop"))
     if samples_in is not None:
         choose("--samples-in", samples_in, ("rows", "columns"))
     if figure is not None:
@@ -173,7 +186,7 @@ def explain(
         if figure.exists():
             raise StudyError(f"{figure} exists already; name another file, or remove it.")
     found = explained_sample(
-        study, data, sample, labels=labels, samples_in=samples_in, layer=layer, label=label,  # type: ignore[arg-type]
+        study, data, sample, labels=labels, samples_in=samples_in, layer=layer, label=label, ambiguous=ambiguous,  # type: ignore[arg-type]
     )  # fmt: skip
     if level is not None:
         choose("the level", level, found.explained.levels)

@@ -156,11 +156,22 @@ def run(
 
 @app.command()
 def init(
-    values: Annotated[Path, typer.Argument(metavar="TABLE", help="Table, GCT or .h5ad of the measured values.")],
+    values: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="Table, GCT or .h5ad of the measured values, or genotypes.")
+    ],
     labels: Annotated[Path | None, typer.Option(help="Table of what is known of each sample.")] = None,
     target: Annotated[str | None, typer.Option(help="Column to predict; the likeliest unless given.")] = None,
-    ontology: Annotated[str, typer.Option(help="Name of the catalogue, a recipe, or a .gmt file.")] = "reactome",
+    ontology: Annotated[
+        str | None,
+        typer.Option(help="Name of the catalogue, a recipe, or a .gmt file; Reactome, or for genotypes genes alone."),
+    ] = None,
     folder: Annotated[Path | None, typer.Option(help="Where the files of the ontology lie.")] = None,
+    genes: Annotated[
+        Path | None,
+        typer.Option(
+            help="For genotypes, the file that tells the genes of variants: GTF, BED, list, table, ANNOVAR, VEP."
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option(help="Study file to write.")] = Path("study.toml"),
 ) -> None:
     """Write a commented study file for a table by looking at it."""
@@ -170,7 +181,9 @@ def init(
 
     if values.exists() and output.exists():
         raise StudyError(f"{output} exists already; name another file with --output, or remove it.")
-    text = study_file(values, labels=labels, target=target, ontology=ontology, folder=folder, output=output)
+    text = study_file(
+        values, labels=labels, target=target, ontology=ontology, folder=folder, genes=genes, output=output
+    )
     write_text(output, text)
     typer.echo(text)
     typer.echo(f"Written to {output}. Read it, change what is wrong, then: vnn run --check {output}")
@@ -203,33 +216,54 @@ def predict(
     data: Annotated[
         list[str],
         typer.Argument(
-            metavar="NEW_DATA", help="Table, GCT or .h5ad of new samples; OMICS=FILE for each of several omics."
+            metavar="NEW_DATA",
+            help="Table, GCT or .h5ad of new samples, or genotypes of any format; OMICS=FILE for each of several omics.",
         ),
     ],
     labels: Annotated[Path | None, typer.Option(help="Table or CLS of their labels and covariates.")] = None,
     samples_in: Annotated[str | None, typer.Option(help='"rows" or "columns" of NEW_DATA.')] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of an .h5ad.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Write predictions (CSV) here instead of printing them.")] = None,
+    ambiguous: Annotated[
+        str,
+        typer.Option(
+            help='Of genotypes: "keep" takes A/T and C/G as they are named, "drop" leaves them out, "auto" does so if any other '
+            "variant is on the other strand."
+        ),
+    ] = "auto",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write predictions (CSV) here instead of printing them; of genotypes beside them what is said (.report.txt) "
+            "and how each variant was found (.variants.csv)."
+        ),
+    ] = None,
     activities_to: Annotated[
         Path | None, typer.Option("--activities", help="Write pathway activities (CSV) here.")
     ] = None,
 ) -> None:
-    """Predict new samples with a trained study; features join by name."""
-    from vnn._atomic import harmless_table, write_csv
+    """Predict new samples with a trained study; features join by name, variants by place and alleles."""
+    from vnn._atomic import harmless_table, write_csv, write_text
     from vnn._errors import StudyError, choose
     from vnn.cli.cohort import predicted
 
     if samples_in is not None:
         choose("--samples-in", samples_in, ("rows", "columns"))
-    for path in (output, activities_to):
+    choose("--ambiguous", ambiguous, ("auto", "keep", "drop"))
+    report, table = (
+        (None, None) if output is None else (output.with_suffix(f".{end}") for end in ("report.txt", "variants.csv"))
+    )
+    for path in (output, activities_to, report, table):
         if path is not None and path.exists():
             raise StudyError(f"{path} exists already; name another file, or remove it.")
-    found = predicted(study, data, labels=labels, samples_in=samples_in, layer=layer)  # type: ignore[arg-type]
+    found = predicted(study, data, labels=labels, samples_in=samples_in, layer=layer, ambiguous=ambiguous)  # type: ignore[arg-type]
     typer.echo(found.text, err=True)
     if output is None:
         typer.echo(harmless_table(found.predictions).to_csv(), nl=False)
     else:
         write_csv(output, found.predictions)
+        if found.variants is not None and report is not None and table is not None:
+            write_text(report, found.text + "\n")
+            write_csv(table, found.variants)
     if activities_to is not None:
         write_csv(activities_to, found.activities)
 

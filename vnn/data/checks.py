@@ -165,8 +165,9 @@ def _leaks(samples: Samples, target: Target, features: pd.DataFrame, counts: boo
             + (" with `log_cpm`." if counts else "."),
         )  # fmt: skip
     for name in samples.groups.columns:
-        levels = pd.get_dummies(samples.groups[name].astype(object).where(samples.groups[name].notna(), "").map(str))
-        if 1 < levels.shape[1] < samples.n_samples:
+        told = samples.groups[name].astype(object).where(samples.groups[name].notna(), "").map(str)
+        if 1 < told.nunique() <= samples.n_samples / 2:
+            levels = pd.get_dummies(told)
             yield from _leak(
                 f"{str(name)!r}", f"{str(name)!r}", skill(levels.to_numpy(np.float64), target, seed=seed), target.name,
                 f"A network may learn to recognise it: hold out whole groups of {str(name)!r}, and see whether the result "

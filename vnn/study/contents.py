@@ -171,7 +171,8 @@ def _dropped(samples: Samples, topology: Topology) -> pd.DataFrame:
     for line in samples.log:
         step, _, reason = line.partition(": ")
         named = ", ".join(re.findall(r"'([^']*)'", "".join(NAMES.findall(reason))))
-        rows.append((step, "samples" if "sample" in reason else "data", 0, NAMES.sub("", reason), named))
+        people = re.search("sample|people removed", reason)
+        rows.append((step, "samples" if people else "data", 0, NAMES.sub("", reason), named))
     for entry in topology.log:
         rows.append((entry.step, entry.kind, entry.count, entry.reason, ", ".join(entry.names[:EXAMPLES])))
     return pd.DataFrame(rows, columns=["step", "kind", "count", "reason", "examples"])

@@ -91,7 +91,7 @@ def controls(
             return replicate_scores(made, material.samples), size
 
         measured(name, control)
-    for name in known_rivals(study, material.samples, material.target, material.topology.inputs):
+    for name in known_rivals(material):
         if name not in NETWORKS:
             measured(name, lambda name=name: _classical(study, network, material, name))  # type: ignore[misc]
     scores = pd.concat(tables, ignore_index=True).rename(columns={"value": "score"})
@@ -120,7 +120,7 @@ def _drawn(study: Study, material: Material, kind: str, n: int) -> tuple[pd.Data
 
 
 def _classical(study: Study, network: Fit, material: Material, name: str) -> tuple[pd.DataFrame, str]:
-    found = measured_rivals(study, material, network, [name])
+    found = measured_rivals(material, network, [name])
     return found[found["metric"] == METRIC[network.target.task]].assign(seed=0)[["split", "seed", "value"]], ""
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from vnn._atomic import write_csv
 from vnn.chance import generator
 from vnn.data import Samples
-from vnn.data.genotypes import GeneMap, Genotypes, in_regions, ld_regions, loci, pruned, r2_between, read_plink
+from vnn.data.genotypes import GeneMap, Genotypes, in_regions, ld_regions, loci, pruned, r2_between
 from vnn.data.genotypes.builds import plain
 from vnn.data.genotypes.coding import GAP, HET, HOM
 from vnn.data.genotypes.single_variants import association, null_model
@@ -23,7 +23,6 @@ from vnn.interpret.contrast import contrasts, residuals
 from vnn.interpret.grouping import Loci
 from vnn.interpret.verdict import Verdict
 from vnn.interpret.weights import weight_scores
-from vnn.study.cohort import genes_of
 from vnn.study.material import Material
 from vnn.study.settings import LociSection, Study
 from vnn.training import Fit
@@ -120,14 +119,12 @@ class GenomeTables:
 
 def read_genome(study: Study, material: Material) -> Genome:
     """The variants and genes of a study that was read; genotypes stay in their files."""
-    assert study.genotypes is not None
-    ((_, path),) = study.data.files.items()
-    genotypes = read_plink(path, build=study.genotypes.build)
-    genes = genes_of(genotypes, study.genotypes)
+    genotypes, genes = material.genotypes, material.genes
+    assert genotypes is not None
+    assert genes is not None
     inputs = material.topology.inputs
     variant = pd.Series(variant_of(inputs, genotypes.variants.index), index=inputs)
-    order = dict.fromkeys(variant)
-    genotypes = genotypes.select(variants=order, ids=material.samples.ids)
+    genotypes = genotypes.select(variants=dict.fromkeys(variant))
     words = (
         []
         if genotypes.build

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from vnn._atomic import sha256
 from vnn._errors import AlignmentError, StudyError, choose, culprits
@@ -30,16 +32,37 @@ from vnn.data import (
     read_samples,
     read_table,
 )
+from vnn.data.genotypes import GeneMap, Genotypes
+from vnn.data.genotypes.control import FAMILY
+from vnn.data.genotypes.reading import genotype_files
 from vnn.data.read import columns_beside
-from vnn.ontology import Identifiers, Topology, load_topology, read_translation
+from vnn.ontology import Identifiers, Topology, load_topology, read_gennet, read_translation
 from vnn.ontology.log import Entry
-from vnn.study.cohort import gene_wiring, genes_told_by, read_cohort
+from vnn.study.cohort import (
+    gene_wiring,
+    genes_of_paths,
+    genes_told_by,
+    inputs_of,
+    read_people,
+    unchanged,
+    without_inputs,
+)
+from vnn.study.kept import (
+    COMPONENTS,
+    QUALITY,
+    QUALITY_PEOPLE,
+    QUALITY_VARIANTS,
+    VARIANTS,
+    component_table,
+)
+from vnn.study.quality import CONTROL, components_of, controlled
 from vnn.study.rivals import known_rivals
-from vnn.study.settings import DataSection, OntologySection, Study, is_file
+from vnn.study.settings import DataSection, GenotypeSection, OntologySection, Study, is_file
 from vnn.training.baselines import ON_REQUEST
 from vnn.training.null import placed
 
 FEWEST_SHOWN = 5
+PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +79,20 @@ class Material:
         Of the samples, in their order.
     splits
         Who learns and who is held out.
+    kept
+        Tables of a genotype study by the name of their file: its variants and components, which new people need, and the account of
+        quality control.
+    genotypes, genes
+        Of a genotype study the variants behind the inputs, packed, in the order of its samples, and their genes.
     """
 
     samples: Samples
     topology: Topology
     target: Target
     splits: tuple[Split, ...]
+    kept: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    genotypes: Genotypes | None = None
+    genes: GeneMap | None = None
 
 
 def read_material(study: Study) -> Material:
@@ -80,12 +111,20 @@ def read_material(study: Study) -> Material:
     samples, asked = prepared.samples, study.ontology
     if asked.name == "genes":
         topology = gene_wiring(prepared.genes or {})
+    elif asked.name.endswith(".csv"):
+        topology = without_inputs(read_gennet(asked.name), prepared.genes or {})
     else:
         features = samples.features if prepared.genes is None else prepared.genes
         topology = wiring_of(asked, features, study.data.identifiers)
-    told = () if study.genotypes is None else (genes_told_by(study.genotypes.genes),)
+    genes = None if study.genotypes is None else study.genotypes.genes
+    told = () if genes is None else (genes_told_by(genes),)
     topology = replace(topology, log=(*prepared.log, *topology.log), provenance=(*told, *topology.provenance))
-    material = Material(samples, topology, _target(study, samples), splits_of(study, samples))
+    if prepared.genotypes is not None:
+        topology = topology.in_order(samples.features)
+    material = Material(
+        samples, topology, _target(study, samples), splits_of(study, samples), prepared.kept, prepared.genotypes,
+        prepared.gene_map,
+    )  # fmt: skip
     _keep(study, material)
     return material
 
@@ -104,11 +143,80 @@ def _samples(study: Study) -> Prepared:
     if study.genotypes is None:
         found = prepare(data, outcomes(data), dtype=study.training.dtype)
     else:
-        found = Prepared(*read_cohort(data, study.genotypes, outcomes(data)), ())
-    samples = _labelled(study, found.samples)
-    if data.least_per_class is not None:
-        samples = limit_classes(samples, data.target, least=data.least_per_class, rule=data.rare)
-    return Prepared(samples, found.genes, found.log)
+        with unchanged(genotype_files(data.files[""]).values()):
+            return _genotyped(study, study.genotypes)
+    return Prepared(_limited(study, _labelled(study, found.samples)), found.genes, found.log)
+
+
+def _limited(study: Study, samples: Samples) -> Samples:
+    data = study.data
+    if data.least_per_class is None:
+        return samples
+    return limit_classes(samples, data.target, least=data.least_per_class, rule=data.rare)
+
+
+def _genotyped(study: Study, asked: GenotypeSection) -> Prepared:
+    """People first: who has a target, passes quality control and is in which part; then components, and the inputs."""
+    genotypes = read_people(study.data, asked, outcomes(study.data))
+    people = _limited(study, _labelled(study, without_values(genotypes)))
+    read = genotypes.variants
+    genotypes = genotypes.select(ids=people.ids)
+    genotypes = replace(genotypes, targets=people.targets, log=people.log)
+    kept: dict[str, pd.DataFrame] = {}
+    relatives = None
+    if asked.quality is not None:
+        controls, told = controls_of(study, people)
+        found = controlled(
+            genotypes.told(*told), asked.quality, lambda left: splits_of(study, without_values(left)), controls=controls
+        )
+        genotypes, relatives = found.genotypes, found.relatives if asked.quality.kinship else None
+        kept |= {QUALITY: found.steps, QUALITY_VARIANTS: found.variants, QUALITY_PEOPLE: found.people}
+    if asked.components:
+        made = components_of(
+            genotypes, asked.components, learners_of(study, genotypes), relatives=relatives, seed=study.seed
+        )
+        if clash := set(made.scores) & set(genotypes.covariates):
+            raise StudyError(
+                f"data.covariates name {culprits(sorted(clash))}, and genotypes.components makes columns of these names. Leave one "
+                "of them out."
+            )
+        genotypes = genotypes.joined(covariates=pd.concat([genotypes.covariates, made.scores], axis=1)).told(*made.log)
+        kept[COMPONENTS] = component_table(genotypes, made)
+    own = None if asked.genes else genes_of_paths(read_gennet(study.ontology.name), read, genotypes)
+    entered = inputs_of(genotypes, asked, own)
+    return Prepared(
+        entered.samples, entered.owners, (), {VARIANTS: entered.inputs, **kept}, entered.genotypes, entered.genes
+    )
+
+
+def controls_of(study: Study, people: Samples) -> tuple[list[str] | None, tuple[str, ...]]:
+    """Who the controls are, and a line that says it; None where there are not two classes.
+
+    They are the class that is called so; where none is or both are, the first.
+    """
+    target = _target(study, people)
+    if len(target.classes) != 2:
+        return None, ()
+    called = [name for name in target.classes if name.casefold() in CONTROL]
+    name = called[0] if len(called) == 1 else target.classes[0]
+    ids = [one for one, value in zip(people.ids, target.values, strict=True) if target.classes[value] == name]
+    return ids, (f"quality control: controls are the {len(ids):,} of class {name!r}",)
+
+
+def learners_of(study: Study, genotypes: Genotypes) -> set[str]:
+    """The people of training parts, from whom components are learnt.
+
+    With one split nobody who is held out has a say. Of several, such as folds, nearly everybody is in some training part: all
+    networks share their covariates, which know no target; components of each fold by itself would be other covariates in each.
+    """
+    return {name for split in splits_of(study, without_values(genotypes)) for name in split.train}
+
+
+def without_values(genotypes: Genotypes) -> Samples:
+    """What is known of the people, without a feature."""
+    nothing = np.empty((0, genotypes.n_people), dtype=np.float32)
+    tables = genotypes.targets, genotypes.covariates, genotypes.groups
+    return Samples(nothing, (), genotypes.ids, *tables, log=genotypes.log)
 
 
 def outcomes(data: DataSection) -> tuple[str, ...]:
@@ -128,11 +236,16 @@ class Prepared:
         The genes of each feature, None where features are genes.
     log
         What became of identifiers.
+    kept, genotypes, gene_map
+        As in `Material`.
     """
 
     samples: Samples
     genes: Mapping[str, tuple[str, ...]] | None
     log: tuple[Entry, ...]
+    kept: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    genotypes: Genotypes | None = None
+    gene_map: GeneMap | None = None
 
 
 def prepare(data: DataSection, targets: Sequence[str], *, dtype: str) -> Prepared:
@@ -188,9 +301,7 @@ def prepare(data: DataSection, targets: Sequence[str], *, dtype: str) -> Prepare
 def _keep(study: Study, material: Material) -> None:
     """Refuse before training what could only fail after it."""
     samples, target = material.samples, material.target
-    known = (
-        (*known_rivals(study, samples, target, material.topology.inputs), *ON_REQUEST) if study.compare.models else ()
-    )
+    known = (*known_rivals(material), *ON_REQUEST) if study.compare.models else ()
     for model in study.compare.models or ():
         choose("compare.models", model, known)
     if study.nulls.shifted and study.nulls.places is not None:
@@ -271,12 +382,57 @@ def splits_of(study: Study, samples: Samples) -> tuple[Split, ...]:
         choose(
             "splits.group", asked.group, [f"{name}" for name in samples.groups.columns] or ["(data.groups is empty)"]
         )
-    groups = None if asked.group is None else samples.groups[asked.group]
+    if asked.kind == "given":
+        return (given_split(samples, asked.group),)
+    groups = together_of(study, samples)
     common: dict[str, Any] = {"validation": asked.validation, "seed": study.seed, "stratify": stratify}
     if asked.kind == "hold-out":
         return (hold_out(samples.ids, test=asked.test, groups=groups, **common),)
     if asked.kind == "k-fold":
         return k_fold(samples.ids, k=asked.k, repeats=asked.repeats, groups=groups, **common)
-    if groups is None:
+    if asked.group is None:
         raise StudyError('splits.kind is "leave-one-group-out"; say which group column in splits.group.')
-    return leave_one_group_out(samples.ids, groups, **common)
+    return leave_one_group_out(samples.ids, samples.groups[asked.group], **common)
+
+
+def together_of(study: Study, samples: Samples) -> pd.Series | None:
+    """Who stays in one part of every split: the members of a group, and families that quality control found.
+
+    Groups that share a family become one.
+    """
+    asked = study.splits.group
+    families = None
+    if study.genotypes is not None and study.genotypes.quality is not None and FAMILY in samples.groups:
+        families = samples.groups[FAMILY]
+    if asked is None or families is None or asked == FAMILY:
+        return families if asked is None else samples.groups[asked]
+    codes = [pd.factorize(column)[0] for column in (samples.groups[asked].astype(str), families)]
+    n = codes[0].max() + 1
+    links = coo_matrix((np.ones(len(codes[0])), (codes[0], n + codes[1])), shape=(2 * len(families) + n,) * 2)
+    joined = connected_components(links, directed=False)[1]
+    return pd.Series(joined[codes[0]].astype(str), index=samples.groups.index)
+
+
+def given_split(samples: Samples, group: str | None) -> Split:
+    """The one split that a group column states: "train", "validation" and "test", or 1, 2 and 3 as in GenNet's subjects.csv.
+
+    Raises
+    ------
+    StudyError
+        If there is no column, a sample has another word in it, or nobody learns or is held out.
+    """
+    if group is None:
+        raise StudyError(
+            'splits.kind is "given"; say in splits.group which group column names the part of each sample.'
+        )
+    told = samples.groups[group].astype(str).str.strip().str.removesuffix(".0")
+    part = told.replace(dict(zip("123", PARTS, strict=True)))
+    if (odd := ~part.isin(PARTS)).any():
+        raise StudyError(
+            f"splits.group is {group!r}, and {odd.sum():,} samples have neither train, validation, test nor 1, 2, 3 in it but "
+            f"{culprits(sorted(set(told[odd])))}. Leave them out, or name their part."
+        )
+    ids = {name: tuple(sorted(part.index[part == name])) for name in PARTS}
+    if empty := [name for name in ("train", "test") if not ids[name]]:
+        raise StudyError(f"no sample is in the part {culprits(empty)} by the column {group!r}; each needs some.")
+    return Split(group, **ids)

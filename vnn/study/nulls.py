@@ -19,7 +19,7 @@ from vnn.data import Samples, Split, half_samples, read_table
 from vnn.data.splits import half_of
 from vnn.models import VisibleNetwork
 from vnn.study.folder import chosen_settings, common_setting
-from vnn.study.material import Material, stratum_of
+from vnn.study.material import Material, stratum_of, together_of
 from vnn.study.settings import Study
 from vnn.study.train import train
 from vnn.training import Fit
@@ -236,10 +236,9 @@ def _which(study: Study, material: Material, folder: Path, chunk: Chunk) -> dict
 
 def halves_of(study: Study, samples: Samples) -> tuple[Split, ...]:
     """The half-samples a study asks for."""
-    group = study.splits.group
     return half_samples(
         samples.ids, pairs=study.nulls.n_draws(HALVES), validation=study.splits.validation, seed=study.seed,
-        stratify=stratum_of(study, samples), groups=None if group is None else samples.groups[group],
+        stratify=stratum_of(study, samples), groups=together_of(study, samples),
     )  # fmt: skip
 
 

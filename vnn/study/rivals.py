@@ -11,11 +11,9 @@ import pandas as pd
 
 from vnn._atomic import write_csv
 from vnn._errors import choose
-from vnn.data import Samples, Target
-from vnn.data.genotypes import GeneMap, Genotypes, read_plink
+from vnn.data import Samples
 from vnn.data.genotypes.burden import gene_tests
 from vnn.data.genotypes.single_variants import TASKS, association, null_model
-from vnn.study.cohort import _genes
 from vnn.study.settings import Study
 from vnn.training.baselines import DENSE, NETWORKS, ON_REQUEST, applicable, baselines, kept_together
 from vnn.training.evaluation import performance
@@ -28,37 +26,37 @@ if TYPE_CHECKING:
 ASSOCIATION, GENE_TESTS = "association.csv.gz", "gene_tests.csv"
 
 
-def known_rivals(study: Study, samples: Samples, target: Target, inputs: Sequence[str]) -> tuple[str, ...]:
+def known_rivals(material: Material) -> tuple[str, ...]:
     """Names of the simpler models that apply, in the order in which they are shown; those on request are not among them."""
-    if not _packed(study, target.task):
-        return applicable(target.task, samples, inputs)
+    samples, task = material.samples, material.target.task
+    if material.genotypes is None or task not in TASKS:
+        return applicable(task, samples, material.topology.inputs)
     covariates = samples.covariates if len(samples.covariates.columns) else None
-    return (*genotype_models(target.task, genotypes_of(study, samples, inputs), covariates), DENSE)
+    return (*genotype_models(task, material.genotypes, covariates), DENSE)
 
 
 def rivals_of(study: Study, material: Material) -> tuple[str, ...]:
     """Those a study is compared with."""
     if study.compare.models is not None:
         return study.compare.models
-    return known_rivals(study, material.samples, material.target, material.topology.inputs)
+    return known_rivals(material)
 
 
 def measured_rivals(
-    study: Study, material: Material, fit: Fit, models: Sequence[str], tell: Callable[[str], None] = lambda _: None
+    material: Material, fit: Fit, models: Sequence[str], tell: Callable[[str], None] = lambda _: None
 ) -> pd.DataFrame:
     """Metrics of these models on the test part of every split of a fit; see `vnn.training.baselines`."""
-    samples = material.samples
-    if not _packed(study, fit.target.task):
+    samples, genotypes, genes = material.samples, material.genotypes, material.genes
+    if genotypes is None or genes is None or fit.target.task not in TASKS:
         return baselines(fit, samples, models)
-    known = (*known_rivals(study, samples, fit.target, material.topology.inputs), *ON_REQUEST)
+    known = (*known_rivals(material), *ON_REQUEST)
     for model in models:
         choose("the baseline", model, known)
     networks = baselines(fit, samples, [model for model in models if model in NETWORKS])
-    genotypes = genotypes_of(study, samples, fit.topology.inputs)
     groups = kept_together(fit, samples)
     trained = set(fit.replicates["split"])
     others = genotype_baselines(
-        genotypes, _genes_of(study, genotypes), pd.Series(fit.target.truth, index=list(fit.ids)),
+        genotypes, genes, pd.Series(fit.target.truth, index=list(fit.ids)),
         [split for split in fit.splits if split.name in trained], task=fit.target.task, covariates=_columns(fit, samples),
         groups=None if groups is None else pd.Series(groups, index=list(samples.ids)), seed=fit.networks.seed,
         models=[model for model in models if model not in NETWORKS], tell=tell,
@@ -74,23 +72,20 @@ def study_performance(
     study: Study, material: Material, fit: Fit, tell: Callable[[str], None] = lambda _: None
 ) -> pd.DataFrame:
     """Held-out performance of the networks beside the models the study asks for; see `vnn.training.performance`."""
-    if not _packed(study, fit.target.task):
+    if not _has_models(material):
         return performance(fit, material.samples, baselines=study.compare.models)
-    return performance(
-        fit, material.samples, rivals=measured_rivals(study, material, fit, rivals_of(study, material), tell)
-    )
+    return performance(fit, material.samples, rivals=measured_rivals(material, fit, rivals_of(study, material), tell))
 
 
-def write_associations(study: Study, material: Material, fit: Fit, folder: Path) -> None:
+def write_associations(material: Material, fit: Fit, folder: Path) -> None:
     """What a usual association study of all these people finds, variant by variant and gene by gene, for reading beside scores.
 
     `association.csv.gz` has every variant of the networks, `gene_tests.csv` every gene: see `association` and `gene_tests`.
     Nothing is held out: these are no predictions.
     """
-    if not _packed(study, fit.target.task):
+    samples, genotypes, genes = material.samples, material.genotypes, material.genes
+    if genotypes is None or genes is None or not _has_models(material):
         return
-    samples = material.samples
-    genotypes = genotypes_of(study, samples, fit.topology.inputs)
     truth = pd.Series(fit.target.truth, index=list(fit.ids)).reindex(genotypes.ids).to_numpy(dtype=float)
     columns = _columns(fit, samples)
     covariates = np.empty((len(truth), 0)) if columns is None else columns.to_numpy()
@@ -99,22 +94,7 @@ def write_associations(study: Study, material: Material, fit: Fit, folder: Path)
     )
     single = association(genotypes, null)
     write_csv(folder / ASSOCIATION, pd.concat([genotypes.variants, single], axis=1).rename_axis("variant"))
-    write_csv(folder / GENE_TESTS, gene_tests(genotypes, _genes_of(study, genotypes), null))
-
-
-def genotypes_of(study: Study, samples: Samples, inputs: Sequence[str]) -> Genotypes:
-    """The variants behind these inputs, packed, of the people of the samples."""
-    assert study.genotypes is not None
-    ((_, path),) = study.data.files.items()
-    genotypes = read_plink(path, build=study.genotypes.build)
-    there = set(genotypes.variants.index)
-    variants = dict.fromkeys(name if name in there else name.rpartition(":")[0] for name in inputs)
-    return genotypes.select(variants, samples.ids)
-
-
-def _genes_of(study: Study, genotypes: Genotypes) -> GeneMap:
-    assert study.genotypes is not None
-    return _genes(genotypes, study.genotypes)
+    write_csv(folder / GENE_TESTS, gene_tests(genotypes, genes, null))
 
 
 def _columns(fit: Fit, samples: Samples) -> pd.DataFrame | None:
@@ -123,6 +103,6 @@ def _columns(fit: Fit, samples: Samples) -> pd.DataFrame | None:
     return pd.DataFrame(fit.coding.encode(samples.covariates).T, index=list(samples.ids), columns=fit.coding.names)
 
 
-def _packed(study: Study, task: str) -> bool:
+def _has_models(material: Material) -> bool:
     """Whether there are genotypes, and models of them for this task; others have those of any values."""
-    return study.genotypes is not None and task in TASKS
+    return material.genotypes is not None and material.target.task in TASKS

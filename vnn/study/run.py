@@ -29,6 +29,7 @@ from vnn.report import write_figures, write_page
 from vnn.study.contents import content_of, node_table
 from vnn.study.folder import CHECKPOINT, bind, chosen_settings, claimed, same_wiring
 from vnn.study.genome import Genome, GenomeTables, genome_tables, read_genome, with_sizes, write_genome
+from vnn.study.kept import write_kept
 from vnn.study.material import Material, checks_of, read_material
 from vnn.study.nulls import at_once, finished, in_words, null_summary, null_table, train_nulls
 from vnn.study.rivals import study_performance, write_associations
@@ -130,7 +131,8 @@ def run_study(
     `calibration_curve.csv` and `temperatures.csv`; `search.csv` and `search.json` (settings tried, settings chosen) where the
     study asks for a search; for genotypes `association.csv.gz`, `gene_tests.csv`, `connection_weights.csv`, `edge_weights.csv`,
     `importance_variants.csv`, `importance_genes.csv`, `importance_pathways.csv` and `scores_per_person.csv` (see
-    `vnn.study.genome`). Each file is replaced whole or not at all.
+    `vnn.study.genome`), `variants.tsv.gz` and `components.tsv.gz`, which new people need, and `quality.csv`,
+    `quality_variants.tsv.gz` and `quality_people.csv.gz`. Each file is replaced whole or not at all.
 
     Parameters
     ----------
@@ -165,6 +167,8 @@ def run_study(
         bind(study, identity)
         topology.save(folder / "topology.npz")
         write_csv(folder / "ontology-log.csv", _log_table(topology))
+        for name, table in material.kept.items():
+            write_kept(folder / name, table)
         tell("checking the data")
         checks = checks_of(study, material)
         write_csv(folder / "checks.csv", pd.DataFrame([(c.name, c.state, c.text) for c in checks],
@@ -193,7 +197,7 @@ def run_study(
         write_csv(folder / "crosscheck.csv", agreement, index=False)
         tell("comparing with simpler models")
         measured = _performance(study, identity, trained, material, folder, tell)
-        write_associations(study, material, trained, folder)
+        write_associations(material, trained, folder)
         compared = comparison(measured)
         write_csv(folder / "performance.csv", measured, index=False)
         write_csv(folder / "comparison.csv", compared, index=False)

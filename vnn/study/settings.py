@@ -9,12 +9,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vnn._atomic import sha256
 from vnn._errors import StudyError, culprits
+from vnn.data.genotypes.reading import genotype_files, is_genotypes
 from vnn.interpret.verdict import Thresholds
 from vnn.models import Recipe
 from vnn.report.content import Individuals
@@ -148,13 +149,52 @@ class DataSection(_Section):
         return () if self.labels is None else self.labels if isinstance(self.labels, tuple) else (self.labels,)
 
 
+class QualitySection(_Section):
+    """Which variants and people of genotypes stay; 0 leaves a step out. The steps are those of `vnn.data.genotypes.Thresholds`.
+
+    Call rates, sex, heterozygosity and kinship are no matter of a split and are judged in everybody. Frequency and Hardy-Weinberg
+    are judged in the training part of each split: a variant stays if it passes in all of them.
+
+    Parameters
+    ----------
+    chromosomes
+        Which are kept; autosomes unless given.
+    variant_call_rate, person_call_rate
+        Least share of people called in a variant, and of variants called in a person.
+    sex
+        Whether people whose X contradicts the sex told of them go.
+    heterozygosity
+        Standard deviations of F that a person may be away from the mean.
+    duplicates
+        Kinship from which two people are one: the one with fewer calls goes.
+    kinship
+        Kinship from which people are of one family; families stay in one part of every split.
+    maf, hardy
+        Least minor allele frequency, and least mid-p of Hardy-Weinberg equilibrium among unrelated controls: of two classes
+        the one that is called "control", "healthy", "0", ..., or else the first of `data.classes`; without classes everybody.
+    populations
+        Group column: heterozygosity is compared, and Hardy-Weinberg tested, within each of these.
+    """
+
+    chromosomes: tuple[str, ...] | None = None
+    variant_call_rate: Annotated[float, Field(ge=0, le=1)] = 0.98
+    person_call_rate: Annotated[float, Field(ge=0, le=1)] = 0.98
+    sex: bool = True
+    heterozygosity: Annotated[float, Field(ge=0)] = 3.0
+    duplicates: Annotated[float, Field(ge=0, le=0.5)] = 0.354
+    kinship: Annotated[float, Field(ge=0, le=0.5)] = 0.0884
+    maf: Annotated[float, Field(ge=0, le=0.5)] = 0.01
+    hardy: Annotated[float, Field(ge=0, le=1)] = 1e-6
+    populations: str | None = None
+
+
 class GenotypeSection(_Section):
-    """How genotypes become inputs, where `data.values` is a PLINK fileset (its .bed).
+    """How genotypes become inputs, where `data.values` holds some: .bed, .pgen, .vcf, .bcf, .bgen, or a folder of GenNet's.
 
     Parameters
     ----------
     genes
-        File that tells the genes of variants.
+        File that tells the genes of variants; not needed where `ontology.name` is a topology.csv of GenNet's.
     read_as
         What it is: gene "ranges" (GTF, GFF3, BED, gene list), a table of "variants" and genes, "annovar" or "vep" output.
     build
@@ -168,9 +208,19 @@ class GenotypeSection(_Section):
         people of the study. Missing genotypes need `training.impute`.
     phenotype
         Coding of the phenotype of the .fam, "1/2" (PLINK's), "0/1" or "quantitative", where there are no labels.
+    bim
+        The .bim of the fileset that a folder of GenNet's was made of; the folder itself names no alleles.
+    outside
+        Values of a folder of GenNet's that are not 0, 1 or 2 copies: an "error", or "missing".
+    components
+        Principal components of the genotypes that enter as covariates, 0 for none. They are of common autosomal variants that are
+        not linked, outside regions of long-range linkage where the build is known; learnt from unrelated people who are in the
+        training part of some split, and the others are placed among them.
+    quality
+        Quality control; none unless there is a section [genotypes.quality].
     """
 
-    genes: Path
+    genes: Path | None = None
     read_as: Literal["ranges", "variants", "annovar", "vep"] = "ranges"
     build: Literal["", "GRCh37", "GRCh38"] = ""
     upstream: Annotated[int, Field(ge=0)] = 35_000
@@ -179,6 +229,10 @@ class GenotypeSection(_Section):
     within: Annotated[int, Field(ge=1)] | None = None
     coding: Literal["additive", "dominant", "recessive", "genotype", "standardised"] = "additive"
     phenotype: Literal["1/2", "0/1", "quantitative"] | None = None
+    bim: Path | None = None
+    outside: Literal["error", "missing"] = "error"
+    components: Annotated[int, Field(ge=0)] = 0
+    quality: QualitySection | None = None
 
 
 class OntologySection(_Section):
@@ -187,8 +241,8 @@ class OntologySection(_Section):
     Parameters
     ----------
     name
-        Name in the catalogue, path of a recipe (.toml), or path of a gene-set file (.gmt); "genes" wires the variants of
-        genotypes to their genes and nothing above them.
+        Name in the catalogue, path of a recipe (.toml), of a gene-set file (.gmt), or of a topology.csv of GenNet's; "genes"
+        wires the variants of genotypes to their genes and nothing above them.
     folder
         Where the files of the recipe lie.
     release
@@ -221,7 +275,8 @@ class SplitSection(_Section):
     Parameters
     ----------
     kind
-        "k-fold", "hold-out" or "leave-one-group-out".
+        "k-fold", "hold-out", "leave-one-group-out", or "given": the group column says who is in which part, "train",
+        "validation" and "test" or, as in GenNet's subjects.csv, 1, 2 and 3.
     k, repeats
         Folds, and how often they are dealt anew.
     test
@@ -231,10 +286,10 @@ class SplitSection(_Section):
     stratify
         Whether every part has the classes in the same proportion.
     group
-        Group column whose members stay together, or that is left out one by one.
+        Group column whose members stay together, or that is left out one by one, or that names the parts.
     """
 
-    kind: Literal["k-fold", "hold-out", "leave-one-group-out"] = "k-fold"
+    kind: Literal["k-fold", "hold-out", "leave-one-group-out", "given"] = "k-fold"
     k: Annotated[int, Field(ge=2)] = 5
     repeats: Annotated[int, Field(ge=1)] = 1
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -451,15 +506,40 @@ class Study(_Section):
 
     @model_validator(mode="after")
     def _cohort(self) -> Study:
-        beds = [path.name for path in self.data.files.values() if path.suffix == ".bed"]
-        if beds and self.genotypes is None:
+        held = [path.name for path in self.data.files.values() if is_genotypes(path)]
+        own, asked = self.ontology.name, self.genotypes
+        if held and asked is None:
             raise ValueError(
-                f"data.values is the fileset {beds[0]}; a section [genotypes] must say which genes its variants have"
+                f"data.values holds the genotypes {held[0]}; a section [genotypes] must say which genes its variants have"
             )
-        if self.genotypes is not None and (not beds or len(self.data.files) > 1):
-            raise ValueError("[genotypes] is for one PLINK fileset as data.values, its .bed")
-        if self.ontology.name == "genes" and self.genotypes is None:
+        if own == "genes" and asked is None:
             raise ValueError('ontology.name = "genes" wires variants to genes and needs a section [genotypes]')
+        if asked is None:
+            return self
+        values = list(self.data.files.values())
+        if len(values) > 1 or (not held and values[0].suffix):
+            raise ValueError(
+                f"[genotypes] is for genotypes of one study as data.values: a .bed, .pgen, .vcf, .bcf or .bgen, or a folder of "
+                f"GenNet's; it is {culprits(path.name for path in values)}"
+            )
+        if asked.genes is None and not own.endswith(".csv"):
+            raise ValueError(
+                "genotypes.genes is needed: the file that tells the genes of variants; only a topology.csv of GenNet's as "
+                "ontology.name does without"
+            )
+        if asked.genes is not None and own.endswith(".csv"):
+            raise ValueError(
+                "genotypes.genes and the topology of GenNet's as ontology.name both tell the genes of variants; leave one out"
+            )
+        if own.endswith(".csv") and asked.coding == "genotype":
+            raise ValueError(
+                'genotypes.coding = "genotype" makes two inputs of a variant, and the topology of GenNet\'s names one. Take '
+                "another coding, or genotypes.genes instead of the topology"
+            )
+        if self.splits.kind == "given" and asked.quality is not None and asked.quality.kinship:
+            raise ValueError(
+                'splits.kind = "given" cannot keep families in one part; set genotypes.quality.kinship = 0, or let vnn split'
+            )
         return self
 
     @model_validator(mode="after")
@@ -522,7 +602,9 @@ class Study(_Section):
         )
         ontology = self.ontology.model_copy(update={"name": name, "folder": absolute(self.ontology.folder)})
         nulls = self.nulls.model_copy(update={"places": absolute(self.nulls.places)})
-        cohort = self.genotypes and self.genotypes.model_copy(update={"genes": folder / self.genotypes.genes})
+        cohort = self.genotypes and self.genotypes.model_copy(
+            update={"genes": absolute(self.genotypes.genes), "bim": absolute(self.genotypes.bim)}
+        )
         return self.model_copy(
             update={
                 "data": data,
@@ -540,17 +622,17 @@ class Study(_Section):
         if not self.search.n:
             stated.pop("search")
         stated["data"].pop("traits")
-        stated["data"]["values"] = {omics: sha256(path) for omics, path in self.data.files.items()}
+        files = self.data.files if self.genotypes is None else genotype_files(self.data.files[""])
+        stated["data"]["values"] = {omics: sha256(path) for omics, path in files.items()}
         stated["data"]["labels"] = [sha256(path) for path in self.data.label_files]
         if self.data.through is None:
             stated["data"].pop("through")
         if self.genotypes is None:
             stated.pop("genotypes")
         else:
-            stated["genotypes"]["genes"] = sha256(self.genotypes.genes)
-            stated["data"]["values"] |= {
-                ending: sha256(self.data.files[""].with_suffix(ending)) for ending in (".bim", ".fam")
-            }
+            for key in ("genes", "bim"):
+                if (path := getattr(self.genotypes, key)) is not None:
+                    stated["genotypes"][key] = sha256(path)
         for key in ("identifiers", "through"):
             if (path := getattr(self.data, key)) is not None:
                 stated["data"][key] = sha256(path)
@@ -598,13 +680,16 @@ def _nearest(given: str, known: Iterable[str]) -> str:
 
 def is_file(ontology: str) -> bool:
     """Whether the name of an ontology is a path rather than a name of the catalogue."""
-    return ontology.endswith((".toml", ".gmt", ".gmt.gz"))
+    return ontology.endswith((".toml", ".gmt", ".gmt.gz", ".csv"))
 
 
 def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
     for part in path:
         annotation = model.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        known = [
+            one for one in (annotation, *get_args(annotation)) if isinstance(one, type) and issubclass(one, BaseModel)
+        ]
+        if not known:
             return []
-        model = annotation
+        model = known[0]
     return list(model.model_fields)

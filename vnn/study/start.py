@@ -14,11 +14,13 @@ from vnn._errors import StudyError, culprits
 from vnn.data import read_h5ad, read_matrix, read_table
 from vnn.data.counts import are_counts
 from vnn.data.gct import read_cls, read_gct
+from vnn.data.genotypes.reading import is_genotypes
 from vnn.data.read import CLASS
 from vnn.data.tables import Matrix
 from vnn.data.targets import class_name
 from vnn.ontology import guess_type
 from vnn.ontology.identifiers import WORDS
+from vnn.study.start_cohort import cohort_file
 
 LIKELY = (
     "diagnosis",
@@ -103,8 +105,9 @@ def study_file(
     *,
     labels: Path | None = None,
     target: str | None = None,
-    ontology: str = "reactome",
+    ontology: str | None = None,
     folder: Path | None = None,
+    genes: Path | None = None,
     output: Path = Path("study.toml"),
 ) -> str:
     """The text of a commented study file.
@@ -112,13 +115,15 @@ def study_file(
     Parameters
     ----------
     values
-        Table, GCT or .h5ad of the measured values.
+        Table, GCT or .h5ad of the measured values, or genotypes of any format.
     labels
         Table of what is known of each sample; columns of `values` itself unless given.
     target
         Column to predict; the likeliest unless given.
     ontology, folder
-        Name, recipe or .gmt file, and where its files lie.
+        Name, recipe or .gmt file, and where its files lie; Reactome, or for genotypes their genes alone, unless given.
+    genes
+        For genotypes, the file that tells the genes of variants.
     output
         Where the text will be written; paths in it are relative to that.
 
@@ -127,12 +132,16 @@ def study_file(
     StudyError
         If the target is not a column, or nothing could be one.
     """
+    if is_genotypes(values) or values.is_dir():
+        return cohort_file(
+            values, _chosen, labels=labels, target=target, genes=genes, ontology=ontology, folder=folder, output=output
+        )
+    if genes is not None:
+        raise StudyError(f"--genes tells the genes of variants, and {values.name} holds no genotypes. Leave it out.")
+    ontology = ontology or "reactome"
     seen = _look(values, labels)
     known = seen.labels
-    if target is None:
-        target = _likely_target(known)
-    elif target not in known.columns:
-        raise StudyError(f"there is no column {target!r}; the columns are {culprits(known.columns, 20)}.")
+    target, classes = _chosen(known, target)
     beside = output.resolve().parent
 
     def relative(path: Path) -> str:
@@ -167,7 +176,7 @@ def study_file(
         labels="" if labels is None else f'labels = "{relative(labels)}"\n',
         target=f"target = {json.dumps(target, ensure_ascii=False)}"
         + ("" if complete else '\nunlabelled = "drop"       # some samples have no label'),
-        classes=_classes(known[target]),
+        classes=classes,
         unmatched=_unmatched(seen),
         covariates=f"# covariates = {_listed(others)}   # columns that enter beside the pathways\n" if others else "",
         groups=f"# groups = {_listed(_grouping(known, target))}   # batch, site, donor: for splits and data checks\n"
@@ -178,6 +187,15 @@ def study_file(
         ontology="\n".join(lines),
         impute="mean" if missing else "none",
     )
+
+
+def _chosen(known: pd.DataFrame, target: str | None) -> tuple[str, str]:
+    """The column to predict, the likeliest unless it is given, and the line about its classes."""
+    if target is None:
+        target = _likely_target(known)
+    elif target not in known.columns:
+        raise StudyError(f"there is no column {target!r}; the columns are {culprits(known.columns, 20)}.")
+    return target, _classes(known[target])
 
 
 def _look(values: Path, labels: Path | None) -> Seen:

@@ -14,6 +14,7 @@ from vnn._errors import AlignmentError, GenotypeError, choose, culprits
 from vnn.data.genotypes.annotated import INTERGENIC, Annotation, keys
 from vnn.data.genotypes.builds import Placed, agreed, plain
 from vnn.data.genotypes.genotypes import Genotypes
+from vnn.data.genotypes.named import places
 from vnn.data.genotypes.ranges import PLACE, GeneRanges
 from vnn.ontology.log import Entry
 from vnn.ontology.order import in_order
@@ -59,6 +60,25 @@ class GeneMap:
     intergenic: tuple[str, ...]
     provenance: Mapping[str, Any]
     log: tuple[str, ...]
+
+    @classmethod
+    def of(cls, genotypes: Genotypes, genes: Mapping[str, Sequence[str]]) -> GeneMap:
+        """The genes that are told by variant, such as by a topology; where genes lie is not known.
+
+        Raises
+        ------
+        AlignmentError
+            If a variant is not among the genotypes.
+        """
+        names = tuple(sorted({gene for own in genes.values() for gene in own}))
+        place = {name: i for i, name in enumerate(names)}
+        at = places(genotypes.variants.index, genes, "variants")
+        pairs = sorted({(int(v), place[gene]) for v, own in zip(at, genes.values(), strict=True) for gene in own})
+        variant, gene = np.array(pairs, dtype=np.int32).reshape(-1, 2).T
+        left = genotypes.n_variants - len(genes)
+        log = (f"gene map: {left:,} of {genotypes.n_variants:,} variants are in no gene and left out",) if left else ()
+        nowhere = pd.DataFrame(columns=["gene", "chromosome", "start", "end", "strand"])
+        return cls(genotypes.variants[["chromosome", "position"]], names, variant, gene, nowhere, (), {}, log)
 
     @classmethod
     def from_ranges(

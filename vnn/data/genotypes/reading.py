@@ -14,7 +14,7 @@ from vnn.data.genotypes.gennet import open_gennet, read_gennet_folder
 from vnn.data.genotypes.genotypes import Genotypes
 from vnn.data.genotypes.pgen import open_pgen, read_pgen
 from vnn.data.genotypes.plink import read_plink
-from vnn.data.genotypes.streams import Stream, kept
+from vnn.data.genotypes.streams import Stream, kept, there
 from vnn.data.genotypes.vcf import open_vcf, read_vcf
 
 FORMATS = {
@@ -23,6 +23,9 @@ FORMATS = {
     ".vcf": "vcf", ".vcf.gz": "vcf", ".vcf.bgz": "vcf", ".bcf": "vcf",
     ".bgen": "bgen",
     SUFFIX: "dosages",
+}  # fmt: skip
+WHOLE = {
+    "plink": (".bed", ".bim", ".fam"), "pgen": (".pgen", ".pvar", ".psam"), "dosages": (SUFFIX, ".bim", ".fam"),
 }  # fmt: skip
 BODIES = (".bed", ".pgen", ".vcf", ".vcf.gz", ".vcf.bgz", ".bcf", ".bgen", SUFFIX)
 READERS: dict[str, Callable[..., Genotypes]] = {
@@ -103,6 +106,36 @@ def read_dosages(*paths: Path | str, **options: Any) -> Dosages:
     default = {"vcf": {"field": "DS"}, "gennet": {"outside": "keep"}}.get(kind, {})
     streams = [opened(file, **{**default, **own}) for file in files]
     return kept(streams, **{name: value for name, value in options.items() if name in whole})
+
+
+def is_genotypes(path: Path | str) -> bool:
+    """Whether a name says that the file holds genotypes; a folder or a prefix does not say it."""
+    name = Path(path).name
+    return name == "genotype.h5" or any(name.endswith(suffix) for suffix in FORMATS)
+
+
+def genotype_files(path: Path | str) -> dict[str, Path]:
+    """The files that a name stands for, by what they are: of cohort.bed also cohort.bim and cohort.fam.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one is not there.
+    GenotypeError
+        If no reader fits the name, or several files fit a prefix.
+    """
+    kind, (main,) = _kind((path,))
+    if kind == "gennet":
+        files = {name: main / name for name in ("genotype.h5", "subjects.csv", "topology.csv")}
+    else:
+        suffix = max((suffix for suffix in FORMATS if main.name.endswith(suffix)), key=len)
+        beside = str(main).removesuffix(suffix)
+        files = {part: Path(f"{beside}{part}") for part in WHOLE.get(kind, (suffix,))}
+        if kind == "pgen" and not files[".pvar"].exists():
+            files[".pvar"] = Path(f"{beside}.pvar.zst")
+        if kind == "bgen" and (named := main.with_suffix(".sample")).exists():
+            files[".sample"] = named
+    return {role: there(file, f"{main} stands for {culprits(files.values())}.") for role, file in files.items()}
 
 
 def _known(options: Iterable[str], reader: Callable[..., Any], kind: str) -> None:
