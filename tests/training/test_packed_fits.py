@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from tests.data.genotypes.cohorts import genotypes, missing
 from vnn._errors import AlignmentError, GenotypeError
-from vnn.data import hold_out, k_fold
-from vnn.data.genotypes import Cohort, fit_coding, open_store, write_store
+from vnn.data import Split, hold_out, k_fold
+from vnn.data.genotypes import Cohort, GeneMap, fit_coding, open_store, read_annovar, read_plink, write_store
 from vnn.kernels import backend
 from vnn.models import Recipe
 from vnn.ontology import Topology
@@ -246,3 +247,29 @@ def test_what_packed_genotypes_cannot_do_is_said():
         )
     with pytest.raises(GenotypeError, match=r"48 columns of 24 variants"):
         Cohort.in_memory(held, fit_coding(held, "genotype"))
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_panels_cost_no_accuracy_on_gennets_simulation(real, tmp_path):
+    folder = real("genotype/gennet_a_to_z/plink/GenNet_simulation.bed").parents[1]
+    held = read_plink(folder / "plink" / "GenNet_simulation")
+    table = read_annovar(folder / "processed_data" / "GenNet_simulation_RefGene.variant_function")
+    genes = GeneMap.from_annotation(held, table)
+    known = pd.read_csv(folder / "run_folder" / "subjects.csv", index_col="patient_id")
+    held = held.select(list(genes.features())).joined(targets=known["labels"].astype(str).to_frame("case"))
+    split = Split("given", *(tuple(known.index[known["set"] == part]) for part in (1, 2, 3)))
+    topology, code = genes.topology().in_order(held.variants.index), fit_coding(held, missing="nan")
+    training = Training(epochs=10, batch_size=256, lr=0.01, weight_decay=0, start="random", impute="mean")
+    auc = {"panels": [], "people": []}
+    for seed in range(5):
+        store = write_store(held, tmp_path / str(seed), parts=[split.train, split.validation, split.test], seed=seed)
+        for batches, found in auc.items():
+            cohort = Cohort.of(held, code, store, batches=batches)
+            made = fit(topology, cohort, target="case", splits=[split], seed=seed, recipe=RECIPE, training=training)
+            test = cohort.select(ids=split.test)
+            found.append(roc_auc_score(test.targets["case"] == "1", made.predict(test).values[:, 0, 1]))
+    print({batches: np.round(found, 4).tolist() for batches, found in auc.items()})
+    spread = np.hypot(*(np.std(found, ddof=1) / np.sqrt(5) for found in auc.values()))
+    assert np.mean(auc["panels"]) > np.mean(auc["people"]) - max(2 * spread, 0.005)
+    assert min(auc["panels"]) > 0.95
