@@ -135,6 +135,7 @@ def test_the_order_of_rows_does_not_matter(ontology, chosen, random):
 @settings(deadline=None, max_examples=60)
 @given(ontologies(), choices())
 def test_levels_follow_the_longest_path_and_copies_change_no_reach(ontology, chosen):
+    chosen |= {"levels": "longest path"}
     skipping = wired(ontology, FEATURES, **chosen | {"skips": "edges"})
     copying = wired(ontology, FEATURES, **chosen | {"skips": "copies"})
     if skipping is None:
