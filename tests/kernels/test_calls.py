@@ -227,3 +227,26 @@ def test_programs_side_by_side_do_what_they_do_alone() -> None:
             run(call)
         SideBySide([made[1][:3], made[1][3:]]).run()
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_shrink_to_0_and_not_beyond(dtype: torch.dtype) -> None:
+    rng = np.random.default_rng(3)
+    x = torch.from_numpy(rng.normal(size=(50, 3))).to(dtype)
+    lr, active = torch.tensor([0.5, 1.0, 2.0], dtype=dtype), torch.tensor([1, 0, 1], dtype=torch.uint8)
+    expected = torch.where(active > 0, x.sign() * (x.abs() - 0.3 * lr).clamp(min=0), x)
+    Program([calls.shrink(x, lr=lr, active=active, rate=0.3)]).run()
+    torch.testing.assert_close(x, expected)
+    assert (x[:, 2] == 0).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_gradient_of_absolute_values_is_added(dtype: torch.dtype) -> None:
+    rng = np.random.default_rng(4)
+    x = torch.from_numpy(rng.normal(size=(5, 3, 16))).to(dtype)
+    x[:, :, 3] = 0
+    share, dx = torch.from_numpy(rng.random((3, 16))).to(dtype), torch.ones(5, 3, 16, dtype=dtype)
+    leaf = x.clone().requires_grad_()
+    (0.7 * (leaf.abs() * share).sum()).backward()
+    Program([calls.lean(x, share, dx, rate=0.7)]).run()
+    torch.testing.assert_close(dx, 1 + leaf.grad)

@@ -323,6 +323,17 @@ class VisibleNetwork(nn.Module):
         draw
             What dropout depends on; needed in training when the recipe has dropout.
         """
+        return self.outcome(x, covariates, weights=weights, draw=draw)[0]
+
+    def outcome(
+        self,
+        x: Float[Tensor, "batch n_in"] | Packed | Signal,
+        covariates: Float[Tensor, "batch n_covariates"] | None = None,
+        *,
+        weights: Float[Tensor, "n_replicates batch"] | None = None,
+        draw: Draw | None = None,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What `heads` returns, and the values of every computed level in the inner layout, (n_units, R, padded batch)."""
         signal = x if isinstance(x, Signal) else self.entrance(x)
         late = self._late(covariates, signal.n_samples, signal.width)
         values = self._run(signal, weights, draw)["activation"]
@@ -330,7 +341,7 @@ class VisibleNetwork(nn.Module):
         for head, linear in zip(self._heads, self.head_linears, strict=True):
             logits = linear(values, {})
             heads[head.level] = (logits if late is None else logits + late)[:, :, : signal.n_samples].permute(2, 1, 0)
-        return heads
+        return heads, values
 
     def activities(
         self,

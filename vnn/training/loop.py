@@ -24,6 +24,7 @@ from vnn.models import VisibleNetwork
 from vnn.training.losses import informative, losses
 from vnn.training.optimiser import Optimiser
 from vnn.training.problem import Problem
+from vnn.training.program import edge_weights
 from vnn.training.settings import Setting, Training
 from vnn.training.tile import Programs, Tile, combined, joined, prepared_here, tile_size
 
@@ -268,10 +269,10 @@ class Trainer:
         target, weights = self._own.target[..., at], self._own.train_weight[:, at]
         counted = informative(self._own.task, target, weights)
         weights = weights * (counted > 0)[:, None]
-        logits = self._logits(network, at, weights)
+        logits, cost = self._learnt(network, at, weights)
         loss = combined(self._own.task, logits, target, weights, network.recipe.head_weight)
         optimiser.zero_grad()
-        loss.backward(torch.ones_like(loss))
+        (loss + self.settings.l1_activities * cost).backward(torch.ones_like(loss))
         if self._own.task == "cox":
             _without_intercept(network)
         self._complete(optimiser)
@@ -279,13 +280,19 @@ class Trainer:
         sound = torch.isfinite(loss) & torch.isfinite(norms)
         if self.settings.clip:
             optimiser.clip(norms, self.settings.clip)
-        optimiser.step(sound & (counted > 0) & torch.tensor(self.training))
+        acting = sound & (counted > 0) & torch.tensor(self.training)
+        optimiser.step(acting)
+        if self.settings.l1_weights:
+            optimiser.shrink(edge_weights(network), self.settings.l1_weights, acting)
         return loss.detach().double().numpy(), counted.double().numpy(), sound.numpy()
 
-    def _logits(self, network: VisibleNetwork, at: Tensor, weights: Tensor) -> Tensor:
-        """Of every head in training, (n_heads, batch, R, n_targets)."""
-        heads = network.heads(*self._columns(network, at), weights=weights, draw=Draw(self.step, at))
-        return torch.stack(list(heads.values()))
+    def _learnt(self, network: VisibleNetwork, at: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of every head in training, (n_heads, batch, R, n_targets), and the mean absolute activities, summed over nodes."""
+        heads, values = network.outcome(*self._columns(network, at), weights=weights, draw=Draw(self.step, at))
+        total = weights.sum(1)
+        share = weights / torch.where(total > 0, total, 1.0)[:, None]
+        cost = torch.stack([(held[:, :, : len(at)].abs() * share).sum((0, 2)) for held in values.values()]).sum(0)
+        return torch.stack(list(heads.values())), cost
 
     def _complete(self, optimiser: Optimiser) -> None:
         """The gradients are whole where one process has all samples."""

@@ -69,6 +69,13 @@ class Optimiser:
         buffer.copy_(torch.where(acting, moved, buffer))
         parameter.copy_(torch.where(acting, parameter - lr * moved, parameter))
 
+    @torch.no_grad()
+    def shrink(self, weights: Sequence[Tensor], rate: float, acting: Tensor) -> None:
+        """Bring weights (n, R) of the `acting` replicates nearer to 0 by lr * rate, and not beyond."""
+        by = torch.where(acting, self.lr * rate, 0.0).to(self.held.dtype)
+        for weight in weights:
+            weight.copy_(weight.sign() * (weight.abs() - by).clamp(min=0))
+
     def zero_grad(self) -> None:
         """Forget the gradients."""
         for parameter in self.parameters:

@@ -24,6 +24,7 @@ from vnn.models import VisibleNetwork
 from vnn.models.network import COVARIATES
 from vnn.training.optimiser import BETA1, BETA2, EPS, Optimiser
 from vnn.training.optimiser import MOMENTUM as VELOCITY
+from vnn.training.settings import Training
 
 Rows = tuple[Tensor, Tensor]
 
@@ -304,8 +305,8 @@ class Step(Forward):
         What it leaves.
     task
         "binary", "multiclass" or "regression"; for "cox" the loss is worked out between `forward` and `backward`.
-    clip
-        Largest norm of a gradient, or 0.
+    settings
+        Of the training: clipping and penalties.
     workspace
         For everything that lives no longer than the step.
 
@@ -328,10 +329,11 @@ class Step(Forward):
         outcome: Outcome,
         *,
         task: str,
-        clip: float,
+        settings: Training,
         workspace: Workspace,
     ) -> None:
         workspace.begin()
+        self._settings = settings
         self.outcome, self._entering = outcome, entering
         own = Workspace(workspace.dtype) if task == "cox" else workspace  # where some gradients stay 0
         self._gradients = _take_gradients(optimiser, network.n_replicates, own)
@@ -343,7 +345,7 @@ class Step(Forward):
         self._keep.append(optimiser)
         self._weigh(task)
         self._go_backward(task)
-        self._update(optimiser, clip)
+        self._update(optimiser)
 
     @property
     def calls(self) -> list[Call]:
@@ -373,6 +375,8 @@ class Step(Forward):
             self._turn(network.covariate_linear, self.total)
         for i, (stage, linear) in reversed(list(enumerate(network.layers))):
             d = self._gather(stage.level)
+            if rate := self._settings.l1_activities:
+                self.backward.append(calls.lean(self._values[stage.level], self._entering.share, d, rate=rate))
             if network.dropouts[i].drops:
                 self.backward.append(self._dropout(self._entering, i, d, d))
             if network.recipe.activation != "linear":
@@ -444,7 +448,7 @@ class Step(Forward):
 
     # The optimiser.
 
-    def _update(self, optimiser: Optimiser, clip: float) -> None:
+    def _update(self, optimiser: Optimiser) -> None:
         n, dtype = self.network.n_replicates, self.workspace.dtype
         squares, (factor, correction1, correction2) = torch.zeros(n, dtype=torch.float64), torch.ones(3, n, dtype=dtype)
         active = torch.zeros(n, dtype=torch.uint8)
@@ -454,7 +458,7 @@ class Step(Forward):
             calls.squares(self._gradients, squares),
             calls.judge(
                 squares, outcome.loss, entering.counted, entering.alive, optimiser.steps, active, outcome.sound, factor,
-                correction1, correction2, most=clip, beta1=BETA1, beta2=BETA2,
+                correction1, correction2, most=self._settings.clip, beta1=BETA1, beta2=BETA2,
             ),
         ]  # fmt: skip
         held, gradients = optimiser.held, self._gradients
@@ -470,6 +474,15 @@ class Step(Forward):
                 decoupled=optimiser.kind == "adamw", factor=factor,
             )  # fmt: skip
         self.update.append(step)
+        if rate := self._settings.l1_weights:
+            weights = edge_weights(self.network)
+            self.update += [calls.shrink(weight, lr=entering.lr, active=active, rate=rate) for weight in weights]
+
+
+def edge_weights(network: VisibleNetwork) -> list[Tensor]:
+    """The weights of all edges between nodes and into heads."""
+    linears = [*(linear for _, linear in network.layers), *network.head_layers]
+    return [weight for linear in linears for weight in linear.weights]
 
 
 def _take_gradients(optimiser: Optimiser, n_replicates: int, workspace: Workspace) -> Tensor:

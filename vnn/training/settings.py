@@ -26,6 +26,10 @@ class Training(BaseModel):
         "adamw" (decoupled weight decay), "adam" or "sgd" (momentum 0.9).
     lr, weight_decay
         Learning rate and weight decay; "adamw" shrinks every parameter by `lr * weight_decay` a step.
+    l1_weights
+        Lasso: each step then brings every weight of an edge nearer to 0 by `lr * l1_weights`, and to 0 what is nearer than that.
+    l1_activities
+        What the mean absolute activity of a node over the samples of a step costs beside the loss, summed over nodes.
     schedule
         "constant", "cosine" (down to 0 over `epochs`), or "plateau" (halved after every `patience` / 3 epochs without gain).
     patience
@@ -53,6 +57,8 @@ class Training(BaseModel):
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: Annotated[float, Field(gt=0)] = 3e-3
     weight_decay: Annotated[float, Field(ge=0)] = 1.0
+    l1_weights: Annotated[float, Field(ge=0)] = 0.0
+    l1_activities: Annotated[float, Field(ge=0)] = 0.0
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
     patience: Annotated[int, Field(ge=1)] = 20
     min_gain: Annotated[float, Field(ge=0)] = 1e-4

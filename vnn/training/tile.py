@@ -209,7 +209,7 @@ class _Batch:
             )  # fmt: skip
             outcome = Outcome(programs.outcome.loss[mine], programs.outcome.sound[mine])
             step = Step(
-                tile.network, tile.optimiser, raw, entering, outcome, task=problem.task, clip=programs.settings.clip,
+                tile.network, tile.optimiser, raw, entering, outcome, task=problem.task, settings=programs.settings,
                 workspace=programs._spaces[i % programs.n_lists],
             )  # fmt: skip
             self.steps.append(step)

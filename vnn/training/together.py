@@ -79,7 +79,7 @@ class Together(Trainer):
         self.record = Record(**_from_first(vars(self.record)))
         return trained.eval()
 
-    def _logits(self, network: VisibleNetwork, at: Tensor, weights: Tensor) -> Tensor:
+    def _learnt(self, network: VisibleNetwork, at: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         first, last = self._mine(len(at))
         own = weights[:, first:last]
         total = weights.sum(1)
@@ -88,16 +88,16 @@ class Together(Trainer):
             assert isinstance(norm, SharedNorm)
             norm.portion = portion
         if first == last:  # without a sample it still takes part in all sums
-            local = super()._logits(network, at[:1], torch.zeros_like(weights[:, :1]))
+            local, cost = super()._learnt(network, at[:1], torch.zeros_like(weights[:, :1]))
             idle = 0 * local.sum()
             local = local[:, :0]
         else:
-            local = super()._logits(network, at[first:last], own)
+            local, cost = super()._learnt(network, at[first:last], own)
             idle = local.new_zeros(())
         whole = local.new_zeros(local.shape[0], len(at), *local.shape[2:])
         whole[:, first:last] = local.detach()
         dist.all_reduce(whole)
-        return torch.cat([whole[:, :first], local, whole[:, last:]], 1) + idle
+        return torch.cat([whole[:, :first], local, whole[:, last:]], 1) + idle, cost * portion
 
     def _complete(self, optimiser: Optimiser) -> None:
         gradients = [p.grad for p in optimiser.parameters if p.grad is not None]

@@ -26,7 +26,7 @@ from vnn.kernels.memory import empty
 from vnn.kernels.packed import Packed
 from vnn.kernels.reference import wide
 
-ABI = 5
+ABI = 6
 _forked = False
 WORTH_THREADS = 65536
 

@@ -150,6 +150,9 @@ _Affine = _by_dtype("Affine", lambda real: [
     *_sizes("items batch"), ("eps", real), *_pointers("gain bias mean variance x y"),
 ])  # fmt: skip
 
+_Shrink = _by_dtype("Shrink", lambda real: [*_sizes("rows replicates"), ("rate", real), *_pointers("lr active x")])
+_Lean = _by_dtype("Lean", lambda real: [*_sizes("rows replicates batch"), ("rate", real), *_pointers("share x dx")])
+
 
 class _Judge(Structure):
     _fields_ = [
@@ -396,6 +399,17 @@ def activate_backward(g: Tensor, y: Tensor, dx: Tensor, shape: str) -> Call:
     """dx from the activation y and its gradient g; dx may be g itself."""
     arguments = _ActivateBackward(y.numel(), SHAPES[shape], _at(g), _at(y), _at(dx))
     return Call("activate_backward", y.dtype, arguments, y.numel())
+
+
+def shrink(x: Tensor, *, lr: Tensor, active: Tensor, rate: float) -> Call:
+    """x (n, R) of active replicates nearer to 0 by lr * rate, in place."""
+    arguments = _Shrink[x.dtype](*x.shape, rate, *map(_at, (lr, active, x)))
+    return Call("shrink", x.dtype, arguments, x.numel())
+
+
+def lean(x: Tensor, share: Tensor, dx: Tensor, *, rate: float) -> Call:
+    """The gradient of rate times the mean absolute value of x, summed over units, added to dx."""
+    return Call("lean", x.dtype, _Lean[x.dtype](*x.shape, rate, *map(_at, (share, x, dx))), x.numel())
 
 
 def squares(x: Tensor, sums: Tensor) -> Call:

@@ -292,6 +292,30 @@ constexpr int64_t BLOCK = 4096;  // rows whose squares are summed before they jo
 constexpr int64_t SUMS = 8;      // sums of a block, row i joining the sum i % SUMS
 
 template <class T>
+void shrink(const Shrink<T>& p, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
+  for (int64_t row = 0; row < p.rows; ++row)
+    for (int64_t r = 0; r < p.replicates; ++r) {
+      T& x = p.x[row * p.replicates + r];
+      const T by = p.active[r] ? p.lr[r] * p.rate : T(0), left = (x < 0 ? -x : x) - by;
+      x = left > 0 ? (x < 0 ? -left : left) : T(0);
+    }
+}
+
+template <class T>
+void lean(const Lean<T>& p, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
+  for (int64_t item = 0; item < p.rows * p.replicates; ++item) {
+    const T *x = p.x + item * p.batch, *share = p.share + item % p.replicates * p.batch;
+    T* dx = p.dx + item * p.batch;
+    for (int64_t b = 0; b < p.batch; ++b) {
+      const T by = p.rate * share[b];
+      dx[b] += x[b] > 0 ? by : (x[b] < 0 ? -by : T(0));
+    }
+  }
+}
+
+template <class T>
 void squares(const Squares<T>& p, int threads) {
   const int64_t blocks = (p.rows + BLOCK - 1) / BLOCK, n = p.replicates, wide = SUMS * n;
   std::vector<double> sums(std::size_t(blocks * wide), 0.0);

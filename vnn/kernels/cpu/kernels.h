@@ -210,6 +210,25 @@ struct NormaliseBackward {
   T *dx, *dgain, *dbias;
 };
 
+// x[., r] of active replicates nearer to 0 by lr[r] * rate, and not beyond.
+template <class T>
+struct Shrink {
+  int64_t rows, replicates;
+  T rate;
+  const T* lr;            // (replicates)
+  const uint8_t* active;  // (replicates)
+  T* x;
+};
+
+// The gradient of rate * (the sum over rows and samples of share[r, b] |x[i, r, b]|), added to dx.
+template <class T>
+struct Lean {
+  int64_t rows, replicates, batch;
+  T rate;
+  const T *share, *x;     // (replicates, batch), (rows, replicates, batch)
+  T* dx;
+};
+
 // sums[r] += the squares of x[., r]
 template <class T>
 struct Squares {
@@ -279,6 +298,8 @@ struct PackedCodebook {
   ENTRY(judge, Judge, float, f32) ENTRY(judge, Judge, double, f64)                                              \
   ENTRY(normalise, Normalise, float, f32) ENTRY(normalise, Normalise, double, f64)                              \
   ENTRY(normalise_backward, NormaliseBackward, float, f32) ENTRY(normalise_backward, NormaliseBackward, double, f64)\
+  ENTRY(shrink, Shrink, float, f32) ENTRY(shrink, Shrink, double, f64)                                          \
+  ENTRY(lean, Lean, float, f32) ENTRY(lean, Lean, double, f64)                                                  \
   ENTRY(squares, Squares, float, f32) ENTRY(squares, Squares, double, f64)                                      \
   ENTRY(columns, Columns, float, f32) ENTRY(columns, Columns, double, f64)                                      \
   ENTRY(entrance, Entrance, float, f32) ENTRY(entrance, Entrance, double, f64)                                  \
