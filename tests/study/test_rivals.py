@@ -60,6 +60,24 @@ def test_other_codings_have_the_same_rivals(study, coding):
     assert list(told["model"]) == ["visible network", SCORE, "dense network", "linear network"]
 
 
+def test_nothing_to_compare_with(study):
+    change(study, 'models = ["logistic regression"]', "models = []")
+    results = run_study(study)
+    assert set(results.comparison["model"]) == {"visible network"}
+
+
+def test_survival_has_the_models_of_other_values(study):
+    people = pd.read_csv(study.parent / "people.csv")
+    rng = np.random.default_rng(1)
+    people["days"], people["died"] = rng.integers(1, 900, len(people)), rng.integers(0, 2, len(people))
+    people.to_csv(study.parent / "people.csv", index=False)
+    change(study, 'target = "case"\nclasses = ["control", "case"]', 'target = "days"\nevent = "died"')
+    change(study, 'models = ["logistic regression"]', 'models = ["ridge Cox"]')
+    results = run_study(study)
+    assert set(results.comparison["model"]) == {"visible network", "ridge Cox"}
+    assert not (study.parent / "results" / "gene_tests.csv").exists()
+
+
 def test_models_of_other_values_are_not_known_here(study):
     change(study, 'models = ["logistic regression"]', 'models = ["pathway means"]')
     with pytest.raises(ValueError, match=r"compare\.models .*'pathway means'.*gene burden"):

@@ -133,10 +133,10 @@ def genotype_baselines(
     """
     choose("the task", task, TASKS)
     own: Task = "binary" if task == "binary" else "regression"
-    known = genotype_models(own, genotypes, covariates)
-    wanted = known if models is None else tuple(choose("the baseline", model, known) for model in models)
     needed = sorted({i for split in splits for i in (*split.train, *split.validation, *split.test)})
     genotypes = genotypes.select(ids=needed)  # in an order that is a matter of names, as chance must be
+    known = genotype_models(own, genotypes, covariates)
+    wanted = known if models is None else tuple(choose("the baseline", model, known) for model in models)
     _known("truth", truth.dropna().index, needed)
     given = truth.reindex(genotypes.ids).to_numpy(dtype=float)
     columns = np.empty((genotypes.n_people, 0))
