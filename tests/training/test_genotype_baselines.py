@@ -209,7 +209,7 @@ def test_survival_has_the_same_models(study):
     found = genotype_baselines(cohort, GENES, truth, [split], task="cox", covariates=covariates)
     c = found[found["metric"] == "C-index"].set_index("model")["value"]
     assert list(c.index) == ["covariates only", "missingness only", "ridge Cox", SCORE, BURDEN, "boosted trees"]
-    assert c.drop("missingness only").min() > 0.6
+    assert 0.55 < c["covariates only"] < c[["ridge Cox", SCORE, BURDEN, "boosted trees"]].min()
     changed = truth.assign(days=truth["days"].where(truth.index.isin(cohort.ids[:200]), 1.0))
     again = genotype_baselines(cohort, GENES, changed, [split], task="cox", covariates=covariates, models=[SCORE])
     assert again.attrs["notes"] == {SCORE: found.attrs["notes"][SCORE]}
