@@ -60,6 +60,24 @@ def test_other_codings_have_the_same_rivals(study, coding):
     assert list(told["model"]) == ["visible network", SCORE, "dense network", "linear network"]
 
 
+def test_nothing_to_compare_with(study):
+    change(study, 'models = ["logistic regression"]', "models = []")
+    results = run_study(study)
+    assert set(results.comparison["model"]) == {"visible network"}
+
+
+def test_survival(study):
+    people = pd.read_csv(study.parent / "people.csv")
+    rng = np.random.default_rng(1)
+    people["days"], people["died"] = rng.integers(1, 900, len(people)), rng.integers(0, 2, len(people))
+    people.to_csv(study.parent / "people.csv", index=False)
+    change(study, 'target = "case"\nclasses = ["control", "case"]', 'target = "days"\nevent = "died"')
+    change(study, 'models = ["logistic regression"]', f'models = ["ridge Cox", "{SCORE}"]')
+    results = run_study(study)
+    assert set(results.comparison["model"]) == {"visible network", "ridge Cox", SCORE}
+    assert len(pd.read_csv(study.parent / "results" / "gene_tests.csv")) == 3
+
+
 def test_models_of_other_values_are_not_known_here(study):
     change(study, 'models = ["logistic regression"]', 'models = ["pathway means"]')
     with pytest.raises(ValueError, match=r"compare\.models .*'pathway means'.*gene burden"):

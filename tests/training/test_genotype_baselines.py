@@ -158,7 +158,7 @@ def test_what_does_not_fit_is_refused(study):
     with pytest.raises(ValueError, match="the baseline"):
         genotype_baselines(cohort, GENES, truth, [split], task="binary", models=["pathway means"])
     with pytest.raises(ValueError, match="the task"):
-        genotype_baselines(cohort, GENES, truth, [split], task="cox")
+        genotype_baselines(cohort, GENES, truth, [split], task="multiclass")
     with pytest.raises(AlignmentError, match="`truth` lacks 1 of the 300 people of the splits: 'p7'"):
         genotype_baselines(cohort, GENES, truth.drop("p7"), [split], task="binary")
     with pytest.raises(AlignmentError, match="`covariates` lacks 2 of the 300 people"):
@@ -198,3 +198,18 @@ def test_memory_does_not_grow_with_their_product():
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < (75e6 if name != "boosted trees" else 130e6), name
+
+
+def test_survival_has_the_same_models(study):
+    cohort, _, covariates, liability = study
+    rng = np.random.default_rng(5)
+    times, ends = rng.exponential(np.exp(-2 * (liability - liability.mean()) / liability.std())), rng.exponential(2, N)
+    truth = pd.DataFrame({"days": np.minimum(times, ends), "died": times <= ends}, index=liability.index).astype(float)
+    split = Split("one", cohort.ids[:200], (), cohort.ids[200:])
+    found = genotype_baselines(cohort, GENES, truth, [split], task="cox", covariates=covariates)
+    c = found[found["metric"] == "C-index"].set_index("model")["value"]
+    assert list(c.index) == ["covariates only", "missingness only", "ridge Cox", SCORE, BURDEN, "boosted trees"]
+    assert 0.55 < c["covariates only"] < c[["ridge Cox", SCORE, BURDEN, "boosted trees"]].min()
+    changed = truth.assign(days=truth["days"].where(truth.index.isin(cohort.ids[:200]), 1.0))
+    again = genotype_baselines(cohort, GENES, changed, [split], task="cox", covariates=covariates, models=[SCORE])
+    assert again.attrs["notes"] == {SCORE: found.attrs["notes"][SCORE]}

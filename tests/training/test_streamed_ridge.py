@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
@@ -12,7 +13,9 @@ from sklearn.metrics import roc_auc_score
 from tests.data.genotypes.cohorts import genotypes, in_ld, missing
 from vnn.chance import generator
 from vnn.data.genotypes.coded import standard
+from vnn.data.genotypes.single_variants import association
 from vnn.training import streamed_ridge as module
+from vnn.training.cox import concordance, cox_null
 from vnn.training.ridge import inner_folds, ridge
 from vnn.training.streamed_ridge import streamed_ridge
 
@@ -108,6 +111,49 @@ def test_it_predicts_as_the_ridge_of_other_studies():
         )  # fmt: skip
         theirs = plain[:, 0] if task == "regression" else np.log(plain[:, 1] / plain[:, 0])
         np.testing.assert_allclose(found.predictor[~learners], theirs, atol=5e-3 * spread)
+
+
+def test_survival_is_the_ridge_of_other_studies():
+    inputs, x, _, y, learners = cohort(400)
+    rng = np.random.default_rng(3)
+    times, ends = rng.exponential(np.exp(-2 * (y - y.mean()) / y.std())), rng.exponential(2, N)
+    truth = np.column_stack([np.ceil(10 * np.minimum(times, ends)), times <= ends]).astype(float)
+    found = streamed_ridge("cox", inputs, truth, np.empty((N, 0)), learners, chance=generator(1, "x"))
+    plain = ridge(
+        "cox",
+        0,
+        x[:, learners].T,
+        truth[learners],
+        x.T,
+        chance=generator(1, "x"),
+        penalty=found.penalty * inputs.n_inputs,
+    )[:, 0]
+    apart = found.predictor - plain
+    np.testing.assert_allclose(apart, apart.mean(), atol=5e-3)
+    assert concordance(*truth[~learners].T, found.predictor[~learners]) > 0.55
+
+
+def test_covariates_of_survival_are_those_of_lifelines():
+    lifelines = pytest.importorskip("lifelines")
+    inputs, _, covariates, y, learners = cohort(40)
+    rng = np.random.default_rng(3)
+    times, ends = rng.exponential(np.exp(-2 * (y - y.mean()) / y.std())), rng.exponential(2, N)
+    truth = np.column_stack([np.minimum(times, ends), times <= ends]).astype(float)
+    null = cox_null(truth, covariates, learners)
+    frame = pd.DataFrame(covariates, columns=["age", "site"]).assign(days=truth[:, 0], died=truth[:, 1])
+    model = lifelines.CoxPHFitter().fit(frame[learners], "days", "died")
+    wanted = model.predict_log_partial_hazard(frame).to_numpy()
+    apart = null.predictor - wanted
+    np.testing.assert_allclose(apart, apart.mean(), atol=1e-4)
+    packed = inputs.genotypes
+    found = association(packed, null)
+    z, varies = [], inputs.numbers(np.arange(packed.n_variants))[:, learners].std(1) > 0.5
+    found = found[varies]
+    for values in inputs.numbers(np.flatnonzero(varies)):
+        fit = lifelines.CoxPHFitter().fit(frame.assign(x=values.astype(float))[learners], "days", "died")
+        z.append(fit.summary.loc["x", "z"])
+    assert np.corrcoef(found["statistic"], z)[0, 1] > 0.99
+    np.testing.assert_allclose(found["statistic"], z, atol=0.35)
 
 
 def test_strong_signals_are_found_and_families_kept_together():

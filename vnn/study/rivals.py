@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,13 @@ from vnn._atomic import write_csv
 from vnn._errors import choose
 from vnn.data import Samples
 from vnn.data.genotypes.burden import gene_tests
-from vnn.data.genotypes.single_variants import TASKS, association, null_model
+from vnn.data.genotypes.single_variants import Task, association
 from vnn.study.settings import Study
 from vnn.training.baselines import DENSE, NETWORKS, ON_REQUEST, applicable, baselines, kept_together
 from vnn.training.evaluation import performance
 from vnn.training.fitting import Fit
-from vnn.training.genotype_baselines import genotype_baselines, genotype_models
+from vnn.training.genotype_baselines import TASKS, genotype_baselines, genotype_models
+from vnn.training.streamed_ridge import null_of
 
 if TYPE_CHECKING:
     from vnn.study.material import Material
@@ -56,7 +57,7 @@ def measured_rivals(
     groups = kept_together(fit, samples)
     trained = set(fit.replicates["split"])
     others = genotype_baselines(
-        genotypes, genes, pd.Series(fit.target.truth, index=list(fit.ids)),
+        genotypes, genes, _truth(fit),
         [split for split in fit.splits if split.name in trained], task=fit.target.task, covariates=_columns(fit, samples),
         groups=None if groups is None else pd.Series(groups, index=list(samples.ids)), seed=fit.networks.seed,
         models=[model for model in models if model not in NETWORKS], tell=tell,
@@ -86,15 +87,18 @@ def write_associations(material: Material, fit: Fit, folder: Path) -> None:
     samples, genotypes, genes = material.samples, material.genotypes, material.genes
     if genotypes is None or genes is None or not _has_models(material):
         return
-    truth = pd.Series(fit.target.truth, index=list(fit.ids)).reindex(genotypes.ids).to_numpy(dtype=float)
+    truth = _truth(fit).reindex(genotypes.ids).to_numpy(dtype=float)
     columns = _columns(fit, samples)
     covariates = np.empty((len(truth), 0)) if columns is None else columns.to_numpy()
-    null = null_model(
-        "binary" if fit.target.task == "binary" else "regression", truth, covariates, np.ones(len(truth), dtype=bool)
-    )
+    null = null_of(cast(Task, fit.target.task), truth, covariates, np.ones(len(truth), dtype=bool))
     single = association(genotypes, null)
     write_csv(folder / ASSOCIATION, pd.concat([genotypes.variants, single], axis=1).rename_axis("variant"))
     write_csv(folder / GENE_TESTS, gene_tests(genotypes, genes, null))
+
+
+def _truth(fit: Fit) -> pd.Series | pd.DataFrame:
+    made = pd.DataFrame(fit.target.truth, index=list(fit.ids))
+    return made if fit.target.task == "cox" else made[0]
 
 
 def _columns(fit: Fit, samples: Samples) -> pd.DataFrame | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -16,14 +17,16 @@ from vnn.data.genotypes.burden import Genes, burdens
 from vnn.data.genotypes.coded import Coded, missingness, standard
 from vnn.data.genotypes.coding import NONE
 from vnn.data.genotypes.genotypes import COPIES, Genotypes
-from vnn.data.genotypes.single_variants import TASKS, Task, association, null_model
+from vnn.data.genotypes.single_variants import Task, association
 from vnn.data.splits import Split
+from vnn.data.targets import martingale_residuals
 from vnn.training.baselines import COLUMNS, COVARIATES, LINEAR, MISSINGNESS, TREES, metric_rows
 from vnn.training.metrics import metrics
 from vnn.training.polygenic import polygenic_score
 from vnn.training.ridge import ridge
-from vnn.training.streamed_ridge import Inputs, streamed_ridge
+from vnn.training.streamed_ridge import Inputs, null_of, streamed_ridge
 
+TASKS = ("binary", "regression", "cox")
 SCORE, BURDEN = "polygenic score (clumping and thresholding)", "gene burden"
 SCREENED, MOST_VALUES = 5_000, 25_000_000
 
@@ -37,7 +40,7 @@ class GenotypePart:
     split, seed
         Name of the split and seed of the study; they name what is drawn.
     task
-        "binary" or "regression".
+        "binary", "regression" or "cox".
     genotypes
         Of everybody, never expanded as a whole.
     genes
@@ -45,7 +48,7 @@ class GenotypePart:
     learners, tested
         Who is learnt from (training and validation part together), and who is predicted; bool (n_people,).
     truth
-        0 or 1, or the quantity; of others than learners it is not looked at. (n_people,)
+        0 or 1, or the quantity, (n_people,); for cox times and events, (n_people, 2). Of others than learners it is not looked at.
     covariates
         Coded covariates of everybody, (n_people, n_columns), possibly without columns.
     groups
@@ -74,7 +77,7 @@ Found = tuple[np.ndarray, str]
 def genotype_baselines(
     genotypes: Genotypes,
     genes: Genes,
-    truth: pd.Series,
+    truth: pd.Series | pd.DataFrame,
     splits: Sequence[Split],
     *,
     task: str,
@@ -88,7 +91,7 @@ def genotype_baselines(
 
     - "covariates only": a linear model of the covariates, when there are any.
     - "missingness only": a ridge model of which genotypes are missing, when some are.
-    - "logistic regression" or "ridge regression": a ridge model of all variants (additive) and covariates, see
+    - "logistic regression", "ridge regression" or "ridge Cox": a ridge model of all variants (additive) and covariates, see
       `vnn.training.streamed_ridge`.
     - "polygenic score (clumping and thresholding)": see `vnn.training.polygenic`.
     - "gene burden": a ridge model of the minor alleles in every gene and covariates, see `vnn.data.genotypes.burden`.
@@ -104,11 +107,11 @@ def genotype_baselines(
     genes
         A `GeneMap` or the genes of each variant; variants without one are left to the other models.
     truth
-        0 or 1, or the quantity, by person id.
+        0 or 1, or the quantity, by person id; for cox two columns, times and events.
     splits
         Those without a test part are passed over.
     task
-        "binary" or "regression".
+        "binary", "regression" or "cox".
     covariates
         Coded covariates by person id, complete.
     groups
@@ -132,11 +135,11 @@ def genotype_baselines(
         If a person of the splits is not in the genotypes, or has no truth or covariates.
     """
     choose("the task", task, TASKS)
-    own: Task = "binary" if task == "binary" else "regression"
-    known = genotype_models(own, genotypes, covariates)
-    wanted = known if models is None else tuple(choose("the baseline", model, known) for model in models)
+    own = cast(Task, task)
     needed = sorted({i for split in splits for i in (*split.train, *split.validation, *split.test)})
     genotypes = genotypes.select(ids=needed)  # in an order that is a matter of names, as chance must be
+    known = genotype_models(own, genotypes, covariates)
+    wanted = known if models is None else tuple(choose("the baseline", model, known) for model in models)
     _known("truth", truth.dropna().index, needed)
     given = truth.reindex(genotypes.ids).to_numpy(dtype=float)
     columns = np.empty((genotypes.n_people, 0))
@@ -226,7 +229,7 @@ def covariates_only(part: GenotypePart) -> Found:
 
 def _streamed(part: GenotypePart, model: str, inputs: Inputs, covariates: np.ndarray) -> Found:
     if not inputs.n_inputs:
-        return _values(part, null_model(part.task, part.truth, covariates, part.learners).predictor), "no input varies"
+        return _values(part, null_of(part.task, part.truth, covariates, part.learners).predictor), "no input varies"
     found = streamed_ridge(
         part.task, inputs, part.truth, covariates, part.learners, chance=part.chance(model), groups=part.groups
     )
@@ -273,7 +276,7 @@ def boosted_trees(part: GenotypePart) -> Found:
     most = min(SCREENED, max(MOST_VALUES // part.genotypes.n_people, 1))
     at, note = np.arange(part.genotypes.n_variants), ""
     if len(at) > most:
-        null = null_model(part.task, part.truth, part.covariates, part.learners)
+        null = null_of(part.task, part.truth, part.covariates, part.learners)
         strength = association(part.genotypes, null)["statistic"].abs().fillna(-1).to_numpy()
         at = np.sort(np.argsort(-strength, kind="stable")[:most])
         note = f"of the {most:,} variants with the strongest association among those who learn"
@@ -285,7 +288,9 @@ def boosted_trees(part: GenotypePart) -> Found:
     del x
     drawn = int(generator(part.seed, TREES, part.split).integers(2**31))
     options = {"max_iter": 100, "max_leaf_nodes": 4, "min_samples_leaf": 5, "max_bins": 64, "early_stopping": False}
-    if part.task == "regression":
+    if part.task != "binary":
+        if part.task == "cox":
+            truth = martingale_residuals(truth[:, 0], truth[:, 1])
         model = HistGradientBoostingRegressor(**options, random_state=drawn)
         return model.fit(learn, truth).predict(test)[:, None], note
     model = HistGradientBoostingClassifier(**options, random_state=drawn)
@@ -296,6 +301,7 @@ MODELS: dict[str, Callable[[GenotypePart], Found]] = {
     COVARIATES: covariates_only,
     MISSINGNESS: missingness_only,
     LINEAR["binary"]: linear_model,
+    LINEAR["cox"]: linear_model,
     LINEAR["regression"]: linear_model,
     SCORE: clumped_score,
     BURDEN: gene_burden,

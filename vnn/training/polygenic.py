@@ -10,9 +10,9 @@ import pandas as pd
 from vnn.data.genotypes.clumping import Linked, linked
 from vnn.data.genotypes.coded import standard
 from vnn.data.genotypes.genotypes import Genotypes
-from vnn.data.genotypes.single_variants import NullModel, Task, association, null_model
+from vnn.data.genotypes.single_variants import NullModel, Task, association
 from vnn.training.ridge import INNER_FOLDS, inner_folds
-from vnn.training.streamed_ridge import loss, varied
+from vnn.training.streamed_ridge import loss, null_of, strata, varied
 
 THRESHOLDS = (5e-8, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.1, 0.5, 1.0)
 R2, KB = 0.1, 250.0
@@ -81,7 +81,7 @@ def polygenic_score(
     Purcell et al. 2009, doi:10.1038/nature08185; Choi, Mak and O'Reilly 2020, doi:10.1038/s41596-020-0353-1
     """
     folds = np.full(len(learners), -1)
-    folds[learners] = inner_folds(truth[learners], chance, None if groups is None else groups[learners])
+    folds[learners] = inner_folds(strata(truth)[learners], chance, None if groups is None else groups[learners])
     looked = np.zeros(len(learners), dtype=bool)
     looked[chance.permutation(np.flatnonzero(learners))[:LINKAGE_PEOPLE]] = True
     pairs = linked(genotypes, r2=R2, kb=KB, learners=looked)
@@ -91,11 +91,11 @@ def polygenic_score(
     for k in range(INNER_FOLDS):
         part = learners & (folds != k)
         if (folds == k).any() and varied(task, truth[part]):
-            weights = _weights(genotypes, null_model(task, truth, covariates, part), pairs)
+            weights = _weights(genotypes, null_of(task, truth, covariates, part), pairs)
             counted.append((weights != 0).sum(0))
             scores[folds == k] = coded.scores(weights)[folds == k]
-    alone = null_model(task, truth, covariates, learners)
-    models = [null_model(task, truth, np.column_stack([covariates, score]), learners) for score in scores.T]
+    alone = null_of(task, truth, covariates, learners)
+    models = [null_of(task, truth, np.column_stack([covariates, score]), learners) for score in scores.T]
     losses = [_explained(model) for model in models]
     useful = [
         value < _explained(alone) and float(alone.residual @ score) > 0
@@ -108,7 +108,7 @@ def polygenic_score(
     best = int(np.argmin(np.where(useful, losses, np.inf)))
     final = _weights(genotypes, alone, pairs)[:, [best]]
     score = np.where(learners, scores[:, best], coded.scores(final)[:, 0])
-    together = null_model(task, truth, np.column_stack([covariates, score]), learners).predictor
+    together = null_of(task, truth, np.column_stack([covariates, score]), learners).predictor
     at = np.flatnonzero(final[:, 0])
     weights = pd.Series(final[at, 0].astype(float), index=genotypes.variants.index[at], name="effect")
     return PolygenicScore(together, score, weights, THRESHOLDS[best], inner)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
-from scipy.special import expit
 
-from vnn.data.genotypes.single_variants import NullModel, Task, null_model, spanning
+from vnn.data.genotypes.single_variants import NullModel, Task, null_model, slopes, spanning
+from vnn.training.cox import PartialLikelihood, cox_null, cox_slopes
 from vnn.training.ridge import INNER_FOLDS, inner_folds
 
 PENALTIES = np.logspace(3, -2, 11)
@@ -63,7 +64,7 @@ def streamed_ridge(
     groups: np.ndarray | None = None,
     penalty: float | None = None,
 ) -> StreamedRidge:
-    """Least squares or logistic regression with a ridge penalty on the inputs, and none on an intercept and covariates.
+    """Least squares, logistic regression or Cox's model with a ridge penalty on inputs, none on an intercept and covariates.
 
     Coefficients of a ridge solution are X a for some people's a, so everything is solved among people: (K + penalty / w) a = z
     with K = X'X / inputs, by Lanczos' method, whose space is the same for every penalty. The penalty is that of 11 between 1/100
@@ -75,7 +76,7 @@ def streamed_ridge(
     Parameters
     ----------
     task
-        "binary" or "regression".
+        "binary", "regression" or "cox".
     inputs
         Standardised among learners.
     truth, covariates, learners
@@ -95,41 +96,60 @@ def streamed_ridge(
     ----------
     Lanczos 1950, doi:10.6028/jres.045.026; shifted systems: Frommer and Maass 1999, doi:10.1137/S1064827596313310
     """
-    null = null_model(task, truth, covariates, learners)
+    null = null_of(task, truth, covariates, learners)
     rank = max(min(inputs.n_inputs, int(learners.sum())), 1)
     unit = float(null.weight[learners].mean()) * int(learners.sum()) / rank
     passes = 0
     if penalty is None:
         folds = np.full(len(learners), -1)
-        folds[learners] = inner_folds(truth[learners], chance, None if groups is None else groups[learners])
+        folds[learners] = inner_folds(strata(truth)[learners], chance, None if groups is None else groups[learners])
         parts = [learners & (folds != k) for k in range(INNER_FOLDS)]
-        nulls = [null_model(task, truth, covariates, part) for part in parts if varied(task, truth[part])]
+        nulls = [null_of(task, truth, covariates, part) for part in parts if varied(task, truth[part])]
         spaces = _spaces(inputs, [_Step.first(one) for one in nulls], unit * PENALTIES.min(), LOOSE)
         passes += max(len(space.alpha) for space in spaces)
         losses = np.zeros(len(PENALTIES))
         for space, one in zip(spaces, nulls, strict=True):
             held = learners & ~one.learners
             for i, relative in enumerate(PENALTIES):
-                losses[i] += loss(task, truth[held], space.solution(relative * unit).predictor[held])
+                eta = space.solution(relative * unit).predictor
+                if task == "cox":  # the cross-validated partial likelihood of Verweij and van Houwelingen
+                    losses[i] += loss(task, truth[learners], eta[learners])
+                    losses[i] -= loss(task, truth[one.learners], eta[one.learners])
+                else:
+                    losses[i] += loss(task, truth[held], eta[held])
         penalty = float(PENALTIES[int(np.argmin(losses))] * unit)
     found, further = _solved(inputs, null, penalty)
     return StreamedRidge(found, penalty, penalty / unit, passes + further)
 
 
+def null_of(task: Task, truth: np.ndarray, covariates: np.ndarray, learners: np.ndarray) -> NullModel:
+    """The trait explained by covariates alone, for each task."""
+    if task == "cox":
+        return cox_null(truth, covariates, learners)
+    return null_model(task, truth, covariates, learners)
+
+
+def strata(truth: np.ndarray) -> np.ndarray:
+    """What inner folds have alike: the events, the classes, or the quantity."""
+    return truth[:, 1] if truth.ndim == 2 else truth
+
+
 def varied(task: str, truth: np.ndarray) -> bool:
     """Whether a model of this task can be learnt from these."""
-    return task == "regression" or len(np.unique(truth)) > 1
+    return task == "regression" or (bool(truth[:, 1].any()) if task == "cox" else len(np.unique(truth)) > 1)
 
 
 def loss(task: str, truth: np.ndarray, predictor: np.ndarray) -> float:
     """Minus the log likelihood, or half the squared error."""
+    if task == "cox":
+        return -PartialLikelihood(*truth.T)(predictor)[0]
     if task == "regression":
         return 0.5 * float(((truth - predictor) ** 2).sum())
     return float((np.logaddexp(0, predictor) - truth * predictor).sum())
 
 
 def _solved(inputs: Inputs, null: NullModel, penalty: float) -> tuple[np.ndarray, int]:
-    """Linear predictor of everybody, and passes; a binary trait by Newton's method with halved steps."""
+    """Linear predictor of everybody, and passes; a others by Newton's method with halved steps."""
     step = _Step.first(null)
     (space,) = _spaces(inputs, [step], penalty, EXACT)
     found, passes = space.solution(penalty), len(space.alpha)
@@ -137,12 +157,12 @@ def _solved(inputs: Inputs, null: NullModel, penalty: float) -> tuple[np.ndarray
         return found.predictor, passes
     truth, learners = null.truth, null.learners
     at = _Solution(null.predictor, np.zeros(len(truth)), np.zeros(len(truth)))
-    worth = loss("binary", truth[learners], at.predictor[learners])
+    worth = loss(null.task, truth[learners], at.predictor[learners])
     for _ in range(MOST_STEPS):
         share = 1.0
         for _ in range(30):
             made = at.towards(found, share)
-            value = loss("binary", truth[learners], made.predictor[learners]) + 0.5 * penalty * float(
+            value = loss(null.task, truth[learners], made.predictor[learners]) + 0.5 * penalty * float(
                 made.a @ made.image
             )
             if value <= worth + 1e-12 * abs(worth):
@@ -186,12 +206,10 @@ class _Step:
 
     @classmethod
     def at(cls, null: NullModel, predictor: np.ndarray) -> _Step:
-        if null.task == "regression":
-            weight, response = null.weight, null.truth
-        else:
-            p = expit(predictor)
-            weight = np.where(null.learners, np.maximum(p * (1 - p), 1e-6), 0.0)
-            response = predictor + np.divide(null.truth - p, weight, where=weight > 0, out=np.zeros(len(p)))
+        find = cox_slopes if null.task == "cox" else partial(slopes, null.task)
+        residual, weight = find(null.truth, null.learners, predictor)
+        weight = np.where(null.learners, np.maximum(weight, 1e-6), 0.0)
+        response = predictor + np.divide(residual, weight, where=weight > 0, out=np.zeros(len(weight)))
         root = np.sqrt(weight)
         return cls(root, np.where(null.learners, response, 0.0), null.design, spanning(root[:, None] * null.design))
 

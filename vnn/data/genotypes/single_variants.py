@@ -20,7 +20,7 @@ COLUMNS = ("effect", "error", "statistic", "p")
 _STEPS, _SMALL = 50, 1e-10
 _VARIES = 1e-6  # share of a variant's variance that covariates must leave
 
-Task = Literal["binary", "regression"]
+Task = Literal["binary", "regression", "cox"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +30,19 @@ class NullModel:
     Parameters
     ----------
     task
-        "binary" (logistic regression) or "regression" (least squares).
+        "binary" (logistic regression), "regression" (least squares) or "cox" (see `vnn.training.cox.cox_null`).
     learners
         Who learns, bool (n_people,).
     truth
-        0 or 1, or the quantity, (n_people,); of others it does not matter.
+        0 or 1, or the quantity, (n_people,); for cox times and events, (n_people, 2). Of others it does not matter.
     design
         An intercept and covariates, (n_people, c).
     predictor
         The linear predictor of everybody, (n_people,).
+    residual
+        Slope of each learner's log likelihood by the predictor, 0 for others: truth minus what is expected.
+    weight
+        Its curvature, 0 for others; 1 for quantities.
     """
 
     task: Task
@@ -47,19 +51,8 @@ class NullModel:
     design: np.ndarray
     predictor: np.ndarray
 
-    @cached_property
-    def residual(self) -> np.ndarray:
-        """Truth minus what is expected, 0 for others."""
-        expected = expit(self.predictor) if self.task == "binary" else self.predictor
-        return np.where(self.learners, self.truth - expected, 0.0)
-
-    @cached_property
-    def weight(self) -> np.ndarray:
-        """Curvature of each person's likelihood, 0 for others; 1 for quantities."""
-        if self.task == "regression":
-            return self.learners.astype(float)
-        p = expit(self.predictor)
-        return np.where(self.learners, np.maximum(p * (1 - p), _SMALL), 0.0)
+    residual: np.ndarray
+    weight: np.ndarray
 
     @cached_property
     def basis(self) -> np.ndarray:
@@ -97,6 +90,24 @@ def null_model(task: Task, truth: np.ndarray, covariates: np.ndarray, learners: 
         If learners have one class only, or are too few.
     """
     choose("task", task, TASKS)
+    design = design_of(truth, covariates, learners)
+    y = truth[learners].astype(float)
+    basis = spanning(design[learners])
+    turn = np.linalg.lstsq(design[learners], basis, rcond=None)[0]
+    if task == "regression":
+        coefficients = turn @ (basis.T @ y)
+    else:
+        if not set(np.unique(y)) == {0.0, 1.0}:
+            raise GenotypeError(
+                f"a binary trait is 0 and 1 among those who learn; it is {culprits(np.unique(y))} here."
+            )
+        coefficients = turn @ _logistic(basis, y)
+    known, predictor = np.where(learners, truth, 0.0).astype(float), design @ coefficients
+    return NullModel(task, learners, known, design, predictor, *slopes(task, known, learners, predictor))
+
+
+def design_of(truth: np.ndarray, covariates: np.ndarray, learners: np.ndarray) -> np.ndarray:
+    """An intercept and covariates, standardised among learners, (n_people, c); errors as in `null_model`."""
     n = len(learners)
     if len(truth) != n or len(covariates) != n:
         raise AlignmentError(
@@ -112,22 +123,19 @@ def null_model(task: Task, truth: np.ndarray, covariates: np.ndarray, learners: 
             f"{int(learners.sum()):,} people learn, with {covariates.shape[1]} covariates; {design.shape[1] + 3:,} people or more "
             "are needed for an association."
         )
-    y = truth[learners].astype(float)
-    if not np.isfinite(y).all() or not np.isfinite(given).all():
+    if not np.isfinite(truth[learners].astype(float)).all() or not np.isfinite(given).all():
         raise GenotypeError(
             "the trait or a covariate of people who learn is missing; leave these people out, or fill it."
         )
-    basis = spanning(design[learners])
-    turn = np.linalg.lstsq(design[learners], basis, rcond=None)[0]
+    return design
+
+
+def slopes(task: str, truth: np.ndarray, learners: np.ndarray, predictor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Residual and weight, as in `NullModel`, at a predictor; "binary" or "regression"."""
     if task == "regression":
-        coefficients = turn @ (basis.T @ y)
-    else:
-        if not set(np.unique(y)) == {0.0, 1.0}:
-            raise GenotypeError(
-                f"a binary trait is 0 and 1 among those who learn; it is {culprits(np.unique(y))} here."
-            )
-        coefficients = turn @ _logistic(basis, y)
-    return NullModel(task, learners, np.where(learners, truth, 0.0).astype(float), design, design @ coefficients)
+        return np.where(learners, truth - predictor, 0.0), learners.astype(float)
+    p = expit(predictor)
+    return np.where(learners, truth - p, 0.0), np.where(learners, np.maximum(p * (1 - p), _SMALL), 0.0)
 
 
 def _logistic(basis: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -181,7 +189,7 @@ def tested(u: np.ndarray, v: np.ndarray, whole: np.ndarray, null: NullModel) -> 
     fine = v > _VARIES * np.maximum(whole, _SMALL)
     v = np.where(fine, v, np.nan)
     effect = u / v
-    if null.task == "binary":
+    if null.task != "regression":
         error = 1 / np.sqrt(v)
         statistic = effect / error
         p = 2 * stats.norm.sf(np.abs(statistic))
