@@ -8,7 +8,7 @@ from pathlib import Path
 import networkx as nx
 from typer.testing import CliRunner
 
-from vnn.bench.ontologies import ANNOTATIONS, RELATIONS, STEPS, TERMS, write_synthetic
+from vnn.bench.ontologies import ANNOTATIONS, GENOME_STEPS, RELATIONS, STEPS, TERMS, write_synthetic
 from vnn.cli.main import app
 from vnn.ontology import read_go
 
@@ -46,3 +46,15 @@ def test_the_command_measures_sizes_and_growth(tmp_path: Path) -> None:
     assert second["growth"] == second["milliseconds"] / first["milliseconds"] / 2
     found = CliRunner().invoke(app, ["bench", "ontology", "--obo", "x.obo"])
     assert "--obo and --gaf go together" in str(found.exception)
+
+
+def test_the_command_measures_the_wiring_of_a_genome(tmp_path: Path) -> None:
+    file = tmp_path / "g.json"
+    asked = ["bench", "ontology", "--variants", "2000", "--variants", "4000", "--scale", "0.01", "--rounds", "1"]
+    assert CliRunner().invoke(app, [*asked, "--json", str(file)]).exit_code == 0
+    first, second = json.loads(file.read_text())
+    assert abs(sum(first[step] for step in GENOME_STEPS) * 1e3 / first["milliseconds"] - 1) < 1e-6
+    assert (first["sizes"][0], second["sizes"][0]) == (2000, 4000)
+    assert second["growth"] == second["milliseconds"] / first["milliseconds"] / 2
+    found = CliRunner().invoke(app, [*asked, "--scale", "1"])
+    assert "--variants takes a made-up ontology of one --scale" in str(found.exception)

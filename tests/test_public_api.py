@@ -23,7 +23,7 @@ EXPORTED = {
         "read_samples", "run_study", "simulate_expression",
     },
     "vnn.kernels": {
-        "Graph", "Packed", "active_name", "backend", "describe", "edge_product", "packed_product", "sparse_product",
+        "Graph", "Packed", "PackedPeople", "active_name", "backend", "describe", "edge_product", "packed_product", "sparse_product",
         "transposed_product",
     },
     "vnn.models": {"DenseNetwork", "Recipe", "VisibleNetwork"},

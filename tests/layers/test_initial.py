@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vnn.chance import generator
 from vnn.layers import initial_weights
 
 TARGETS = ("p", "q")
@@ -46,3 +47,34 @@ def test_replicates_are_unrelated() -> None:
         {"genes": (tuple(f"g{i:03}" for i in range(500)), np.ones(500, int), np.array([[i, 0] for i in range(500)]))}
     )
     assert abs(np.corrcoef(weights["genes"].T)[0, 1]) < 0.15
+
+
+def test_weights_are_drawn_edge_by_edge_in_the_order_of_names() -> None:
+    """A loop over edges sorted by name takes the draws one block after the other."""
+    rng = np.random.default_rng(0)
+    targets = tuple(str(i) for i in range(12))  # "10" comes before "2"
+    sizes = {"low": 30, "mid": 11}
+    units, sources = rng.integers(1, 4, len(targets)), {}
+    for level, n in sizes.items():
+        chosen = np.flatnonzero(rng.random(n * len(targets)) < 0.3)
+        names = tuple(f"{i}" for i in rng.permutation(40)[:n])  # names of one level come again in the other
+        sources[level] = (names, rng.integers(1, 3, n), np.stack([chosen % n, chosen // n], axis=1))
+    found = initial_weights("top", targets, units, sources, gain=2.0, seed=1, replicates=("r", "s"))
+    blocks = [
+        (targets[t], names[s], level, i, int(units[t] * own[s]))
+        for level, (names, own, edges) in sources.items()
+        for i, (s, t) in enumerate(edges.tolist())
+    ]
+    fan_in = dict.fromkeys(targets, 0)
+    for _, own, edges in sources.values():
+        for s, t in edges.tolist():
+            fan_in[targets[t]] += int(own[s])
+    for r, name in enumerate("rs"):
+        normal = generator(1, "weights", name, "top").standard_normal(sum(block[-1] for block in blocks))
+        made: dict[tuple[str, int], np.ndarray] = {}
+        at = 0
+        for target, _, level, i, size in sorted(blocks):
+            made[level, i] = normal[at : at + size] * (2.0 / np.sqrt(fan_in[target]))
+            at += size
+        for level, (_, _, edges) in sources.items():
+            assert np.array_equal(found[level][:, r], np.concatenate([made[level, i] for i in range(len(edges))]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -108,6 +109,25 @@ class TestReading:
         with pytest.raises(OntologyError, match="there is no level 'level 3'"):
             topology.level("level 3")
 
+    def test_members_of_skips_and_shared_nodes_are_those_of_paths(self):
+        rng = np.random.default_rng(0)
+        sizes = {"inputs": 9, "low": 6, "mid": 5, "top": 3}
+        levels = {level: [f"{level} {i}" for i in range(n)] for level, n in sizes.items()}
+        graph = nx.DiGraph()
+        for above, (high, nodes) in list(enumerate(levels.items()))[1:]:
+            for node in nodes:
+                graph.add_edge(("inputs", f"inputs {rng.integers(9)}"), (high, node))
+                for low in list(levels)[:above]:
+                    graph.add_edges_from(((low, x), (high, node)) for x in levels[low] if rng.random() < 0.2)
+        levels["inputs"] = [node for level, node in graph if level == "inputs"]
+        found = build(levels, [(*low, *high) for low, high in graph.edges])
+        for level in found.levels[1:]:
+            members = found.members[level.name]
+            assert members.has_sorted_indices
+            for i, node in enumerate(level.nodes):
+                heard = {name for at, name in nx.ancestors(graph, (level.name, node)) if at == "inputs"}
+                assert {found.inputs[j] for j in members[[i]].indices} == heard
+
     def test_edges_come_back(self, topology):
         assert Topology.from_edges(LEVELS, topology.to_edges()).fingerprint == topology.fingerprint
 
@@ -175,8 +195,24 @@ class TestInvariants:
             build(levels, edges)
 
     def test_unsorted_levels(self):
-        with pytest.raises(OntologyError, match="not unique and sorted"):
-            Level("x", ("b", "a"))
+        with pytest.raises(OntologyError, match="names nodes twice: 'a'"):
+            Level("x", ("a", "b", "a"))
+        mask = Mask("s", "t", ("i",), ("b", "a"), np.array([[0, 0], [0, 1]]))
+        with pytest.raises(OntologyError, match="level 't' are not sorted"):
+            Topology((Level("s", ("i",)), Level("t", ("b", "a"))), (mask,))
+
+    def test_inputs_in_another_order_are_the_same_wiring(self):
+        topology = build(LEVELS, EDGES)
+        order = [*reversed(topology.inputs)]
+        turned = topology.in_order([*order, "not an input"])
+        assert turned.inputs == tuple(order)
+        key = ["source_level", "source", "target_level", "target"]
+        pd.testing.assert_frame_equal(
+            *(t.to_edges().sort_values(key, ignore_index=True) for t in (topology, turned)), check_dtype=False
+        )
+        assert turned.in_order(topology.inputs).fingerprint == topology.fingerprint != turned.fingerprint
+        with pytest.raises(OntologyError, match="leaves out 1 inputs"):
+            topology.in_order(order[1:])
 
     def test_masks_must_fit_their_levels_and_come_once(self):
         low, high = Level("s", ("a",)), Level("t", ("x",))

@@ -57,19 +57,23 @@ models = ["logistic regression"]
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
+    return write_study(tmp_path)
+
+
+def write_study(folder: Path) -> Path:
     """24 variants, six in each of three genes and six outside; cases follow the first gene."""
     rng = np.random.default_rng(1)
     dosages = rng.binomial(2, 0.4, (VARIANTS, N)).astype(np.float32)
     risk = dosages[:6].sum(0) + 0.5 * rng.standard_normal(N)
     dosages[3, ::10] = np.nan
-    made(tmp_path, dosages, "cohort")
+    made(folder, dosages, "cohort")
     ids = rng.permutation(N)
     cases = np.where(risk > np.median(risk), "case", "control")
     people = pd.DataFrame({"case": cases[ids], "age": rng.normal(50, 9, N)[ids]}, index=[f"p{i}" for i in ids])
-    people.to_csv(tmp_path / "people.csv", index_label="person")
-    (tmp_path / "genes.txt").write_text("1 1 6 FIRST\n1 7 12 SECOND\n1 13 18 THIRD\n")
-    (tmp_path / "study.toml").write_text(FILE)
-    return tmp_path / "study.toml"
+    people.to_csv(folder / "people.csv", index_label="person")
+    (folder / "genes.txt").write_text("1 1 6 FIRST\n1 7 12 SECOND\n1 13 18 THIRD\n")
+    (folder / "study.toml").write_text(FILE)
+    return folder / "study.toml"
 
 
 def change(study: Path, old: str, new: str) -> Path:

@@ -69,7 +69,7 @@ class Cohort:
 
     def values(self, i: int) -> Tensor:
         """The i-th batch as numbers, (n_variants, 1, batch)."""
-        codes, panels, codebook, batch = self.packed(i)
+        codes, panels, codebook, batch, _ = self.packed(i)
         x = torch.empty(len(codebook), 1, batch)
         for at in range(0, len(codebook), BLOCK):
             rows = slice(at, at + BLOCK)

@@ -19,6 +19,7 @@ from vnn.chance import generator
 TERMS, RELATIONS, ANNOTATIONS, GENES = 40_120, 77_921, 240_000, 20_000
 DEPTH = 14
 STEPS = ("read", "propagate", "topology")
+GENOME_STEPS = ("topology", "network", "save", "load")
 
 
 def ontologies(
@@ -44,7 +45,7 @@ def ontologies(
     with tempfile.TemporaryDirectory() as name:
         for scale in (1.0,) if files else scales:
             obo, gaf = files or write_synthetic(Path(name), scale)
-            made = [_measured(obo, gaf) for _ in range(rounds)]
+            made = [_alone("one", obo, gaf) for _ in range(rounds)]
             steps: dict[str, Any] = {step: float(np.median([one[step] for one in made])) for step in STEPS}
             total = np.array([sum(one[step] for step in STEPS) for one in made])
             case = f"ontology to wiring, {made[0]['terms']:,} terms, {made[0]['annotations']:,} annotations"
@@ -52,10 +53,38 @@ def ontologies(
                 case, Timing(total), peak=int(np.median([one["peak"] for one in made])), scale=scale, **steps,
                 sizes=made[0]["sizes"],
             )  # fmt: skip
-            if found:
-                times = own["milliseconds"] / found[-1]["milliseconds"]
-                own["growth"] = times / (scale / found[-1]["scale"])
-            found.append(own)
+            found.append(_grown(own, found, "scale"))
+    return found
+
+
+def genomes(*, variants: Sequence[int], rounds: int = 3, scale: float = 1) -> list[Record]:
+    """Records for wiring variants to 20,000 genes to the terms of a made-up ontology, each in a process of its own.
+
+    Parameters
+    ----------
+    variants
+        How many; a tenth of them lie in two genes.
+    rounds
+        How often each number is measured; the median counts.
+    scale
+        Size of the ontology in units of the Gene Ontology.
+
+    Returns
+    -------
+    Records as those of `ontologies`: seconds of `Ontology.topology`, of making a network, of saving and loading the topology;
+    peak_bytes is above what ontology and features take; growth is over the number of variants before.
+    """
+    found: list[Record] = []
+    with tempfile.TemporaryDirectory() as name:
+        obo, gaf = write_synthetic(Path(name), scale)
+        for n in variants:
+            made = [_alone("genome", obo, gaf, n) for _ in range(rounds)]
+            steps: dict[str, Any] = {step: float(np.median([one[step] for one in made])) for step in GENOME_STEPS}
+            own = record(
+                f"{n:,} variants to genes to terms", Timing(np.array([sum(one[s] for s in GENOME_STEPS) for one in made])),
+                peak=int(np.median([one["peak"] for one in made])), variants=n, **steps, sizes=made[0]["sizes"],
+            )  # fmt: skip
+            found.append(_grown(own, found, "variants"))
     return found
 
 
@@ -101,24 +130,35 @@ def write_synthetic(folder: Path, scale: float) -> tuple[Path, Path]:
     return obo, gaf
 
 
-def _measured(obo: Path, gaf: Path) -> dict[str, Any]:
-    code = f"from {__name__} import one; import sys; one(*sys.argv[1:])"
-    done = subprocess.run([sys.executable, "-c", code, str(obo), str(gaf)], check=True, capture_output=True, text=True)
+def _alone(call: str, *asked: object) -> dict[str, Any]:
+    """What a function of this module prints in a process of its own."""
+    code = f"from {__name__} import {call}; import sys; {call}(*sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", code, *map(str, asked)], check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
+def _grown(own: Record, before: Sequence[Record], size: str) -> Record:
+    """With the time ratio over the size ratio to the record before."""
+    if not before:
+        return own
+    times = own["milliseconds"] / before[-1]["milliseconds"]
+    return own | {"growth": times / (own[size] / before[-1][size])}
+
+
+def _peak() -> int:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def one(obo: str, gaf: str) -> None:
     """Measure once, in this process, and print the figures as JSON."""
-    import resource
     import time
 
     from vnn.ontology import read_go
 
-    def peak() -> int:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-    before, times = peak(), [time.perf_counter()]
+    before, times = _peak(), [time.perf_counter()]
     ontology = read_go(obo, gaf)
     times.append(time.perf_counter())
     ontology.propagate()
@@ -128,6 +168,39 @@ def one(obo: str, gaf: str) -> None:
     times.append(time.perf_counter())
     steps = dict(zip(STEPS, np.diff(times).tolist(), strict=True))
     print(json.dumps(steps | {
-        "peak": peak() - before, "terms": len(ontology.terms), "annotations": len(ontology.annotations),
+        "peak": _peak() - before, "terms": len(ontology.terms), "annotations": len(ontology.annotations),
         "sizes": [len(level) for level in topology.levels],
     }))  # fmt: skip
+
+
+def genome(obo: str, gaf: str, n: str) -> None:
+    """Measure `n` variants once, in this process, and print the figures as JSON."""
+    import time
+
+    from vnn.models import VisibleNetwork
+    from vnn.ontology import Topology, read_go
+
+    ontology = read_go(obo, gaf)
+    features = _in_genes(int(n), ontology.genes)
+    before, times = _peak(), [time.perf_counter()]
+    topology = ontology.topology(features, gene_level=True)
+    times.append(time.perf_counter())
+    VisibleNetwork(topology)
+    times.append(time.perf_counter())
+    kept = Path(obo).with_suffix(".npz")
+    topology.save(kept)
+    times.append(time.perf_counter())
+    Topology.load(kept)
+    times.append(time.perf_counter())
+    steps = dict(zip(GENOME_STEPS, np.diff(times).tolist(), strict=True))
+    print(json.dumps(steps | {"peak": _peak() - before, "sizes": [len(level) for level in topology.levels]}))
+
+
+def _in_genes(n: int, genes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Variants spread over the genes in order, a tenth of them in the gene that follows too; ids in no order."""
+    rng = generator(0, "bench genome", n)
+    home, several = np.arange(n) * len(genes) // n, rng.random(n) < 0.1
+    alone, pairs = [(gene,) for gene in genes], [tuple(genes[at : at + 2]) for at in range(len(genes))]
+    ids = rng.permutation(n)
+    rows = zip(ids.tolist(), home.tolist(), several.tolist(), strict=True)
+    return {f"rs{i}": pairs[at] if two else alone[at] for i, at, two in rows}

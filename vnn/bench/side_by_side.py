@@ -232,7 +232,7 @@ def memory_parts(trainer: Trainer, batch: int) -> dict[str, int]:
         "weights": weights,
         "best": weights,
         "optimiser": moments,
-        "batch": len(trainer.problem.inputs) * batch * trainer.problem.inputs.element_size(),
+        "batch": len(trainer.problem.inputs) * batch * trainer.problem.inputs.dtype.itemsize,
         "activations": sum(space.n_bytes for space in programs._spaces),
     }
 
@@ -245,6 +245,7 @@ def _dense_fits(topology: Topology) -> bool:
 def _dense_step(topology: Topology, recipe: Recipe, batch: int, rounds: int) -> Timing:
     """One step of masked dense layers in plain PyTorch."""
     network, problem = VisibleNetwork(topology, recipe), _problem(len(topology.inputs), BATCHES_KEPT * batch, 1)
+    assert isinstance(problem.inputs, Tensor)
     rival = PlainStep(
         PlainNetwork(network, DENSE, BATCH_MAJOR), problem.inputs, problem.target, Training(batch_size=batch)
     )

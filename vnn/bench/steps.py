@@ -93,6 +93,7 @@ def _measure(topology: Topology, variant: str, batch: int, rounds: int, dense: b
 
     calls: dict[str, Call] = {"ours": ours}
     for kind, layout in kinds:
+        assert isinstance(problem.inputs, torch.Tensor)
         rival = PlainStep(PlainNetwork(trainer.full, kind, layout), problem.inputs, problem.target, trainer.settings)
         calls[f"{kind}, {layout}"] = _in_turn(rival, batch)
     with _own_chance():
@@ -172,6 +173,7 @@ def _check(topology: Topology, recipe: Recipe, problem: Problem, kinds: Sequence
     largest = 0.0
     for kind, layout in kinds:
         plain = PlainNetwork(trainer.full, kind, layout)
+        assert isinstance(problem.inputs, torch.Tensor)
         rival = PlainStep(plain, problem.inputs, problem.target, trainer.settings)
         pairs = {"the loss": (torch.from_numpy(loss), torch.tensor([rival(torch.arange(batch))]))}
         pairs |= {f"the gradient of {name}": (g, plain.gradients()[name]) for name, g in mine.items()}

@@ -75,9 +75,10 @@ def _show(results: Results, most: int) -> None:
             typer.echo(f"Warning, {check.name}: {check.text}\n")
     for sentence in results.null_words:
         typer.echo(textwrap.fill(sentence, WIDTH) + "\n")
+    inputs = "genes" if results.genome is None else "variants"
     if results.verdict is not None:
-        typer.echo(verdict_text(results.verdict, most=most) + "\n")
-    typer.echo(ranking_text(results.effects, most=most) + "\n")
+        typer.echo(verdict_text(results.verdict, most=most, inputs=inputs) + "\n")
+    typer.echo(ranking_text(results.effects, most=most, inputs=inputs) + "\n")
     typer.echo(textwrap.fill(WORDS, WIDTH))
     folder = os.path.relpath(results.folder)
     typer.echo(f"\nEverything is in {folder}; open {folder}/page.html in a browser.")
@@ -342,14 +343,39 @@ def bench_ontology(
         Path | None, typer.Option(help="An OBO file to measure, with --gaf, instead of made-up ones.")
     ] = None,
     gaf: Annotated[Path | None, typer.Option(help="Its annotations.")] = None,
+    variants: Annotated[
+        list[int] | None, typer.Option(help="Wire so many variants to genes to terms instead, and make the network.")
+    ] = None,
 ) -> None:
     """From the files of an ontology to a wiring over 20,000 genes: time, memory, growth with size."""
-    from vnn.bench.ontologies import ontologies
+    from vnn.bench.ontologies import genomes, ontologies
 
+    if variants:
+        if obo or gaf or len(scale or ()) > 1:
+            raise ValueError(
+                "--variants takes a made-up ontology of one --scale; leave --obo, --gaf and further scales out."
+            )
+        _measured(genomes(variants=variants, rounds=rounds, scale=(scale or [1.0])[0]), json_file)
+        return
     if (obo is None) != (gaf is None):
         raise ValueError("--obo and --gaf go together; give both files or neither.")
     files = None if obo is None or gaf is None else (obo, gaf)
     _measured(ontologies(scales=scale or (1, 2, 4), rounds=rounds, files=files), json_file)
+
+
+@bench_app.command("genotypes")
+def bench_genotypes(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the records here.")] = None,
+    variants: Annotated[int, typer.Option(min=1000, help="Variants of the whole size.")] = 1_000_000,
+    people: Annotated[int, typer.Option(min=64, help="People of the whole size.")] = 5_000,
+    rounds: Annotated[int, typer.Option(min=1, help="How often the store and the statistics take turns.")] = 5,
+    wide: Annotated[bool, typer.Option(help="Whether 6,000,000 variants of 1,000 people are trained as well.")] = True,
+    folder: Annotated[Path | None, typer.Option(help="Where made-up files lie meanwhile, 1.5 GB.")] = None,
+) -> None:
+    """A genotype study: the packed store, statistics beside PLINK 2, epochs in units of reading floats, and their growth."""
+    from vnn.bench.cohorts import cohorts
+
+    _measured(cohorts(variants=variants, people=people, rounds=rounds, wide=wide, folder=folder), json_file)
 
 
 @bench_app.command("attributions")

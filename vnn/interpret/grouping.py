@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,7 +12,7 @@ import pandas as pd
 from vnn.data.samples import Samples
 from vnn.interpret.methods import Method
 from vnn.interpret.scored import Scored, scored
-from vnn.interpret.verdict import Verdict
+from vnn.interpret.verdict import LINKED, Verdict
 from vnn.models.wiring import resolve
 from vnn.ontology.topology import Topology
 from vnn.training import Fit
@@ -78,13 +78,36 @@ class Relations:
         return found
 
 
-def grouped(verdict: Verdict, relations: Relations, left: Callable[[tuple[str, ...]], np.ndarray]) -> Verdict:
+@dataclass(frozen=True, eq=False)
+class Loci:
+    """How genes of genotype studies are found to speak of one signal.
+
+    Parameters
+    ----------
+    level
+        Whose nodes are genes.
+    find
+        From genes, the most important first, to a table by gene with the columns `locus`, the first gene of its locus,
+        and `in_ld_with`, in words; genes that are not in it stand alone.
+    """
+
+    level: str
+    find: Callable[[Sequence[str]], pd.DataFrame]
+
+
+def grouped(
+    verdict: Verdict, relations: Relations, left: Callable[[tuple[str, ...]], np.ndarray], loci: Loci | None = None
+) -> Verdict:
     """The verdict with its robust nodes in groups: columns n_genes, group, leader, driven_by, left.
 
     Robust nodes of a contrast are taken from the largest score down. One that is related to a leader (above or below it, or by
     overlap) joins its group; so does one of which too little is left when the leader's genes are set to their mean,
     wherever it lies. Members of which too little is left are "driven by" the leader. Any other leads a group of its
     own. What is counted is groups.
+
+    With `loci`, of the robust genes of a locus only the one with the largest score stays robust; the others are "in linkage
+    with a robust gene", and all of them stand for each other: what is related to one is related to all, and all are silenced
+    together. Columns locus and in_ld_with come with it.
 
     Parameters
     ----------
@@ -94,6 +117,8 @@ def grouped(verdict: Verdict, relations: Relations, left: Callable[[tuple[str, .
         Of the real wiring.
     left
         From inputs to the scores of all rows of the table without them; see `without`.
+    loci
+        Of the genes of a genotype study.
     """
     table, asked = verdict.table.copy(), verdict.thresholds
     nodes = list(zip(table["level"], table["node"], strict=True))
@@ -106,23 +131,54 @@ def grouped(verdict: Verdict, relations: Relations, left: Callable[[tuple[str, .
     )
     silenced: dict[int, np.ndarray] = {}
     n_groups = 0
+    if loci is not None:
+        table = table.assign(locus="", in_ld_with="")
     for contrast in table["contrast"].unique():
         robust = verdict.robust
         leaders: list[int] = []
-        for i in robust.index[robust["contrast"] == contrast]:
+        rows = robust.index[robust["contrast"] == contrast]
+        together = _together(rows, nodes, table, loci)
+
+        def related(i: int, j: int, together: dict[int, list[int]] = together) -> bool:
+            pairs = ((nodes[a], nodes[b]) for a in together[i] for b in together[j])
+            return any(relations.related(a, b, asked.jaccard) for a, b in pairs)
+
+        for i in rows:
             shares = {j: silenced[j][i] / table.loc[i, "score"] for j in leaders}
-            home = next((j for j in leaders if relations.related(nodes[i], nodes[j], asked.jaccard)), None)
+            home = next((j for j in leaders if related(i, j)), None)
             home = home if home is not None else next((j for j in leaders if shares[j] < asked.driven), None)
             if home is None:
                 leaders.append(i)
                 n_groups += 1
                 group[i], leader[i] = n_groups, True
-                silenced[i] = left(relations.inputs_of(nodes[i]))
+                inputs = (name for one in together[i] for name in relations.inputs_of(nodes[one]))
+                silenced[i] = left(tuple(dict.fromkeys(inputs)))
                 continue
             group[i], remains[i] = group[home], shares[home]
             driven[i] = table.loc[home, "node"] if shares[home] < asked.driven else ""
     table = table.assign(group=group, leader=leader, driven_by=driven, left=remains)
     return replace(verdict, table=table)
+
+
+def _together(rows: pd.Index, nodes: list[Node], table: pd.DataFrame, loci: Loci | None) -> dict[int, list[int]]:
+    """For every robust row those of its locus, itself among them; the table learns of loci."""
+    alone = {i: [i] for i in rows}
+    genes = {} if loci is None else {nodes[i][1]: i for i in rows if nodes[i][0] == loci.level}
+    if loci is None or not genes:
+        return alone
+    found = loci.find(list(genes))
+    members: dict[str, list[int]] = {}
+    for gene, one in found.iterrows():
+        i, lead = genes[str(gene)], str(one["locus"])
+        members.setdefault(lead, []).append(i)
+        table.loc[i, ["locus", "in_ld_with"]] = [lead, one["in_ld_with"]]
+        if lead != gene:
+            name = table.loc[genes[lead], "name"]
+            table.loc[i, ["verdict", "decided_by"]] = [
+                LINKED,
+                f"passed every question, but lies in the locus of {name}, which scores more: {one['in_ld_with']}",
+            ]
+    return alone | {i: together for together in members.values() for i in together}
 
 
 def without(

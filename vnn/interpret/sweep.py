@@ -189,8 +189,8 @@ class Sweep:
                 _, graph, weight = next(part for part in linear.parts() if part[0] == self.inputs)
                 folded, shift, filled = self.network.scaling.fold(weight, graph)
                 total = sparse_product(signal.numbers, folded, graph, shift if bias is None else bias + shift)
-                if signal.missing is not None:
-                    total = sparse_product(signal.missing, filled, graph, None, total)
+                if (missing := signal.gaps) is not None:
+                    total = sparse_product(missing, filled, graph, None, total)
                 found[stage.level] = total
             else:
                 none = self.network.output_scale.new_zeros(int(self.network.own_units(stage.level).sum()), 1)
@@ -211,8 +211,8 @@ class Sweep:
         """Scaled difference of the inputs from raw reference values, (n_in, R, batch)."""
         scaling = self.network.scaling
         values = signal.numbers
-        if signal.missing is not None:
-            values = values + signal.missing * scaling.fill[:, :, None]
+        if (missing := signal.gaps) is not None:
+            values = values + missing * scaling.fill[:, :, None]
         return (values - reference) * scaling.scale[:, :, None]
 
     def late_moved(self, covariates: Tensor, reference: Tensor, like: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ from vnn.training.interval import interval
 
 NOT_INFORMATIVE, NOT_RESOLVABLE, CHANCE = "model not informative", "not resolvable", "not beyond chance"
 STRUCTURE, METHOD, UNSTABLE, ROBUST = "explained by structure", "method-dependent", "unstable", "robust"
-VERDICTS = (NOT_INFORMATIVE, NOT_RESOLVABLE, CHANCE, STRUCTURE, METHOD, UNSTABLE, ROBUST)
+LINKED = "in linkage with a robust gene"  # said by `vnn.interpret.grouping`, of genotype studies
+VERDICTS = (NOT_INFORMATIVE, NOT_RESOLVABLE, CHANCE, STRUCTURE, METHOD, UNSTABLE, LINKED, ROBUST)
 FEW_FAMILIES = "families of explainers were asked, which is too few"
 PROPAGATION, ABLATION, RELEVANCE = "deeplift", "ablation", "lrp-gamma"
 LABELS, WIRINGS = "labels", ("rewired", "reassigned", "shifted")
@@ -117,7 +118,8 @@ class Verdict:
         splits), correlation (of what the node adds with the labels), p_labels, q_labels, maxt_labels, z_labels (of the
         correlation), the same of the wiring null (of the score), by family whether it was asked and
         passes ("asked ablation", "passes ablation"), families (that pass), seeds_agree, halves_sign, halves_top, band_low,
-        band_high, verdict, decided_by, draws_needed; once grouped n_genes, group, leader, driven_by, left.
+        band_high, verdict, decided_by, draws_needed; once grouped n_genes, group, leader, driven_by,
+        left, and for genotype studies locus and in_ld_with.
     thresholds
         What was asked.
     stability

@@ -176,7 +176,7 @@ class Graph(nn.Module):
             raise KernelError("sources of different numbers of units cannot be wired per replicate.")
         ragged = ptr_in is not None or ptr_out is not None
         columns = source[:, None] if own is None else own
-        backs = np.stack([np.lexsort((target, column)) for column in columns.T], axis=1)
+        backs = np.stack([np.argsort(column, kind="stable") for column in columns.T], axis=1)
         starts = np.stack([_pointer(column, n_sources) for column in columns.T], axis=1)
         if own is None:
             columns, starts, backs = source, starts[:, 0], backs[:, 0]

@@ -12,6 +12,7 @@ from vnn._errors import KernelError
 PANEL = 64
 BYTES = 16
 CODES = 4
+MISSING = 1
 
 
 class Packed(NamedTuple):
@@ -31,12 +32,15 @@ class Packed(NamedTuple):
         Shape (n_variants, 4): the value of each code.
     batch
         People: more than 64 (P - 1), at most 64 P.
+    scaled
+        Whether the codebook holds what a network's first product takes, and not yet raw values.
     """
 
     codes: Tensor
     panels: Tensor
     codebook: Tensor
     batch: int
+    scaled: bool = False
 
     def check(self) -> None:
         """Raise a `KernelError` unless shapes, types and indices fit each other.

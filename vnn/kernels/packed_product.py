@@ -81,7 +81,7 @@ def packed_product(
         own = scale.to(weight.dtype)
         rows = graph.source_row
         weight = weight * (own[rows] if rows.dim() == 1 else own.gather(0, rows))
-    codes, panels, codebook, batch = packed
+    codes, panels, codebook, batch, _ = packed
     codebook = codebook.to(weight.dtype)
     bias = None if bias is None else bias.to(weight.dtype)
     addend = None if addend is None else addend.to(weight.dtype)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vnn.chance import generator
+from vnn.ontology.order import ranks
 
 
 def initial_weights(
@@ -40,27 +41,33 @@ def initial_weights(
     -------
     Weights of shape (n_weights, R) by source level, blocks in the order of the edges, rows by target unit.
     """
-    blocks, fan_in = {}, np.zeros(len(targets), dtype=np.int64)
-    keys: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for rank, (level, (names, source_units, edges)) in enumerate(sorted(sources.items())):
-        blocks[level] = units[edges[:, 1]] * source_units[edges[:, 0]]
-        np.add.at(fan_in, edges[:, 1], source_units[edges[:, 0]])
-        named = np.asarray(names, dtype=object)[edges[:, 0]]
-        keys.append((edges[:, 1], named, np.full(len(edges), rank)))
-    target, source, rank_of = (np.concatenate(parts) for parts in zip(*keys, strict=True))
-    target_rank = np.argsort(np.argsort(np.asarray(targets, dtype=object)))[target]
-    order = np.lexsort((rank_of, np.unique(source.astype(str), return_inverse=True)[1], target_rank))
-    size = np.concatenate([blocks[level] for level in sorted(sources)])
+    levels = sorted(sources)
+    numbers = [len(sources[level][2]) for level in levels]
+    target = np.concatenate([sources[level][2][:, 1] for level in levels])
+    source_units = np.concatenate([sources[level][1][sources[level][2][:, 0]] for level in levels])
+    source = _ranks_of_sources([(sources[level][0], sources[level][2][:, 0]) for level in levels])
+    by_name = (ranks(targets)[target] * (source.max(initial=0) + 1) + source) * len(levels)
+    order = np.argsort(by_name + np.repeat(np.arange(len(levels)), numbers), kind="stable")
+    size = units[target] * source_units
     starts = np.empty(len(order), dtype=np.int64)
-    starts[order] = np.concatenate([[0], np.cumsum(size[order])[:-1]])
-    scale = gain / np.sqrt(np.maximum(fan_in, 1))[target]
-    drawn = np.stack(
-        [generator(seed, "weights", name, target_level).standard_normal(int(size.sum())) for name in replicates], axis=1
-    )
-    weights, at = {}, 0
-    for level in sorted(sources):
-        mine = slice(at, at := at + len(blocks[level]))
-        first = np.cumsum(size[mine]) - size[mine]
-        where = np.repeat(starts[mine] - first, size[mine]) + np.arange(int(size[mine].sum()))
-        weights[level] = drawn[where] * np.repeat(scale[mine], size[mine])[:, None]
-    return weights
+    starts[order] = np.cumsum(size[order]) - size[order]
+    where = np.repeat(starts - (np.cumsum(size) - size), size) + np.arange(size.sum())
+    fan_in = np.bincount(target, weights=source_units, minlength=len(targets))
+    scale = np.repeat((gain / np.sqrt(np.maximum(fan_in, 1)))[target], size)
+    weights = np.empty((len(where), len(replicates)))
+    for r, name in enumerate(replicates):
+        weights[:, r] = generator(seed, "weights", name, target_level).standard_normal(len(where))[where] * scale
+    ends = np.cumsum(size)[np.cumsum(numbers)[:-1] - 1]
+    return dict(zip(levels, np.split(weights, ends), strict=True))
+
+
+def _ranks_of_sources(ends: Sequence[tuple[Sequence[str], np.ndarray]]) -> np.ndarray:
+    """The rank of the source of every edge among all that lead anywhere, from the names and the sources at each level."""
+    names, at, n = [], [], 0
+    for listed, source in ends:
+        leads = np.zeros(len(listed), dtype=bool)
+        leads[source] = True
+        names.append(np.asarray(listed, dtype=object)[leads])
+        at.append((np.cumsum(leads) - 1)[source] + n)
+        n += len(names[-1])
+    return ranks(np.concatenate(names))[np.concatenate(at)]

@@ -19,21 +19,42 @@ class Signal(NamedTuple):
     ----------
     values
         Raw values with missing ones set to 0, one copy for all replicates; or genotypes that keep their two
-        bits, whose codebook says what a missing one is worth.
+        bits.
     missing
-        1 where a value was missing, or None when nothing may be missing.
+        1 where a value was missing, or None when nothing may be missing; packed where the values are.
     n_samples
         Samples of the batch; the columns behind them are padding.
+    scaled
+        Whether the values are scaled already, alike for all replicates.
     """
 
     values: Float[Tensor, "n_in 1 batch"] | Packed
-    missing: Float[Tensor, "n_in 1 batch"] | None
+    missing: Float[Tensor, "n_in 1 batch"] | Packed | None
     n_samples: int
+    scaled: bool = False
 
     @property
     def numbers(self) -> Tensor:
         """The raw values, packed or not, as numbers."""
-        return self.values.values() if isinstance(self.values, Packed) else self.values
+        return _numbers(self.values)
+
+    @property
+    def width(self) -> int:
+        """Columns, padding included."""
+        return self.values.batch if isinstance(self.values, Packed) else self.values.shape[2]
+
+    @property
+    def gaps(self) -> Tensor | None:
+        """What is missing, as numbers."""
+        return None if self.missing is None else _numbers(self.missing)
+
+    def unpacked(self) -> Signal:
+        """The same as numbers, 16 times the size where it was packed."""
+        return Signal(self.numbers, self.gaps, self.n_samples, self.scaled)
+
+
+def _numbers(values: Tensor | Packed) -> Tensor:
+    return values.values() if isinstance(values, Packed) else values
 
 
 class SparseLinear(nn.Module):
@@ -77,24 +98,24 @@ class SparseLinear(nn.Module):
         """
         bias: Tensor | None = self.bias
         total: Tensor | None = None
-        pending: list[tuple[Tensor, Tensor, Graph]] = []
+        pending: list[tuple[Tensor | Packed, Tensor, Graph]] = []
         for name, graph, weight in self.parts():
             values = levels[name]
-            if isinstance(values, Signal) and isinstance(values.values, Packed):
-                scaling = scalings[name]
-                total = packed_product(
-                    values.values, weight, graph, None, total, scale=scaling.scale, shift=scaling.shift
-                )
+            if isinstance(values, Signal) and values.scaled:
+                pending.append((values.values, weight, graph))
             elif isinstance(values, Signal):
                 folded, shift, filled = scalings[name].fold(weight, graph)
                 bias = shift if bias is None else bias + shift
-                pending.append((values.numbers, folded, graph))
+                pending.append((values.values, folded, graph))
                 if values.missing is not None:
                     pending.append((values.missing, filled, graph))
             else:
                 pending.append((values, weight, graph))
         for x, weights, graph in pending:
-            total = sparse_product(x, weights, graph, bias, total)
+            if isinstance(x, Packed):
+                total = packed_product(x, weights, graph, bias, total)
+            else:
+                total = sparse_product(x, weights, graph, bias, total)
             bias = None
         assert total is not None
         return total if bias is None else total + bias[:, :, None]
@@ -138,9 +159,9 @@ class InputScaling(nn.Module):
 
     def apply_to(self, signal: Signal) -> Float[Tensor, "n_in n_replicates batch"]:
         """The scaled inputs of every replicate: the plain form of `fold`."""
-        values = signal.numbers
-        if signal.missing is not None:
-            values = values + signal.missing * self.fill[:, :, None]
+        values, missing = signal.numbers, signal.gaps
+        if missing is not None:
+            values = values + missing * self.fill[:, :, None]
         return values * self.scale[:, :, None] + self.shift[:, :, None]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from vnn._errors import AlignmentError, choose, culprits
-from vnn.kernels import Graph, Packed, reference
+from vnn.kernels import Graph, Packed, PackedPeople, reference
 from vnn.kernels.backend import active, traced
 from vnn.kernels.packed import PANEL
 from vnn.layers import (
@@ -151,7 +151,7 @@ class VisibleNetwork(nn.Module):
             )
         self._units = {inputs.name: np.ones(len(inputs), dtype=np.int64)}
         for stage in self._stages:
-            self._units[stage.level] = np.array([self.recipe.units_of(node) for node in stage.nodes], dtype=np.int64)
+            self._units[stage.level] = self.recipe.units_of_all(stage.nodes)
         self.scaling = InputScaling(len(inputs), n)
         batch_norm = self.recipe.normalisation == "batch"
         self.linears = nn.ModuleList(
@@ -203,17 +203,18 @@ class VisibleNetwork(nn.Module):
     def _head_stages(self) -> list[Stage]:
         nodes = tuple(str(i) for i in range(self.n_targets))
         if self.recipe.heads == "outputs":
-            attached = {"outputs": list(self.topology.outputs)}
+            attached = {"outputs": {level.name: self.topology.tops(level.name) for level in self.topology.levels[1:]}}
         else:
-            attached = {stage.level: [(stage.level, node) for node in stage.nodes] for stage in self._stages}
-        index = {level.name: {node: i for i, node in enumerate(level.nodes)} for level in self.topology.levels}
+            own = {stage.level: np.flatnonzero(self.topology.level(stage.level).own) for stage in self._stages}
+            attached = {level: {level: places} for level, places in own.items()}
         heads = []
         for name, members in attached.items():
-            rows: dict[str, list[int]] = {}
-            for level, node in members:
-                where, row = (values[index[level][node]] for values in self._origin[level])
-                rows.setdefault(self.topology.levels[where].name, []).append(int(row))
-            edges = {level: complete(np.array(found), self.n_targets) for level, found in rows.items()}
+            rows: dict[str, list[np.ndarray]] = {}
+            for level, places in members.items():
+                where, row = (values[places] for values in self._origin[level])
+                for at in dict.fromkeys(where.tolist()):
+                    rows.setdefault(self.topology.levels[at].name, []).append(row[where == at])
+            edges = {level: complete(np.concatenate(found), self.n_targets) for level, found in rows.items()}
             heads.append(Stage(name, nodes, edges))
         return heads
 
@@ -249,8 +250,7 @@ class VisibleNetwork(nn.Module):
     def _names(self, level: str) -> tuple[str, ...]:
         if level == COVARIATES:
             return tuple(str(i) for i in range(self.n_covariates))
-        own = self.topology.level(level)
-        return tuple(node for node in own.nodes if node not in own.copies)
+        return self.topology.level(level).own_nodes
 
     def _draw_weights(self) -> None:
         hidden = gain(self.recipe.activation)
@@ -324,7 +324,7 @@ class VisibleNetwork(nn.Module):
             What dropout depends on; needed in training when the recipe has dropout.
         """
         signal = x if isinstance(x, Signal) else self.entrance(x)
-        late = self._late(covariates, signal.n_samples)
+        late = self._late(covariates, signal.n_samples, signal.width)
         values = self._run(signal, weights, draw)["activation"]
         heads = {}
         for head, linear in zip(self._heads, self.head_linears, strict=True):
@@ -365,7 +365,10 @@ class VisibleNetwork(nn.Module):
     def units(self, level: str) -> np.ndarray:
         """Units of each node of a level, copies included."""
         where, row = self._origin[level]
-        return np.array([self._units[self.topology.levels[w].name][r] for w, r in zip(where, row, strict=True)])
+        units = np.empty(len(row), dtype=np.int64)
+        for at in np.unique(where):
+            units[where == at] = self._units[self.topology.levels[at].name][row[where == at]]
+        return units
 
     def own_units(self, level: str) -> np.ndarray:
         """Units of each node that a level computes itself, copies left out."""
@@ -381,12 +384,7 @@ class VisibleNetwork(nn.Module):
         Packed genotypes stay as they are.
         """
         if isinstance(x, Packed):
-            if x.codes.shape[1] != len(self.topology.inputs):
-                raise AlignmentError(
-                    f"`x` holds {x.codes.shape[1]:,} variants; the network has {len(self.topology.inputs):,} inputs, "
-                    "which must be the same variants in the order of `topology.inputs`."
-                )
-            return Signal(x._replace(batch=PANEL * len(x.panels)), None, x.batch)
+            return self.signal(x)
         if x.dim() != 2 or x.shape[1] != len(self.topology.inputs):
             raise AlignmentError(
                 f"`x` has shape {tuple(x.shape)}; the network needs (batch, {len(self.topology.inputs):,}), "
@@ -394,11 +392,15 @@ class VisibleNetwork(nn.Module):
             )
         return self.signal(x.T)
 
-    def signal(self, columns: Tensor, at: Tensor | None = None) -> Signal:
+    def signal(self, columns: Tensor | Packed | PackedPeople, at: Tensor | None = None) -> Signal:
         """Feature-major values (n_in, n) of the samples `at` (int64; all unless given), padded to whole lanes.
 
-        They are NaN where missing.
+        They are NaN where missing; of genotypes, their codebook is.
         """
+        if isinstance(columns, PackedPeople):
+            columns = columns[:, slice(None) if at is None else at]
+        if isinstance(columns, Packed):
+            return self._packed_signal(columns)
         columns = columns.to(self.output_scale.dtype)
         n_samples = columns.shape[1] if at is None else len(at)
         width = n_samples + _padding(n_samples)
@@ -407,6 +409,20 @@ class VisibleNetwork(nn.Module):
         take = getattr(module, "columns", reference.columns)
         values, missing = take(columns, at, width, imputes=self.imputes)
         return Signal(values, missing, n_samples)
+
+    def _packed_signal(self, packed: Packed) -> Signal:
+        if packed.codes.shape[1] != len(self.topology.inputs):
+            raise AlignmentError(
+                f"`x` holds {packed.codes.shape[1]:,} variants; the network has {len(self.topology.inputs):,} inputs, "
+                "which must be the same variants in the order of `topology.inputs`."
+            )
+        book = packed.codebook.to(self.output_scale.dtype)
+        whole = packed._replace(batch=PANEL * len(packed.panels), codebook=book)
+        if packed.scaled or not self.imputes:
+            return Signal(whole, None, packed.batch, packed.scaled)
+        gaps = torch.isnan(book)
+        missing = whole._replace(codebook=gaps.to(book.dtype))
+        return Signal(whole._replace(codebook=book.masked_fill(gaps, 0.0)), missing, packed.batch)
 
     @property
     def layers(self) -> list[tuple[Stage, SparseLinear]]:
@@ -426,8 +442,7 @@ class VisibleNetwork(nn.Module):
         return self._run(signal, None, None)
 
     def _run(self, signal: Signal, weights: Tensor | None, draw: Draw | None) -> dict[str, dict[str, Tensor]]:
-        held = signal.values
-        padding = (held.batch if isinstance(held, Packed) else held.shape[2]) - signal.n_samples
+        padding = signal.width - signal.n_samples
         share = self._share(weights, signal.n_samples, padding) if self.training else None
         if draw is not None:
             draw = Draw(draw.step, pad(draw.samples, (0, padding)))
@@ -460,7 +475,7 @@ class VisibleNetwork(nn.Module):
     def _scalings(self) -> dict[str, InputScaling]:
         return {self.topology.levels[0].name: self.scaling}
 
-    def _late(self, covariates: Tensor | None, n_samples: int) -> Tensor | None:
+    def _late(self, covariates: Tensor | None, n_samples: int, width: int) -> Tensor | None:
         given = None if covariates is None else tuple(covariates.shape)
         needed = (n_samples, self.n_covariates) if self.n_covariates else None
         if given != needed:
@@ -468,7 +483,7 @@ class VisibleNetwork(nn.Module):
         if covariates is None:
             return None
         columns = covariates.T.to(self.output_scale.dtype)
-        signal = Signal(pad(columns, (0, _padding(n_samples))).contiguous()[:, None, :], None, n_samples)
+        signal = Signal(pad(columns, (0, width - n_samples)).contiguous()[:, None, :], None, n_samples)
         return self.covariate_linear({COVARIATES: signal}, {COVARIATES: self.covariate_scaling})
 
     def _rows_of(self, level: Level, values: Mapping[str, Tensor]) -> Tensor:

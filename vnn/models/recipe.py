@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -42,3 +43,9 @@ class Recipe(BaseModel):
     def units_of(self, node: str) -> int:
         """Units of a node above the inputs."""
         return self.units if isinstance(self.units, int) else self.units.get(node, 1)
+
+    def units_of_all(self, nodes: Sequence[str]) -> np.ndarray:
+        """Units of each of some nodes above the inputs, int64."""
+        if isinstance(self.units, int):
+            return np.full(len(nodes), self.units, dtype=np.int64)
+        return np.array([self.units_of(node) for node in nodes], dtype=np.int64)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vnn.ontology.order import each_once
 from vnn.ontology.topology import Topology
 
 
@@ -76,8 +77,7 @@ def resolve(topology: Topology) -> Resolved:
                 kept = computed & (source_where == i)
                 pairs = np.stack([source_row[kept], target_row[kept]], axis=1)
                 found.setdefault(topology.levels[i].name, []).append(pairs)
-        nodes = tuple(node for node in level.nodes if node not in level.copies)
-        if nodes:
+        if nodes := level.own_nodes:
             edges = {
                 name: _sorted(np.concatenate(parts)) for name, parts in sorted(found.items(), key=lambda f: order[f[0]])
             }
@@ -87,9 +87,16 @@ def resolve(topology: Topology) -> Resolved:
 
 def complete(rows: np.ndarray, n_targets: int) -> np.ndarray:
     """All pairs of some source nodes with every target, sorted as a mask."""
-    return _sorted(np.stack([np.tile(rows, n_targets), np.repeat(np.arange(n_targets), len(rows))], axis=1))
+    rows = np.unique(rows)
+    return np.stack([np.tile(rows, n_targets), np.repeat(np.arange(n_targets), len(rows))], axis=1)
 
 
 def _sorted(pairs: np.ndarray) -> np.ndarray:
-    pairs = np.unique(pairs, axis=0)
-    return pairs[np.lexsort((pairs[:, 0], pairs[:, 1]))]
+    """Pairs by target, then source, each once."""
+    if not len(pairs):
+        return pairs
+    n = pairs[:, 0].max() + 1
+    key = pairs[:, 1] * n + pairs[:, 0]
+    if (np.diff(key) <= 0).any():
+        key = each_once(key)
+    return np.stack([key % n, key // n], axis=1)

@@ -20,6 +20,7 @@ from scipy import sparse
 from vnn._errors import OntologyError, choose, culprits
 from vnn.ontology import dag, evidence
 from vnn.ontology.log import Entry
+from vnn.ontology.order import each_once
 from vnn.ontology.similar import redundant
 from vnn.ontology.topology import Topology
 
@@ -438,7 +439,7 @@ class Ontology:
     @cached_property
     def sizes(self) -> pd.Series:
         """Number of genes of each term, counted with those of its descendants."""
-        return pd.Series(np.diff(self._carried.indptr), index=self.terms.index, name="genes")
+        return pd.Series(np.diff(self._inherited.indptr), index=self.terms.index, name="genes")
 
     def topology(
         self,
@@ -562,8 +563,12 @@ class Ontology:
         return sparse.csr_array(children @ self._reach)
 
     @cached_property
+    def _inherited(self) -> sparse.csr_array:
+        return sparse.csr_array(self._reach @ self._own)
+
+    @cached_property
     def _carried(self) -> sparse.csr_array:
-        return _sorted(sparse.csr_array(self._reach @ self._own))
+        return _sorted(self._inherited)
 
     def _under(self, tops: np.ndarray, relation: np.ndarray) -> np.ndarray:
         """Which terms are `tops` or lie under one of them along the chosen relations."""
@@ -620,7 +625,7 @@ class Ontology:
         related, child, parent = self.relations, self._child, self._parent
         if relations is not None:
             below, above, kind = relations
-            key = _each_once((place[below] * n + place[above]) * len(KINDS) + kind)
+            key = each_once((place[below] * n + place[above]) * len(KINDS) + kind)
             child, parent = key // len(KINDS) // n, key // len(KINDS) % n
             columns = (ids[child], ids[parent], KINDS[key % len(KINDS)].astype(object))
             related = pd.DataFrame(dict(zip(RELATIONS, columns, strict=True)), dtype=object)
@@ -778,7 +783,7 @@ class Claims:
         """For pairs of claim and term, each once and sorted by gene, term and claim: a row that makes the claim, and the term."""
         gene = self.gene[claim]
         most = max(int(np.diff(np.append(self.first, len(self.row))).max(initial=1)), 1)
-        key = _each_once((gene.astype(np.int64) * n_terms + term) * most + (claim - self.first[gene]))
+        key = each_once((gene.astype(np.int64) * n_terms + term) * most + (claim - self.first[gene]))
         term = key // most % n_terms
         return self.row[self.first[key // most // n_terms] + key % most], term
 
@@ -786,12 +791,6 @@ class Claims:
 def positions(index: pd.Index, names: Iterable[str]) -> np.ndarray:
     """Where each of `names` stands in `index`; -1 for those that do not."""
     return index.get_indexer(pd.Index(names, dtype=object))
-
-
-def _each_once(key: np.ndarray) -> np.ndarray:
-    """The different values in their order; numpy's `unique` hashes first, which takes four times as long."""
-    key = np.sort(key)
-    return key[np.diff(key, prepend=key[:1] - 1) > 0]
 
 
 def _columns(table: pd.DataFrame, names: list[str], what: str) -> pd.DataFrame:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
+from operator import lt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,7 @@ from scipy import sparse
 from vnn._atomic import replacing
 from vnn._errors import OntologyError, culprits
 from vnn.ontology.log import Entry
+from vnn.ontology.order import each_once, in_order
 
 if TYPE_CHECKING:
     from torch_sparse import SparseTensor
@@ -31,7 +35,7 @@ class Level:
     name
         Name of the level, unique in its topology: "inputs", "level 1", ...
     nodes
-        Node ids, unique and sorted.
+        Node ids, unique; sorted above the inputs.
     copies
         Those of `nodes` that only repeat the value of the node of the same id one level below,
         without weight or activation.
@@ -44,12 +48,9 @@ class Level:
     def __post_init__(self) -> None:
         if not self.nodes:
             raise OntologyError(f"level {self.name!r} has no nodes; leave it out.")
-        if any(a >= b for a, b in zip(self.nodes, self.nodes[1:], strict=False)):
-            raise OntologyError(
-                f"the nodes of level {self.name!r} are not unique and sorted; "
-                "build topologies with Topology.from_edges, which sorts them."
-            )
-        if unknown := sorted(self.copies - set(self.nodes)):
+        if len(set(self.nodes)) < len(self.nodes):
+            raise OntologyError(f"level {self.name!r} names nodes twice: {culprits(_twice(self.nodes))}.")
+        if self.copies and (unknown := sorted(self.copies.difference(self.nodes))):
             raise OntologyError(f"level {self.name!r} has copies that are not its nodes: {culprits(unknown)}.")
 
     def __len__(self) -> int:
@@ -58,7 +59,14 @@ class Level:
     @property
     def own(self) -> np.ndarray:
         """Which nodes are no copies, bool of shape (n_nodes,)."""
+        if not self.copies:
+            return np.ones(len(self.nodes), dtype=bool)
         return np.array([node not in self.copies for node in self.nodes])
+
+    @property
+    def own_nodes(self) -> tuple[str, ...]:
+        """Ids of the nodes that are no copies."""
+        return tuple(node for node in self.nodes if node not in self.copies) if self.copies else self.nodes
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +100,7 @@ class Mask:
             )
         key = edges[:, 1] * len(self.sources) + edges[:, 0]
         if (np.diff(key) <= 0).any():
-            key = np.unique(key)
+            key = each_once(key)
         ordered = np.stack([key % len(self.sources), key // len(self.sources)], axis=1).astype(np.int32)
         ordered.flags.writeable = False
         object.__setattr__(self, "edges", ordered)
@@ -253,6 +261,12 @@ class Topology:
                 raise OntologyError(f"{len(lost):,} nodes of level {level.name!r} {what}: {culprits(lost)}.")
         if self.levels[0].copies:
             raise OntologyError("inputs cannot be copies.")
+        for level in self.levels[1:]:
+            if not all(map(lt, level.nodes, islice(level.nodes, 1, None))):
+                raise OntologyError(
+                    f"the nodes of level {level.name!r} are not sorted; build topologies with Topology.from_edges, which "
+                    "sorts them."
+                )
         for below, level in zip(self.levels, self.levels[1:], strict=False):
             self._check_copies(below, level)
         object.__setattr__(
@@ -302,23 +316,94 @@ class Topology:
         copies
             Node ids per level that are identity copies; their edges are in `edges` like all others.
         """
-        marked = {name: frozenset(ids) for name, ids in (copies or {}).items()}
-        built = tuple(
-            Level(name, tuple(sorted(set(ids))), marked.get(name, frozenset())) for name, ids in levels.items()
+        titles = list(levels)
+        ends = {end: pd.Index(titles).get_indexer(edges[end]) for end in ("source_level", "target_level")}
+        if unknown := {str(name) for end, at in ends.items() for name in edges[end][at < 0].unique()}:
+            raise OntologyError(f"an edge names levels that are not given: {culprits(sorted(unknown))}.")
+        columns = [np.array(list(ids), dtype=object) for ids in levels.values()]
+        columns += [edges[end].to_numpy(dtype=object) for end in ("source", "target")]
+        numbers, ids = pd.factorize(np.concatenate(columns), use_na_sentinel=False)
+        *of_levels, ends["source"], ends["target"] = np.split(numbers, np.cumsum([len(c) for c in columns[:-1]]))
+        nodes = {}
+        for title, own in zip(titles, of_levels, strict=True):
+            own = each_once(own)
+            nodes[title] = own[in_order(ids[own])]
+        return cls._numbered(
+            nodes,
+            ids,
+            pd.DataFrame(ends),
+            copies=copies or {},
+            names=names or {},
+            log=log,
+            provenance=provenance,
         )
-        at = {level.name: level for level in built}
+
+    @classmethod
+    def _numbered(
+        cls,
+        nodes: Mapping[str, np.ndarray],
+        ids: np.ndarray,
+        edges: pd.DataFrame,
+        *,
+        copies: Mapping[str, Iterable[str]],
+        names: Mapping[str, str],
+        log: Sequence[Entry],
+        provenance: Sequence[Mapping[str, Any]],
+    ) -> Topology:
+        """As `from_edges`, with numbers of levels and places in `ids`; those of a level's nodes come in the order of their ids."""
+        levels, places = [], []
+        for name, own in nodes.items():
+            levels.append(Level(name, tuple(ids[own]), frozenset(copies.get(name, ()))))
+            places.append(np.full(len(ids), -1, dtype=np.int32))
+            places[-1][own] = np.arange(len(own), dtype=np.int32)
+        ends = {name: edges[name].to_numpy() for name in ("source_level", "source", "target_level", "target")}
+        pair = ends["source_level"] * len(levels) + ends["target_level"]
+        order = np.argsort(pair, kind="stable")
         masks = []
-        for pair, group in edges.groupby(["source_level", "target_level"], sort=True):
-            low, high = map(str, pair)
-            if unknown := {low, high} - at.keys():
-                raise OntologyError(f"an edge names levels that are not given: {culprits(sorted(unknown))}.")
-            pairs = zip(group["source"], group["target"], strict=True)
-            masks.append(Mask.from_names(low, high, at[low].nodes, at[high].nodes, pairs))
-        return cls(built, tuple(masks), dict(names or {}), tuple(log), tuple(provenance))
+        for rows in np.split(order, np.flatnonzero(np.diff(pair[order])) + 1) if len(order) else ():
+            low, high = (ends[end][rows[0]] for end in ("source_level", "target_level"))
+            source, target = places[low][ends["source"][rows]], places[high][ends["target"][rows]]
+            below, above = levels[low], levels[high]
+            if len(lost := np.flatnonzero((source < 0) | (target < 0))):
+                end = "source" if source[lost[0]] < 0 else "target"
+                raise OntologyError(
+                    f"an edge from {below.name!r} to {above.name!r} names {ids[ends[end][rows[lost[0]]]]!r}, "
+                    "which is not a node there."
+                )
+            masks.append(Mask(below.name, above.name, below.nodes, above.nodes, np.stack([source, target], axis=1)))
+        return cls(tuple(levels), tuple(masks), dict(names), tuple(log), tuple(provenance))
+
+    def in_order(self, inputs: Sequence[str]) -> Topology:
+        """The same wiring with its inputs in another order, such as that of the genome.
+
+        Variants of a gene that lie beside each other are read together; nothing else depends on the order.
+
+        Parameters
+        ----------
+        inputs
+            All of them; what is not an input is passed over.
+
+        Raises
+        ------
+        OntologyError
+            If an input is not named, or twice.
+        """
+        own, known = self.levels[0], set(self.inputs)
+        first = Level(own.name, tuple(name for name in inputs if name in known))
+        if absent := known - set(first.nodes):
+            raise OntologyError(f"the order leaves out {len(absent):,} inputs: {culprits(sorted(absent))}.")
+        place = {name: i for i, name in enumerate(first.nodes)}
+        moved = np.array([place[name] for name in own.nodes])
+        masks = [
+            mask if mask.source_level != own.name
+            else replace(mask, sources=first.nodes, edges=np.stack([moved[mask.edges[:, 0]], mask.edges[:, 1]], axis=1))
+            for mask in self.masks
+        ]  # fmt: skip
+        return replace(self, levels=(first, *self.levels[1:]), masks=tuple(masks))
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Ids of the input nodes, sorted."""
+        """Ids of the input nodes."""
         return self.levels[0].nodes
 
     @property
@@ -347,25 +432,37 @@ class Topology:
     @cached_property
     def outputs(self) -> tuple[tuple[str, str], ...]:
         """(level, node) of every node without outgoing edges, in the order of the levels."""
-        leads = {level.name: np.zeros(len(level), bool) for level in self.levels}
+        return tuple((level.name, level.nodes[i]) for level in self.levels[1:] for i in self.tops(level.name))
+
+    def tops(self, level: str) -> np.ndarray:
+        """Which nodes of a level have no outgoing edges: their places, int64."""
+        leads = np.zeros(len(self.level(level)), dtype=bool)
         for mask in self.masks:
-            leads[mask.source_level][mask.edges[:, 0]] = True
-        return tuple(
-            (level.name, level.nodes[i]) for level in self.levels[1:] for i in np.flatnonzero(~leads[level.name])
-        )
+            if mask.source_level == level:
+                leads[mask.edges[:, 0]] = True
+        return np.flatnonzero(~leads)
 
     @cached_property
     def members(self) -> dict[str, sparse.csr_array]:
-        """Which inputs can influence each node: per level a boolean matrix (n_nodes, n_inputs)."""
-        reach: dict[str, sparse.csr_array] = {
-            self.levels[0].name: sparse.csr_array(sparse.identity(len(self.inputs), dtype=bool, format="csr"))
-        }
+        """Which inputs can influence each node: per level a boolean matrix (n_nodes, n_inputs), indices sorted."""
+        inputs, n_inputs = self.levels[0].name, len(self.inputs)
+        sizes = [len(level) for level in self.levels[1:]]
+        first = dict(zip((level.name for level in self.levels[1:]), np.cumsum([0, *sizes]).tolist(), strict=False))
+        entering = [(mask.edges[:, 0], first[mask.target_level] + mask.edges[:, 1]) for mask in self.masks
+                    if mask.source_level == inputs]  # fmt: skip
+        source, target = (np.concatenate(ends) for ends in zip(*entering, strict=True))
+        leads = sparse.csr_array((np.ones(len(source), dtype=bool), (source, target)), shape=(n_inputs, sum(sizes)))
+        reach = {inputs: sparse.csr_array(sparse.identity(n_inputs, dtype=bool, format="csr"))}
+        below: dict[str, sparse.csr_array] = {}
         for level in self.levels[1:]:
-            total = sparse.csr_array((len(level), len(self.inputs)), dtype=bool)
+            own = np.arange(len(level), dtype=np.int32)
+            ends, shape = (own, first[level.name] + own), (len(level), sum(sizes))
+            total = sparse.csr_array((np.ones(len(level), dtype=bool), ends), shape=shape)
             for mask in self.masks:
-                if mask.target_level == level.name:
-                    total = total + mask.to_scipy().astype(bool) @ reach[mask.source_level]
-            reach[level.name] = total.astype(bool)
+                if mask.target_level == level.name and mask.source_level != inputs:
+                    total = total + mask.to_scipy().astype(bool) @ below[mask.source_level]
+            below[level.name] = total
+            reach[level.name] = sparse.csr_array((leads @ total.T.tocsr()).T.tocsr())
         return reach
 
     @cached_property
@@ -463,3 +560,7 @@ class Topology:
     def __repr__(self) -> str:
         sizes = " -> ".join(f"{len(level) - len(level.copies):,}" for level in self.levels)
         return f"Topology({sizes}; {self.n_edges:,} edges, {self.fingerprint[:12]})"
+
+
+def _twice(names: Sequence[str]) -> list[str]:
+    return sorted(name for name, n in Counter(names).items() if n > 1)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -13,15 +13,15 @@ import pandas as pd
 from vnn._errors import OntologyError, choose, culprits
 from vnn.ontology import dag
 from vnn.ontology.log import Entry
+from vnn.ontology.measured import Features, Measured
 from vnn.ontology.ontology import MEMBERSHIP, REGULATION, Ontology, positions
+from vnn.ontology.order import in_order
 from vnn.ontology.spelling import apart
 from vnn.ontology.topology import Topology
 
 LEVELS = ("longest path", "depth", "hybrid")
 FEW_MEET = 0.1  # share of the smaller side below which the names are most likely of two kinds
 RESIDUAL, FREE = "residual", "free {}"
-
-Features = Sequence[str] | Mapping[str, Sequence[str]]
 
 
 def wire(
@@ -45,18 +45,18 @@ def wire(
     choose("levels", levels, LEVELS)
     for kind in relations:
         choose("a relation that becomes an edge", kind, (*MEMBERSHIP, *REGULATION))
-    genes_of = _genes_of(features)
-    measured = {gene for genes in genes_of.values() for gene in genes}
-    if measured.isdisjoint(ontology.genes):
-        raise _nothing_meets(ontology, genes_of)
-    met = len(measured.intersection(ontology.genes))
-    if few := met < FEW_MEET * min(len(measured), len(ontology.genes)):
+    measured = Measured.of(features)
+    n_genes = len(measured.genes)
+    met = int(_among(measured, ontology).sum())
+    if not met:
+        raise _nothing_meets(ontology, measured)
+    if few := met < FEW_MEET * min(n_genes, len(ontology.genes)):
         warnings.warn(
-            f"only {met:,} of {len(measured):,} measured genes are in the ontology. {_apart(ontology, genes_of)[1]}",
+            f"only {met:,} of {n_genes:,} measured genes are in the ontology. {_apart(ontology, measured)}",
             stacklevel=3,
         )
 
-    pruned = _typed(ontology, relations).restrict(measured)
+    pruned = _typed(ontology, relations).restrict(measured.genes)
     if max_genes is not None:
         pruned = pruned.max_genes(max_genes)
     pruned = pruned.min_genes(max(min_genes, 1))
@@ -70,25 +70,28 @@ def wire(
     if not len(pruned.annotations):
         most = "" if max_genes is None else f" and at most {max_genes:,}"
         raise OntologyError(
-            f"no term is left: {len(measured & set(ontology.genes)):,} of the {len(measured):,} measured genes are in "
+            f"no term is left: {met:,} of the {n_genes:,} measured genes are in "
             f"the ontology, and none of its {len(ontology.terms):,} terms has at least {min_genes:,}{most} of them. "
-            + (_apart(ontology, genes_of)[1] if few else "Lower min_genes, raise max_genes, or give more features.")
+            + (_apart(ontology, measured) if few else "Lower min_genes, raise max_genes, or give more features.")
         )
 
-    names, edges = _edges(pruned, genes_of, gene_level=gene_level, levels=levels)
-    added, log = _beside(pruned, genes_of, edges, level=2 if gene_level else 1, residual=residual, free=free)
+    titles, edges = _edges(pruned, measured, gene_level=gene_level, levels=levels)
+    made = [*([RESIDUAL] if residual else []), *(FREE.format(number) for number in range(1, free + 1))]
+    kinds = (measured.names, pruned.genes, pruned.terms.index, made)
+    ids = np.concatenate([np.asarray(names, dtype=object) for names in kinds])
+    added, log = _beside(pruned, measured, edges, made, level=2 if gene_level else 1)
     edges = pd.concat([edges, *added], ignore_index=True)
-    copies = _no_edges()
+    copies = edges[:0]
     if skips == "copies":
-        edges, copies = _through_copies(edges)
+        edges, copies = _through_copies(edges, ids)
     labels = pruned.terms["name"]
-    level = np.array(names, dtype=object)
-    return Topology.from_edges(
-        _nodes(names, edges),
-        edges.assign(source_level=level[edges["source_level"]], target_level=level[edges["target_level"]]),
-        copies={names[at]: copies["target"][copies["target_level"] == at] for at in copies["target_level"].unique()},
+    return Topology._numbered(
+        _nodes(titles, edges, ids, n_sorted=[len(names) for names in kinds]),
+        ids,
+        edges,
+        copies={titles[at]: ids[own["target"]] for at, own in copies.groupby("target_level")},
         names={term: name for term, name in zip(labels.index, labels, strict=True) if name != term},
-        log=(*pruned.log, *_feature_log(ontology, pruned, genes_of, residual=residual), *log),
+        log=(*pruned.log, *_feature_log(ontology, pruned, measured, residual=residual), *log),
         provenance=ontology.provenance,
     )
 
@@ -98,48 +101,42 @@ def unaccounted(ontology: Ontology, features: Features, topology: Topology) -> t
 
     An empty tuple is the promise of `Ontology.topology`; anything else is a defect of this package.
     """
-    genes_of = _genes_of(features)
+    measured = Measured.of(features)
     named: dict[str, set[str]] = {"genes": set(), "terms": set(), "features": set()}
     for entry in topology.log[len(ontology.log) :]:
         if entry.kind in named and not entry.reason.startswith("kept"):
             named[entry.kind].update(name.split(" -> ")[0] for name in entry.names)
     inputs = set(topology.inputs)
     nodes = {node for level in topology.levels[1:] for node in level.nodes}
-    wired = {gene for feature in inputs for gene in genes_of[feature]}
+    entered = np.array([name in inputs for name in measured.names], dtype=bool)
+    wired = set(measured.genes[measured.gene[entered[measured.feature]]])
     return (
         *(f"gene {gene}" for gene in ontology.genes if gene not in wired and gene not in named["genes"]),
         *(f"term {term}" for term in ontology.terms.index if term not in nodes and term not in named["terms"]),
-        *(f"feature {name}" for name in genes_of if name not in inputs and name not in named["features"]),
+        *(f"feature {name}" for name in measured.names[~entered] if name not in named["features"]),
     )
 
 
-def _genes_of(features: Features) -> dict[str, tuple[str, ...]]:
-    if isinstance(features, Mapping):
-        return {name: tuple(genes) for name, genes in features.items()}
-    if isinstance(features, str):
-        raise TypeError(f"features is the text {features!r}; a sequence of feature names is needed.")
-    names = list(features)
-    if twice := sorted(name for name, n in Counter(names).items() if n > 1):
-        raise OntologyError(f"{len(twice):,} features are there twice: {culprits(twice)}. Merge or rename them first.")
-    return {name: (name,) for name in names}
+def _among(measured: Measured, ontology: Ontology) -> np.ndarray:
+    """Which of the measured genes the ontology annotates."""
+    return positions(pd.Index(ontology.genes, dtype=object), measured.genes) >= 0
 
 
-def _nothing_meets(ontology: Ontology, genes_of: Mapping[str, tuple[str, ...]]) -> OntologyError:
+def _nothing_meets(ontology: Ontology, measured: Measured) -> OntologyError:
     if not ontology.genes:
         return OntologyError(
             f"the ontology annotates no gene to any of its {len(ontology.terms):,} terms, so nothing can be wired. "
             + _unread(ontology)
         )
-    genes, told = _apart(ontology, genes_of)
     folded = {gene.casefold() for gene in ontology.genes}
-    alike = [gene for gene in genes if gene.casefold() in folded]
+    alike = [gene for gene in measured.genes if gene.casefold() in folded]
     mouse = ""
     if alike:
         mouse = (
             f" {len(alike):,} of them would meet if case did not matter ({culprits(alike)}), as symbols of mouse or rat "
             "do, whose genes are others: translate them by orthologs."
         )
-    return OntologyError(f"none of the features meets a gene of the ontology. {told}{mouse}")
+    return OntologyError(f"none of the features meets a gene of the ontology. {_apart(ontology, measured)}{mouse}")
 
 
 def _unread(ontology: Ontology) -> str:
@@ -155,12 +152,12 @@ def _unread(ontology: Ontology) -> str:
     )
 
 
-def _apart(ontology: Ontology, genes_of: Mapping[str, tuple[str, ...]]) -> tuple[list[str], str]:
-    """The genes of the features, and a sentence on what they and those of the ontology look like."""
-    genes = list(dict.fromkeys(gene for genes in genes_of.values() for gene in genes))
-    called = "features" if genes == list(genes_of) else "genes, to which the features are mapped,"
+def _apart(ontology: Ontology, measured: Measured) -> str:
+    """A sentence on what the genes of the features and those of the ontology look like."""
+    genes = measured.genes.tolist()
+    called = "features" if sorted(genes) == measured.names.tolist() else "genes, to which the features are mapped,"
     told = apart(genes, ontology.genes, called=called)
-    return genes, told[0].upper() + told[1:]
+    return told[0].upper() + told[1:]
 
 
 def _typed(ontology: Ontology, relations: Sequence[str]) -> Ontology:
@@ -173,27 +170,27 @@ def _typed(ontology: Ontology, relations: Sequence[str]) -> Ontology:
     return ontology._rows(relations=~away, entries=[entry])
 
 
-def _edges(
-    pruned: Ontology, genes_of: Mapping[str, tuple[str, ...]], *, gene_level: bool, levels: str
-) -> tuple[list[str], pd.DataFrame]:
-    """Names of the levels, and the edges between nodes with the numbers of their levels."""
+def _edges(pruned: Ontology, measured: Measured, *, gene_level: bool, levels: str) -> tuple[list[str], pd.DataFrame]:
+    """Names of the levels, and the edges between the numbers of nodes with those of their levels.
+
+    Features are numbered first, then the genes, then the terms of the ontology.
+    """
     first = 2 if gene_level else 1
-    index = pruned.terms.index
-    at = pd.Series(_heights(pruned, levels) + first, index=index)
-    own = pruned.annotations[["gene", "term"]].drop_duplicates()
-    measured = pd.DataFrame([(feature, gene) for feature, genes in genes_of.items() for gene in genes])
-    measured.columns = pd.Index(["feature", "gene"])
-    measured = measured[measured["gene"].isin(own["gene"])].drop_duplicates()
-    related = pruned.relations
-    parts = [_table(at[related["child"]], related["child"], at[related["parent"]], related["parent"])]
+    n_features, n_genes = len(measured.names), len(pruned.genes)
+    at = _heights(pruned, levels) + first
+    term, related = n_features + n_genes, (pruned._child, pruned._parent)
+    own = pd.DataFrame({"gene": pruned._gene, "term": pruned._term}).drop_duplicates()
+    gene = positions(pd.Index(pruned.genes, dtype=object), measured.genes)[measured.gene]
+    met = pd.DataFrame({"feature": measured.feature, "gene": gene})[gene >= 0]
+    parts = [_table(at[related[0]], term + related[0], at[related[1]], term + related[1])]
     if gene_level:
-        parts.append(_table(0, measured["feature"], 1, measured["gene"]))
-        parts.append(_table(1, own["gene"], at[own["term"]], own["term"]))
+        parts.append(_table(0, met["feature"], 1, n_features + met["gene"]))
+        parts.append(_table(1, n_features + own["gene"], at[own["term"]], term + own["term"]))
     else:
-        joined = measured.merge(own, on="gene")
-        parts.append(_table(0, joined["feature"], at[joined["term"]], joined["term"]))
-    names = ["inputs", *(["genes"] if gene_level else []), *(f"level {k}" for k in range(1, at.max() - first + 2))]
-    return names, pd.concat(parts, ignore_index=True).drop_duplicates()
+        joined = met.merge(own, on="gene")
+        parts.append(_table(0, joined["feature"], at[joined["term"]], term + joined["term"]))
+    titles = ["inputs", *(["genes"] if gene_level else []), *(f"level {k}" for k in range(1, at.max() - first + 2))]
+    return titles, pd.concat(parts, ignore_index=True)
 
 
 def _heights(pruned: Ontology, levels: str) -> np.ndarray:
@@ -208,86 +205,98 @@ def _heights(pruned: Ontology, levels: str) -> np.ndarray:
 
 
 def _beside(
-    pruned: Ontology,
-    genes_of: Mapping[str, tuple[str, ...]],
-    edges: pd.DataFrame,
-    *,
-    level: int,
-    residual: bool,
-    free: int,
+    pruned: Ontology, measured: Measured, edges: pd.DataFrame, made: Sequence[str], *, level: int
 ) -> tuple[list[pd.DataFrame], list[Entry]]:
     """Edges into nodes that stand for no term: one for the features no term has, and free ones over all that is wired."""
-    made = {FREE.format(number) for number in range(1, free + 1)} | ({RESIDUAL} if residual else set())
-    if clash := sorted(made & {*genes_of, *pruned.terms.index, *pruned.genes}):
+    if not made:
+        return [], []
+    taken = (measured.names, pruned.terms.index, pruned.genes)
+    if clash := sorted(set(made).intersection(chain.from_iterable(taken))):
         raise OntologyError(
             f"{culprits(clash)} is to be a node beside the terms and is also a term, gene or feature; rename the latter."
         )
-    wired = set(edges["source"][edges["source_level"] == 0])
-    rest = sorted(set(genes_of) - wired) if residual else []
-    seen = {name: rest if name == RESIDUAL else sorted(wired.union(rest)) for name in sorted(made)}
-    parts = [_table(0, pd.Series(inputs), level, pd.Series(name, range(len(inputs)))) for name, inputs in seen.items()]
-    log = [Entry.of("residual", "features", rest, "wired to the residual node: no term has them")] if rest else []
+    wired = np.zeros(len(measured.names), dtype=bool)
+    wired[edges["source"][edges["source_level"] == 0]] = True
+    rest = ~wired if RESIDUAL in made else np.zeros_like(wired)
+    first = len(measured.names) + len(pruned.genes) + len(pruned.terms)
+    parts = []
+    for number, name in enumerate(made, first):
+        seen = np.flatnonzero(rest if name == RESIDUAL else wired | rest)
+        parts.append(_table(0, seen, level, np.full(len(seen), number)))
+    left = measured.names[rest]
+    log = [Entry.of("residual", "features", left, "wired to the residual node: no term has them")] if len(left) else []
     return parts, log
 
 
-def _table(source_level: object, source: pd.Series, target_level: object, target: pd.Series) -> pd.DataFrame:
+def _table(
+    source_level: int | np.ndarray,
+    source: np.ndarray | pd.Series,
+    target_level: int | np.ndarray,
+    target: np.ndarray | pd.Series,
+) -> pd.DataFrame:
     columns = {"source_level": source_level, "source": source, "target_level": target_level, "target": target}
-    return pd.DataFrame({name: np.broadcast_to(np.asarray(column), len(source)) for name, column in columns.items()})
+    return pd.DataFrame(
+        {name: np.broadcast_to(np.asarray(column, dtype=np.int32), len(source)) for name, column in columns.items()}
+    )
 
 
-def _no_edges() -> pd.DataFrame:
-    return pd.DataFrame({"source_level": [], "source": [], "target_level": [], "target": []})
-
-
-def _through_copies(edges: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _through_copies(edges: pd.DataFrame, ids: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Edges between neighbouring levels only, and those of them that lead into copies.
 
     A node is copied as far up as an edge of its own needs it, and no further.
     """
     top = edges.groupby(["source_level", "source"], sort=True)["target_level"].max().reset_index()
     steps = (top["target_level"] - top["source_level"] - 1).to_numpy()
-    longer = top.loc[np.repeat(top.index, steps)]
+    longer = top.loc[np.repeat(top.index, steps)].reset_index(drop=True)
     nth = np.arange(len(longer)) - np.repeat(np.cumsum(steps) - steps, steps)
     below = longer["source_level"].to_numpy() + nth
     copies = _table(below, longer["source"], below + 1, longer["source"])
-    real = pd.MultiIndex.from_frame(edges[["target_level", "target"]])
-    clash = pd.MultiIndex.from_frame(copies[["target_level", "target"]]).isin(real)
+    real = edges[["target_level", "target"]].drop_duplicates()
+    real_names, copied_names = (
+        pd.MultiIndex.from_arrays([table["target_level"], ids[table["target"]]]) for table in (real, copies)
+    )
+    clash = copied_names.isin(real_names)
     if clash.any():
+        names = sorted(set(ids[copies["target"][clash]]))
         raise OntologyError(
-            f"{copies[clash]['target'].nunique():,} names belong to a node and to the copy of another node in the same "
-            f"level: {culprits(sorted(copies[clash]['target'].unique()))}. Rename the features, or use "
-            'skips="edges".'
+            f"{len(names):,} names belong to a node and to the copy of another node in the same level: {culprits(names)}. "
+            'Rename the features, or use skips="edges".'
         )
     direct = edges.assign(source_level=edges["target_level"] - 1)
     return pd.concat([direct, copies], ignore_index=True), copies
 
 
-def _nodes(names: Sequence[str], edges: pd.DataFrame) -> dict[str, Iterable[str]]:
-    nodes: dict[str, Iterable[str]] = {}
-    for at, name in enumerate(names):
-        ends = (edges[end][edges[f"{end}_level"] == at] for end in ("source", "target"))
-        nodes[name] = pd.unique(pd.concat(ends))
+def _nodes(
+    titles: Sequence[str], edges: pd.DataFrame, ids: np.ndarray, *, n_sorted: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """The numbers of the nodes of each level in the order of their ids, which are sorted within parts of these lengths."""
+    nodes, ends = {}, np.cumsum(n_sorted)
+    for at, title in enumerate(titles):
+        is_here = np.zeros(len(ids), dtype=bool)
+        for end in ("source", "target"):
+            is_here[edges[end].to_numpy()[edges[f"{end}_level"] == at]] = True
+        own = np.flatnonzero(is_here)
+        part = np.searchsorted(ends, own, side="right")
+        nodes[title] = own if (part == part[:1]).all() else own[in_order(ids[own])]
     return nodes
 
 
-def _feature_log(
-    ontology: Ontology, pruned: Ontology, genes_of: Mapping[str, tuple[str, ...]], *, residual: bool
-) -> list[Entry]:
-    known, wired = set(ontology.genes), set(pruned.genes)
-    shared = Counter(gene for genes in genes_of.values() for gene in set(genes) & wired)
-    found: dict[str, list[str]] = {}
-    for name, genes in genes_of.items():
-        if residual and wired.isdisjoint(genes):
-            continue
-        if not genes:
-            found.setdefault("dropped: they name no gene", []).append(name)
-        elif known.isdisjoint(genes):
-            found.setdefault("dropped: the ontology does not know their genes", []).append(name)
-        elif wired.isdisjoint(genes):
-            found.setdefault("dropped: their genes left with the terms they were annotated to", []).append(name)
-        else:
-            if len(wired.intersection(genes)) > 1:
-                found.setdefault("kept: they stand for several genes each", []).append(name)
-            if any(shared[gene] > 1 for gene in genes):
-                found.setdefault("kept: they share a gene with another feature", []).append(name)
-    return [Entry.of("features", "features", names, reason) for reason, names in sorted(found.items())]
+def _feature_log(ontology: Ontology, pruned: Ontology, measured: Measured, *, residual: bool) -> list[Entry]:
+    known, wired = (_among(measured, one) for one in (ontology, pruned))
+    shared = wired & (np.bincount(measured.gene, minlength=len(wired)) > 1)
+    n_genes, n_known, n_wired, n_shared = (
+        measured.n_genes(among) for among in (np.ones_like(wired), known, wired, shared)
+    )
+    found = {
+        "dropped: they name no gene": n_genes == 0,
+        "dropped: the ontology does not know their genes": (n_genes > 0) & (n_known == 0),
+        "dropped: their genes left with the terms they were annotated to": (n_known > 0) & (n_wired == 0),
+        "kept: they stand for several genes each": n_wired > 1,
+        "kept: they share a gene with another feature": n_shared > 0,
+    }
+    told = (n_wired > 0) | (not residual)
+    return [
+        Entry("features", "features", tuple(measured.names[those & told]), reason)
+        for reason, those in sorted(found.items())
+        if (those & told).any()
+    ]

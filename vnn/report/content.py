@@ -56,7 +56,7 @@ class Content:
         Columns epoch, replicate, train, validation.
     flows
         Columns contrast, source_level, source, target_level, target, flow: attribution that runs through each edge, the
-        heads being target_level "prediction"; signed as `nodes.score`.
+        heads being target_level "prediction"; signed as `nodes.score`. A source "" stands for further inputs, summed up.
     agreement
         Columns implementation, where, level, largest_difference, scale, tolerance, agrees, note: our DeepLIFT against others.
     completeness
@@ -95,6 +95,18 @@ class Content:
     guide
         Text in Markdown that explains the verdict at length; headings, paragraphs, lists, tables, bold and code are set, all
         else is text.
+    skylines
+        Of genotype studies: by level, variants first, what Manhattan plots show. Columns contrast, name, chromosome, position, note
+        (the genes of a variant), robust (whether it is) and of the measures minus_log10_p, importance, share (parts of 1) those
+        that are known. `attrs["axis"]` says what `chromosome` holds where it is no chromosome ("level").
+    regions
+        Regions of long-range linkage: region, chromosome, start, end.
+    genes
+        Of genotype studies, a row per contrast and gene; see `vnn.study.genome.GenomeTables`.
+    genome_words
+        What should be said of variants and genes, a sentence each.
+    inputs_called
+        What inputs are, in the plural: "genes", "variants".
     individuals
         "none": no ids, no rows of single people, no group under 5 people; "pseudonym": people numbered;
         "full": ids as they are.
@@ -131,4 +143,9 @@ class Content:
     stability: pd.DataFrame = field(default_factory=pd.DataFrame)
     contributions: pd.DataFrame = field(default_factory=pd.DataFrame)
     guide: str = ""
+    skylines: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    regions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    genes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    genome_words: Sequence[str] = field(default=())
+    inputs_called: str = "genes"
     individuals: Individuals = "pseudonym"

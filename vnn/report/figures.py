@@ -321,9 +321,8 @@ def sunburst(content: Content, *, most: int = 400) -> tuple[Sector, ...]:
     topology = content.topology
     parent = strongest_parents(topology, content.flows)
     weight: dict[Node, float] = defaultdict(float)
-    for level, node, score in zip(
-        content.nodes["level"], content.nodes["node"], content.nodes["score"].abs().fillna(0.0), strict=True
-    ):
+    inner = content.nodes[content.nodes["level"] != topology.levels[0].name]
+    for level, node, score in zip(inner["level"], inner["node"], inner["score"].abs().fillna(0.0), strict=True):
         weight[level, node] = max(weight[level, node], score)
     kept: set[Node] = set()
     for node in sorted(parent, key=lambda node: (-weight[node], node))[:most]:
@@ -332,13 +331,13 @@ def sunburst(content: Content, *, most: int = 400) -> tuple[Sector, ...]:
             kept.add(at)
             at = parent[at]
     genes = _genes(topology)
-    inner = {above for node, above in parent.items() if above is not None}
+    above_others = {above for node, above in parent.items() if above is not None}
     sectors = [Sector(PREDICTION, "", PREDICTION, 0.0, None)]
     rest: dict[Node | None, list[Node]] = defaultdict(list)
     held = {above for node, above in parent.items() if node in kept}
     for node, above in parent.items():
         if node in kept:
-            size = 0.0 if node in inner & held else float(genes[node])
+            size = 0.0 if node in above_others & held else float(genes[node])
             sectors.append(Sector(_path(node), _path(above), topology.label(node[1]), size, node))
         elif above is None or above in kept:
             rest[above].append(node)
@@ -358,6 +357,7 @@ def strongest_parents(topology: Topology, flows: pd.DataFrame) -> dict[Node, Nod
     """
     original = _originals(topology)
     strength: dict[tuple[Node, Node], float] = defaultdict(float)
+    flows = flows[flows["source_level"] != topology.levels[0].name]
     ends = [zip(flows[f"{end}_level"], flows[end], strict=True) for end in ("source", "target")]
     for source, target, flow in zip(*ends, flows["flow"].abs(), strict=True):
         strength[original.get(source, source), original.get(target, target)] += flow
@@ -492,7 +492,7 @@ def _strongest(levels: list[str], flow: Mapping[tuple[Node, Node], float], most:
     for level in reversed(levels[:-1]):
         sent: dict[Node, float] = defaultdict(float)
         for (source, target), value in flow.items():
-            if source[0] == level and target in shown:
+            if source[0] == level and source[1] and target in shown:
                 sent[source] += abs(value)
         n_most = most_inputs if level == levels[0] else most
         shown.update(sorted(sent, key=lambda node: (-sent[node], node))[:n_most])
@@ -605,7 +605,7 @@ def calibration(content: Content) -> dict[str, dict[str, pd.DataFrame]]:
 
 def contrasts(content: Content) -> tuple[str, ...]:
     """The contrasts of the study, in the order of the nodes."""
-    return tuple(str(name) for name in dict.fromkeys(content.nodes["contrast"].dropna()))
+    return tuple(str(name) for name in content.nodes["contrast"].dropna().unique())
 
 
 def _originals(topology: Topology) -> dict[Node, Node]:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from vnn._atomic import write_text
-from vnn.report import figures, verdict
+from vnn.report import figures, skyline, verdict
 from vnn.report.content import Content
 from vnn.report.prose import prose
 from vnn.training.paired import BETTER, WORSE
@@ -28,6 +28,7 @@ ASSETS = Path(__file__).with_name("assets")
 MOST_INPUTS = 2000
 GENE_LEVEL = "genes"
 MOST_EXAMPLES = 50
+MOST_GENES = 20
 PEOPLE = re.compile(r"sample|people|person|patient|individual|donor|subject|cell", re.IGNORECASE)
 UNKNOWN_FEATURES = "the ontology does not know their genes"
 ASSOCIATION = "Association, not causation"
@@ -50,7 +51,7 @@ def write_page(path: Path, content: Content) -> None:
 
 def page(content: Content) -> str:
     """The page of a study as HTML."""
-    scripts, plotting = _scripts(), _plotting()
+    scripts, plotting = _scripts(genome=bool(skyline.levels(content))), _plotting()
     html = template("page.html").render(
         content=content,
         policy=page_policy((*scripts, plotting[0])),
@@ -84,6 +85,7 @@ def page(content: Content) -> str:
         files=_records(content.files),
         alternative=alternatives(content),
         hidden_inputs=_hidden_inputs(content),
+        genome=_genome_section(content),
         proof=_proof(content),
     )
     return html.encode("utf-8", "replace").decode("utf-8")
@@ -130,6 +132,8 @@ def data(content: Content) -> dict[str, Any]:
         "sunburst": _sunburst(content),
         "paths": [{"contrast": name, **paths} for name in figures.contrasts(content) if (paths := _paths(content, name))],
         "curves": {name: vars(curve) for name, curve in figures.curves(content.history).items()},
+        "skylines": skyline.drawn(content),
+        "quantiles": {name: vars(found) for name, found in skyline.all_quantiles(content).items()},
     }  # fmt: skip
 
 
@@ -195,7 +199,8 @@ def verdict_table(content: Content, pool: Pool) -> dict[str, Any] | None:
     columns["at"] = [
         pool.add(*row) for row in zip(rows["level"], rows["node"], rows["name"], rows["n_genes"], strict=True)
     ]
-    for column in verdict.COLUMNS:
+    known = verdict.columns(content)
+    for column in known:
         if column.key in ("name", "node", "n_genes", "level"):
             continue
         if column.key in verdict.TEXTS:
@@ -210,9 +215,9 @@ def verdict_table(content: Content, pool: Pool) -> dict[str, Any] | None:
     found = verdict.draws(content)
     return {
         "n": len(rows),
-        "kinds": {column.key: column.kind for column in verdict.COLUMNS},
-        "main": [column.key for column in verdict.COLUMNS if column.main],
-        "labels": {column.key: column.label for column in verdict.COLUMNS},
+        "kinds": {column.key: column.kind for column in known},
+        "main": [column.key for column in known if column.main],
+        "labels": {column.key: column.label for column in known},
         "levels": _judged_levels(content),
         "texts": texts,
         "columns": columns,
@@ -248,8 +253,9 @@ def _verdict_section(content: Content) -> dict[str, Any] | None:
         "levels": _judged_levels(content),
         "groups": found[: verdict.MOST_GROUPS],
         "n_groups": len(found),
-        "columns": verdict.COLUMNS,
+        "columns": verdict.columns(content),
         "meanings": verdict.VERDICTS,
+        "linked": verdict.LINKED,
         "thresholds": _records(content.thresholds),
         "nulls": {name: verdict.SAYS[name] for name in drawn.values} if drawn else {},
         "n_drawn": 0 if drawn is None else len(drawn.rows),
@@ -375,7 +381,10 @@ def words(content: Content) -> list[tuple[str, str]]:
         (ASSOCIATION, "Effects and attributions say what goes together in these data, not what causes what."),
         (CLINIC, "For research only. No decision about a person may rest on this page."),
         ("People in the data", _sentence(content.populations)),
-        ("Knowledge used", f"{used}{does} not know {len(unknown):,} of {measured:,} measured genes ({share:.3g} %)."),
+        (
+            "Knowledge used",
+            f"{used}{does} not know {len(unknown):,} of {measured:,} measured {content.inputs_called} ({share:.3g} %).",
+        ),
     ]
 
 
@@ -478,8 +487,16 @@ def alternatives(content: Content) -> dict[str, str]:
         "curves": "Loss by epoch on training and validation samples: "
         + ("; ".join(_fell(name, curve) for name, curve in figures.curves(content.history).items()) or "none recorded")
         + ".",
-        "paths": "Diagram of the strongest paths from genes through pathways to the prediction.",
+        "paths": "Diagram of the strongest paths from the inputs through pathways to the prediction.",
     }
+    for name, one in list(skyline.all_quantiles(content).items())[:1]:
+        found["quantiles"] = (
+            f"Quantiles of the p of {one.n:,} variants in {name} against chance; lambda is {plain(one.inflation, 2)}."
+        )
+    if skyline.levels(content):
+        shown = {level: table["name"].nunique() for level, table in content.skylines.items() if len(table)}
+        held = _listed([f"{n:,} {level}" for level, n in shown.items()])
+        found["skyline"] = f"Manhattan plot, at choice of {held}; the tables in the study's folder have the numbers."
     if heat:
         groups = _listed([f"{name} ({n:,})" for name, _, _, n in heat.groups])
         found["heat"] = f"Heat map of the activities of {len(heat.nodes)} nodes in {groups}; {first}."
@@ -494,11 +511,37 @@ def alternatives(content: Content) -> dict[str, str]:
     return found
 
 
+def _genome_section(content: Content) -> dict[str, Any] | None:
+    """Of genotype studies what stands beside the Manhattan plots."""
+    if not skyline.levels(content):
+        return None
+    found = skyline.all_quantiles(content)
+    genes = content.genes
+    shown = []
+    for _, own in genes.groupby("contrast", sort=False) if len(genes) else ():
+        by = ["rank", "relative_importance"]
+        order = own.assign(rank=(own["verdict"] == verdict.ROBUST) if "verdict" in own else False)
+        shown += _records(order.sort_values(by, ascending=False, kind="stable").head(MOST_GENES))
+    return {
+        "levels": skyline.levels(content),
+        "contrasts": list(
+            dict.fromkeys(name for table in content.skylines.values() for name in table["contrast"].unique())
+        ),
+        "quantiles": {name: (one.n, one.inflation) for name, one in found.items()},
+        "words": content.genome_words,
+        "genes": shown,
+        "n_genes": len(genes),
+        "loci": any(row.get("locus") for row in shown),
+        "regions": sorted({row["region"] for row in shown if row.get("region")}),
+    }
+
+
 def _sunburst(content: Content) -> dict[str, Any] | None:
     sectors = figures.sunburst(content)
     if len(sectors) < 2:
         return None
-    nodes = content.nodes.set_index(["contrast", "level", "node"])[["score", "share"]]
+    above = content.nodes[content.nodes["level"] != content.topology.levels[0].name]
+    nodes = above.set_index(["contrast", "level", "node"])[["score", "share"]]
     by = {name: nodes.loc[name] for name in figures.contrasts(content)}
     found: dict[str, Any] = {
         "ids": [sector.id for sector in sectors],
@@ -633,9 +676,10 @@ def _asset(name: str) -> str:
 
 
 @cache
-def _scripts() -> tuple[str, ...]:
+def _scripts(*, genome: bool) -> tuple[str, ...]:
     """The scripts of the page, in their order, as they stand between the tags."""
-    return tuple(script_of(_asset(f"{name}.js")) for name in ("list", "table", "verdict", "figures", "page"))
+    names = ("list", "table", "verdict", *(["manhattan"] if genome else []), "figures", "page")
+    return tuple(script_of(_asset(f"{name}.js")) for name in names)
 
 
 @cache

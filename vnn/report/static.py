@@ -18,11 +18,11 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path as Curve
 
 from vnn._atomic import replacing
-from vnn.report import figures, verdict
+from vnn.report import figures, skyline, verdict
 from vnn.report.content import Content
 
 INK, MUTED, RULE, ACCENT = "#1b1e23", "#5a616c", "#dfe0da", "#0b5c8c"
-UP, DOWN, OTHER = "#0072b2", "#d55e00", "#b9bcc2"
+UP, DOWN, OTHER, SHADE = "#0072b2", "#d55e00", "#b9bcc2", "#7d8894"
 DIVERGING = LinearSegmentedColormap.from_list("blue to orange", [DOWN, "#f4f4f2", UP])
 STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # names are text, also those with a dollar sign
@@ -61,6 +61,9 @@ def write_figures(folder: Path, content: Content) -> tuple[Path, ...]:
         drawn[f"pathways{suffix}"] = partial(pathways, content, contrast)
         drawn[f"icicle{suffix}"] = partial(icicle, content, contrast)
         drawn[f"paths{suffix}"] = partial(paths, content, contrast)
+    for level in skyline.levels(content):
+        drawn[f"manhattan-{level.replace(' ', '-')}"] = partial(manhattan, content, level)
+    drawn["quantiles"] = partial(quantiles, content)
     drawn |= {"heat-map": partial(heat_map, content), "training": partial(training, content)}
     return write_drawn(folder, drawn)
 
@@ -288,6 +291,63 @@ def pathways(content: Content, contrast: str) -> Figure | None:
     return figure
 
 
+def manhattan(content: Content, level: str) -> Figure | None:
+    """All points of a level in one panel for each measure, and for each of the first contrasts."""
+    table = content.skylines[level]
+    along = skyline.axis(table)
+    panels = [
+        (str(contrast), own, measure)
+        for contrast, own in list(table.groupby("contrast", sort=False))[:MOST_CLASSES]
+        for measure in skyline.measures(own)
+    ]
+    figure = Figure(figsize=(9.0, 2.5 * len(panels) + 0.2), layout="constrained")
+    several = table["contrast"].nunique() > 1
+    for axes, (contrast, own, measure) in zip(
+        figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels, strict=True
+    ):
+        found = skyline.view(own, along, measure, most=max(len(own), 1))
+        part = np.searchsorted(along.end, found.x - 1e-6).clip(0, len(along.names) - 1)
+        tone = np.array([UP, SHADE])[part % 2 if len(along.names) > 1 else 0 * part]
+        axes.scatter(found.x, found.y, s=5 if found.n > 500 else 14, c=tone, linewidths=0, rasterized=found.n > 500)
+        if "robust" in own and (robust := own["robust"].to_numpy(dtype=bool)[found.points]).any():
+            axes.scatter(found.x[robust], found.y[robust], s=34, color=DOWN, zorder=3, label="robust")
+            axes.legend(frameon=False, fontsize=7.5)
+        if np.isfinite(found.line):
+            axes.axhline(found.line, color=MUTED, linewidth=0.8, linestyle="--")
+        for x, y, name in skyline.strongest(own, along, found):
+            side = "left" if x < 0.05 else "right" if x > 0.95 else "center"
+            axes.annotate(cut(name, 26), (x, y), (0, 3), textcoords="offset points", ha=side, fontsize=7.5)
+        crowded = len(along.names) > 12
+        ticks = [(a + b) / 2 for a, b in zip(along.start, along.end, strict=True)]
+        shown = [i for i in range(len(ticks)) if not crowded or i < 12 or not i % 2]
+        axes.set_xticks([ticks[i] for i in shown], [cut(along.names[i], 14) for i in shown], fontsize=8)
+        axes.set(xlim=(-0.005, 1.005), ylim=(0, found.top * 1.06))
+        axes.set_ylabel(measure.axis, fontsize=8)
+        if several:
+            axes.set_title(cut(contrast, 60), fontsize=8.5, loc="left")
+    figure.supxlabel(str(table.attrs.get("axis", "chromosome")), fontsize=8.5, color=MUTED)
+    return figure
+
+
+def quantiles(content: Content) -> Figure | None:
+    """Observed p of single variants against those of chance."""
+    found = list(skyline.all_quantiles(content).items())[:MOST_CLASSES]
+    if not found:
+        return None
+    n_rows = -(-len(found) // 3)
+    figure = Figure(figsize=(3.6 * min(len(found), 3) + 0.4, 3.6 * n_rows), layout="constrained")
+    panels = figure.subplots(n_rows, min(len(found), 3), squeeze=False).ravel()
+    for axes, (name, one) in zip(panels, found, strict=False):
+        axes.fill_between(one.expected, one.low, one.high, color=OTHER, alpha=0.5, linewidth=0)
+        axes.plot([0, one.expected.max()], [0, one.expected.max()], color=MUTED, linewidth=0.8, linestyle=":")
+        axes.scatter(one.expected, one.observed, s=7, color=ACCENT, linewidths=0)
+        axes.set(xlabel="expected −log10 p", ylabel="observed −log10 p")
+        axes.set_title(f"{cut(name, 30)}: {one.n:,} variants, λ {one.inflation:.2f}", fontsize=8.5, loc="left")
+    for axes in panels[len(found) :]:
+        axes.axis("off")
+    return figure
+
+
 def heat_map(content: Content) -> Figure | None:
     """Activities of the top nodes, people or groups in columns."""
     heat = figures.heat_map(content)
@@ -357,7 +417,7 @@ def icicle(content: Content, contrast: str) -> Figure | None:
     axes.set_xlim(0, deep(root))
     axes.set_ylim(total, 0)
     axes.axis("off")
-    caption = f"Height: genes. Colour: share of the attribution of its level, blue + and orange −. {contrast}"
+    caption = f"Height: {content.inputs_called}. Colour: share of the attribution of its level, blue + and orange −. {contrast}"
     axes.set_title(textwrap.fill(caption, 90), fontsize=8, loc="left", color=MUTED)
     return figure
 

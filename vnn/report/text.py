@@ -6,7 +6,7 @@ import textwrap
 
 import pandas as pd
 
-from vnn.interpret.verdict import VERDICTS, Verdict
+from vnn.interpret.verdict import LINKED, VERDICTS, Verdict
 from vnn.training.evaluation import comparison
 from vnn.training.paired import BETTER, WORSE
 
@@ -70,8 +70,8 @@ def _gain(best: pd.Series, network: str) -> list[str]:
     return [said, f"  The {network} does not beat it{': the interval reaches 0' if high >= 0 else ''}."]
 
 
-def ranking_text(effects: pd.DataFrame, *, most: int = 10) -> str:
-    """The nodes with the largest activity effects, a line each."""
+def ranking_text(effects: pd.DataFrame, *, most: int = 10, inputs: str = "genes") -> str:
+    """The nodes with the largest activity effects, a line each; `inputs` is what inputs are called."""
     several = effects["contrast"].nunique() > 1
     what = "" if several else f" ({effects['contrast'].iloc[0]})"
     lines = [f"Pathways by held-out activity effect{what}, 95 % interval over splits:"]
@@ -81,12 +81,12 @@ def ranking_text(effects: pd.DataFrame, *, most: int = 10) -> str:
         interval = "" if pd.isna(row["low"]) else f"  {row['low']:+.2f} to {row['high']:+.2f}"
         against = f", {row['contrast']}" if several else ""
         lines.append(
-            f"  {i:>2} {name:<{width}} {row['effect']:+.2f}{interval}  {row['n_inputs']:>4} genes, {row['level']}{against}"
+            f"  {i:>2} {name:<{width}} {row['effect']:+.2f}{interval}  {row['n_inputs']:>4} {inputs}, {row['level']}{against}"
         )
     return "\n".join(lines)
 
 
-def verdict_text(found: Verdict, *, most: int = 10) -> str:
+def verdict_text(found: Verdict, *, most: int = 10, inputs: str = "genes") -> str:
     """How many nodes got which verdict, and the groups of robust nodes; where there are none, what stopped the largest scores.
 
     Parameters
@@ -95,6 +95,8 @@ def verdict_text(found: Verdict, *, most: int = 10) -> str:
         With its groups; see `vnn.interpret.grouping`.
     most
         How many groups, or nodes, are listed.
+    inputs
+        What inputs are called.
     """
     table = found.table
     counts = table["verdict"].value_counts()
@@ -106,14 +108,17 @@ def verdict_text(found: Verdict, *, most: int = 10) -> str:
     lines = [f"Verdict: {', '.join([said[0] + groups, *said[1:]])}.", "Robust:"]
     for number, (_, group) in enumerate(list(robust.groupby("group", sort=False))[:most], 1):
         leader = group[group["leader"]].iloc[0]
+        size = _count(leader["n_genes"], inputs.removesuffix("s"))
         lines.append(
             f"  {number:>2} {leader['name']}: score {leader['score']:.2f}, q {leader['q_labels']:.2g} against permuted labels, "
-            f"{leader['q_wiring']:.2g} against rewired networks, {_count(leader['n_genes'], 'gene')}, {leader['level']}"
+            f"{leader['q_wiring']:.2g} against rewired networks, {size}, {leader['level']}"
         )
-        if others := [
+        linked = table[(table["group"] == leader["group"]) & (table["verdict"] == LINKED)]
+        others = [
             row["name"] + (" (driven by it)" if row["driven_by"] else "")
             for row in group[~group["leader"]].to_dict("records")
-        ]:
+        ]
+        if others := [*others, *(f"{name} (in linkage)" for name in linked["name"])]:
             lines.append(
                 textwrap.fill(f"with {', '.join(others)}", 120, initial_indent=" " * 5, subsequent_indent=" " * 5)
             )

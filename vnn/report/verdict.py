@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vnn._errors import choose, culprits
-from vnn.interpret.verdict import CHANCE, METHOD, NOT_INFORMATIVE, NOT_RESOLVABLE, ROBUST, STRUCTURE, UNSTABLE
+from vnn.interpret.verdict import CHANCE, LINKED, METHOD, NOT_INFORMATIVE, NOT_RESOLVABLE, ROBUST, STRUCTURE, UNSTABLE
 from vnn.report.content import Content
 
 DRIVEN = "driven by another node"
@@ -34,6 +34,11 @@ VERDICTS = {
         "Its score is that of a related node: once the genes of that one are set to baseline, too little of it is left."
     ),
     UNSTABLE: ("Sign or rank change from one half of the people to the other."),
+    LINKED: (
+        "A gene of a genotype study that passed every criterion, but may only show the signal of another robust gene: they share "
+        "variants, lie close together, or have variants in linkage disequilibrium. The gene with the largest score leads the locus "
+        "and need not be the one that matters."
+    ),
     ROBUST: ("Passed every criterion above, in this order."),
 }
 NULLS = {"labels": "labels permuted", "wiring": "wiring rewired"}
@@ -145,8 +150,31 @@ COLUMNS = (
     Column("draws_needed", "Draws needed", "count",
            "How many draws would be needed to decide; empty where these are enough."),
 )  # fmt: skip
+LOCUS = (
+    Column("locus", "Locus", "text",
+           "Genes that may show one signal are one locus, called after the one with the largest score.", main=True),
+    Column("in_ld_with", "In LD with", "text",
+           "The other genes of the locus, with the largest r2 between their variants, shared variants and distance."),
+    Column("n_variants", "Variants of the gene", "count", "Variants of a gene that are inputs."),
+    Column("n_independent", "Independent variants", "count", "Of these, those that stay when variants in linkage are thinned."),
+    Column("length", "Length", "count", "Bases of the gene, without windows."),
+    Column("region", "Region", "text", "Region of long-range linkage disequilibrium the gene lies in."),
+)  # fmt: skip
 NEEDED = ("contrast", "level", "node", "name", "verdict")
-TEXTS = ("contrast", "level", "node", "name", "group", "driven_by", "families", "verdict", "decided_by")
+TEXTS = (
+    "contrast",
+    "level",
+    "node",
+    "name",
+    "group",
+    "driven_by",
+    "families",
+    "verdict",
+    "decided_by",
+    "locus",
+    "in_ld_with",
+    "region",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +201,19 @@ class Group:
         return 1 + sum(row["verdict"] == ROBUST for row in self.members)
 
 
+def columns(content: Content) -> tuple[Column, ...]:
+    """The columns of the table of verdicts, with those of loci where genes have them."""
+    called = content.inputs_called
+    own = Column(
+        "n_genes", called.capitalize(), "count", f"Measured {called}, those of its descendants included.", main=True
+    )
+    known = tuple(own if column.key == own.key else column for column in COLUMNS)
+    if "locus" not in content.verdict:
+        return known
+    place = 1 + next(i for i, column in enumerate(known) if column.key == "group")
+    return (*known[:place], LOCUS[0], *known[place:], *LOCUS[1:])
+
+
 def ordered(content: Content) -> pd.DataFrame:
     """All columns of the verdicts, the most robust first; the index says which row of `content.verdict` each was.
 
@@ -191,11 +232,12 @@ def ordered(content: Content) -> pd.DataFrame:
         )
     for word in given["verdict"].unique():
         choose("a verdict", word, VERDICTS)
-    table = given.reindex(columns=[column.key for column in COLUMNS])
-    for name in TEXTS:
+    known = columns(content)
+    table = given.reindex(columns=[column.key for column in known])
+    for name in (name for name in TEXTS if name in table):
         table[name] = [_text(value) for value in table[name]]
     table["leader"] = [str(value) in ("True", "1", "1.0") for value in table["leader"]]
-    for column in COLUMNS:
+    for column in known:
         if column.key not in TEXTS and column.kind != "flag":
             table[column.key] = pd.to_numeric(table[column.key]).astype(float)
     place = {word: -number for number, word in enumerate(VERDICTS)}
@@ -220,7 +262,7 @@ def groups(content: Content) -> tuple[Group, ...]:
         return ()
     table = ordered(content)
     names = dict(zip(zip(table["contrast"], table["node"], strict=True), table["name"], strict=True))
-    kept = table[table["verdict"].isin([ROBUST, DRIVEN])]
+    kept = table[table["verdict"].isin([ROBUST, DRIVEN, LINKED])]
     found: dict[str, list[dict[str, Any]]] = {}
     for unit, row in zip(_units(kept), kept.assign(at=kept.index).to_dict(orient="records"), strict=True):
         driver = names.get((row["contrast"], row["driven_by"]), row["driven_by"])

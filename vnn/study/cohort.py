@@ -30,8 +30,10 @@ from vnn.data.genotypes import (
 from vnn.data.genotypes.gennet import read_subjects
 from vnn.data.genotypes.plink import PHENOTYPE
 from vnn.data.genotypes.reading import genotype_files
-from vnn.ontology import Topology
+from vnn.ontology import Level, Mask, Topology
 from vnn.ontology.log import Entry
+from vnn.ontology.measured import Measured
+from vnn.ontology.order import ranks
 from vnn.study.settings import DataSection, GenotypeSection
 
 MOST_BYTES = 8e9
@@ -44,14 +46,18 @@ TABLES: dict[str, Callable[..., Annotation]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Cohort:
+class Entered:
     """Genotypes as inputs.
 
     Parameters
     ----------
     samples
         The coded variants that have a gene; missing where genotypes are, each training part fills them.
+    genotypes
+        These variants, packed, in the same people.
     genes
+        Their genes.
+    owners
         The genes of each input.
     inputs
         What each input is, a row for each: `variant`, `chromosome`, `position`, `counted`, `other`, `minor` (the rarer allele),
@@ -59,7 +65,9 @@ class Cohort:
     """
 
     samples: Samples
-    genes: dict[str, tuple[str, ...]]
+    genotypes: Genotypes
+    genes: GeneMap
+    owners: dict[str, tuple[str, ...]]
     inputs: pd.DataFrame
 
 
@@ -111,7 +119,7 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
-def inputs_of(genotypes: Genotypes, asked: GenotypeSection, own: Mapping[str, Sequence[str]] | None = None) -> Cohort:
+def inputs_of(genotypes: Genotypes, asked: GenotypeSection, own: Mapping[str, Sequence[str]] | None = None) -> Entered:
     """The variants that have a gene, coded.
 
     Parameters
@@ -119,16 +127,9 @@ def inputs_of(genotypes: Genotypes, asked: GenotypeSection, own: Mapping[str, Se
     own
         The genes of each variant, where no file of `asked` tells them.
     """
-    log: tuple[str, ...] = ()
-    if own is None:
-        genes = _genes(genotypes, asked)
-        own, log = genes.features(), genes.log
-    else:
-        n = genotypes.n_variants - len(own)
-        log = (
-            (f"gene map: {n:,} of {genotypes.n_variants:,} variants are not in the topology and left out",) if n else ()
-        )
-    genotypes = genotypes.select(list(own))
+    genes = genes_of(genotypes, asked) if own is None else GeneMap.of(genotypes, own)
+    features = genes.features()
+    genotypes = genotypes.select(list(features))
     n_bytes = 4 * genotypes.n_variants * genotypes.n_people * (2 if asked.coding == "genotype" else 1)
     if n_bytes > MOST_BYTES:
         raise StudyError(
@@ -138,12 +139,13 @@ def inputs_of(genotypes: Genotypes, asked: GenotypeSection, own: Mapping[str, Se
     coding = fit_coding(genotypes, asked.coding, missing="nan")
     samples = coding.apply(genotypes)
     ids = genotypes.variants.index
-    owners = {name: tuple(own[str(ids[row])]) for name, row in zip(coding.names, coding.row.tolist(), strict=True)}
-    return Cohort(replace(samples, log=(*log, *samples.log)), owners, input_table(genotypes, coding))
+    owners = {name: features[str(ids[row])] for name, row in zip(coding.names, coding.row.tolist(), strict=True)}
+    samples = replace(samples, log=(*genes.log, *samples.log))
+    return Entered(samples, genotypes, genes, owners, input_table(genotypes, coding))
 
 
 def input_table(genotypes: Genotypes, coding: Coding) -> pd.DataFrame:
-    """What each input is, see `Cohort.inputs`; `coding_of` reads it back."""
+    """What each input is, see `Entered.inputs`; `coding_of` reads it back."""
     counts = genotypes.counts()
     called = 2 * counts[:, [0, 2, 3]].sum(1)
     frequency = np.divide(2 * counts[:, 0] + counts[:, 2], called, where=called > 0, out=np.full(len(called), np.nan))
@@ -166,9 +168,11 @@ def coding_of(table: pd.DataFrame) -> tuple[pd.DataFrame, Coding]:
 
 def gene_wiring(features: Mapping[str, Sequence[str]]) -> Topology:
     """Variants to genes, for a study without an ontology: every gene is an output."""
-    rows = [("inputs", name, "genes", gene) for name, genes in features.items() for gene in genes]
-    edges = pd.DataFrame(rows, columns=["source_level", "source", "target_level", "target"])
-    return Topology.from_edges({"inputs": list(features), "genes": sorted(set(edges["target"]))}, edges)
+    measured = Measured.of(features)
+    place = ranks(measured.genes)
+    inputs, genes = Level("inputs", tuple(measured.names)), Level("genes", tuple(sorted(measured.genes)))
+    edges = np.stack([measured.feature, place[measured.gene]], axis=1)
+    return Topology((inputs, genes), (Mask(inputs.name, genes.name, inputs.nodes, genes.nodes, edges),))
 
 
 def genes_told_by(file: Path) -> dict[str, Any]:
@@ -229,7 +233,8 @@ def without_inputs(topology: Topology, kept: Collection[str]) -> Topology:
     )
 
 
-def _genes(genotypes: Genotypes, asked: GenotypeSection) -> GeneMap:
+def genes_of(genotypes: Genotypes, asked: GenotypeSection) -> GeneMap:
+    """The genes of variants, as a study asks for them."""
     assert asked.genes is not None
     if asked.read_as == "ranges":
         ranges = read_gene_ranges(asked.genes, build=asked.build)

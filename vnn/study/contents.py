@@ -16,6 +16,7 @@ from vnn.interpret import NodeScores
 from vnn.models.network import COVARIATES
 from vnn.ontology import Topology
 from vnn.report.content import Content
+from vnn.study.genome_page import genome_content, people_shown
 from vnn.study.judged import verdict_content
 from vnn.study.settings import is_file
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from vnn.study.run import Results
 
 EXAMPLES = 12
+MOST_FLOWS = 5000
 COVARIATE, GENES = "covariate: ", "genes"
 NAMES = re.compile(r": '[^']*'(?: \([\d,]+\))?(?:, '[^']*'(?: \([\d,]+\))?)*(?: and [\d,]+ more)?")
 COLUMNS = [
@@ -68,8 +70,9 @@ def content_of(results: Results) -> Content:
         weaknesses=study.report.weaknesses,
         nulls=results.null_words,
         populations=study.report.populations,
-        individuals=study.report.individuals,
+        individuals=people_shown(results),
         **_calibration(results),
+        **genome_content(results),
         **verdict_content(results),
     )
 
@@ -113,8 +116,21 @@ def _flows(results: Results) -> pd.DataFrame:
     """What edges carry; covariates lead to the prediction from among the inputs."""
     flows = results.scores.flows
     late = flows["source_level"] == COVARIATES
+    inputs = results.topology.levels[0].name
     source = flows["source"].where(~late, COVARIATE + flows["source"])
-    return flows.assign(source=source, source_level=flows["source_level"].where(~late, results.topology.levels[0].name))
+    return fewer_flows(flows.assign(source=source, source_level=flows["source_level"].where(~late, inputs)), inputs)
+
+
+def fewer_flows(flows: pd.DataFrame, inputs: str, most: int = MOST_FLOWS) -> pd.DataFrame:
+    """The flows with, for each contrast, only the `most` largest out of inputs one by one; others are summed by target."""
+    own = flows["source_level"] == inputs
+    order = flows["flow"].abs().where(own).groupby(flows["contrast"]).rank(ascending=False, method="first")
+    weak = own & ~(order <= most)
+    if not weak.any():
+        return flows
+    ends = ["contrast", "source_level", "target_level", "target"]
+    summed = flows[weak].groupby(ends, sort=False, as_index=False)["flow"].sum().assign(source="")
+    return pd.concat([flows[~weak], summed[flows.columns]], ignore_index=True)
 
 
 def _summary(target: Target, samples: Samples, topology: Topology) -> str:

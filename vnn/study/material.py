@@ -32,7 +32,7 @@ from vnn.data import (
     read_samples,
     read_table,
 )
-from vnn.data.genotypes import Genotypes
+from vnn.data.genotypes import GeneMap, Genotypes
 from vnn.data.genotypes.control import FAMILY
 from vnn.data.genotypes.reading import genotype_files
 from vnn.data.read import columns_beside
@@ -56,8 +56,9 @@ from vnn.study.kept import (
     component_table,
 )
 from vnn.study.quality import CONTROL, components_of, controlled
+from vnn.study.rivals import known_rivals
 from vnn.study.settings import DataSection, GenotypeSection, OntologySection, Study, is_file
-from vnn.training.baselines import ON_REQUEST, applicable
+from vnn.training.baselines import ON_REQUEST
 from vnn.training.null import placed
 
 FEWEST_SHOWN = 5
@@ -81,6 +82,8 @@ class Material:
     kept
         Tables of a genotype study by the name of their file: its variants and components, which new people need, and the account of
         quality control.
+    genotypes, genes
+        Of a genotype study the variants behind the inputs, packed, in the order of its samples, and their genes.
     """
 
     samples: Samples
@@ -88,6 +91,8 @@ class Material:
     target: Target
     splits: tuple[Split, ...]
     kept: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    genotypes: Genotypes | None = None
+    genes: GeneMap | None = None
 
 
 def read_material(study: Study) -> Material:
@@ -114,7 +119,12 @@ def read_material(study: Study) -> Material:
     genes = None if study.genotypes is None else study.genotypes.genes
     told = () if genes is None else (genes_told_by(genes),)
     topology = replace(topology, log=(*prepared.log, *topology.log), provenance=(*told, *topology.provenance))
-    material = Material(samples, topology, _target(study, samples), splits_of(study, samples), prepared.kept)
+    if prepared.genotypes is not None:
+        topology = topology.in_order(samples.features)
+    material = Material(
+        samples, topology, _target(study, samples), splits_of(study, samples), prepared.kept, prepared.genotypes,
+        prepared.gene_map,
+    )  # fmt: skip
     _keep(study, material)
     return material
 
@@ -174,8 +184,10 @@ def _genotyped(study: Study, asked: GenotypeSection) -> Prepared:
         genotypes = genotypes.joined(covariates=pd.concat([genotypes.covariates, made.scores], axis=1)).told(*made.log)
         kept[COMPONENTS] = component_table(genotypes, made)
     own = None if asked.genes else genes_of_paths(read_gennet(study.ontology.name), read, genotypes)
-    cohort = inputs_of(genotypes, asked, own)
-    return Prepared(cohort.samples, cohort.genes, (), {VARIANTS: cohort.inputs, **kept})
+    entered = inputs_of(genotypes, asked, own)
+    return Prepared(
+        entered.samples, entered.owners, (), {VARIANTS: entered.inputs, **kept}, entered.genotypes, entered.genes
+    )
 
 
 def _torn(study: Study, genotypes: Genotypes) -> tuple[str, ...]:
@@ -234,7 +246,7 @@ class Prepared:
         The genes of each feature, None where features are genes.
     log
         What became of identifiers.
-    kept
+    kept, genotypes, gene_map
         As in `Material`.
     """
 
@@ -242,6 +254,8 @@ class Prepared:
     genes: Mapping[str, tuple[str, ...]] | None
     log: tuple[Entry, ...]
     kept: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    genotypes: Genotypes | None = None
+    gene_map: GeneMap | None = None
 
 
 def prepare(data: DataSection, targets: Sequence[str], *, dtype: str) -> Prepared:
@@ -297,7 +311,7 @@ def prepare(data: DataSection, targets: Sequence[str], *, dtype: str) -> Prepare
 def _keep(study: Study, material: Material) -> None:
     """Refuse before training what could only fail after it."""
     samples, target = material.samples, material.target
-    known = (*applicable(target.task, samples, material.topology.inputs), *ON_REQUEST)
+    known = (*known_rivals(material), *ON_REQUEST) if study.compare.models else ()
     for model in study.compare.models or ():
         choose("compare.models", model, known)
     if study.nulls.shifted and study.nulls.places is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -28,15 +28,17 @@ from vnn.ontology import Topology
 from vnn.report import write_figures, write_page
 from vnn.study.contents import content_of, node_table
 from vnn.study.folder import CHECKPOINT, bind, chosen_settings, claimed, same_wiring
+from vnn.study.genome import Genome, GenomeTables, genome_tables, read_genome, with_sizes, write_genome
 from vnn.study.kept import write_kept
 from vnn.study.material import Material, checks_of, read_material
 from vnn.study.nulls import at_once, finished, in_words, null_summary, null_table, train_nulls
+from vnn.study.rivals import study_performance, write_associations
 from vnn.study.search import fix_settings
 from vnn.study.settings import Study
 from vnn.study.train import dismiss, train
 from vnn.study.verdict import beside, judged
 from vnn.training import Fit
-from vnn.training.evaluation import Calibration, calibration, comparison, performance
+from vnn.training.evaluation import Calibration, calibration, comparison
 from vnn.training.loop import Listener
 from vnn.training.spread import check_workers, forget
 
@@ -79,6 +81,8 @@ class Results:
         The scores of every network the verdict rests on.
     beside
         Scores of the real networks by several methods.
+    genome, genome_tables
+        Variants and genes of a genotype study, and what is said of them; None for others.
     folder
         Where all of it was written; `page.html` is for reading.
     """
@@ -101,6 +105,8 @@ class Results:
     verdict: Verdict | None
     scored: Scored | None
     beside: Scored | None
+    genome: Genome | None
+    genome_tables: GenomeTables | None
     folder: Path
 
     @property
@@ -123,7 +129,9 @@ def run_study(
     `checks.csv`, `crosscheck.csv`, `nulls.csv`, `null_summary.csv`, `nulls/` (the null networks), with these
     `verdict.csv`, `stability/` and `scores/` (of every network); for classes `calibration.csv`,
     `calibration_curve.csv` and `temperatures.csv`; `search.csv` and `search.json` (settings tried, settings chosen) where the
-    study asks for a search; of genotypes `variants.tsv.gz` and `components.tsv.gz`, which new people need, and `quality.csv`,
+    study asks for a search; for genotypes `association.csv.gz`, `gene_tests.csv`, `connection_weights.csv`, `edge_weights.csv`,
+    `importance_variants.csv`, `importance_genes.csv`, `importance_pathways.csv` and `scores_per_person.csv` (see
+    `vnn.study.genome`), `variants.tsv.gz` and `components.tsv.gz`, which new people need, and `quality.csv`,
     `quality_variants.tsv.gz` and `quality_people.csv.gz`. Each file is replaced whole or not at all.
 
     Parameters
@@ -174,7 +182,8 @@ def run_study(
         tell("reading activities")
         found = activities(trained, samples)
         effects = activity_effects(trained, found)
-        write_csv(folder / "activities.csv.gz", found.table())
+        if study.report.activities:
+            write_csv(folder / "activities.csv.gz", found.table())
         write_csv(folder / "predictions.csv", trained.predict(samples).table(held_out=True))
         tell("attributing predictions to nodes")
         asked = study.attribution
@@ -187,7 +196,8 @@ def run_study(
         agreement = crosscheck(trained, samples, baseline=asked.baseline, group=asked.group, n_samples=asked.crosscheck)
         write_csv(folder / "crosscheck.csv", agreement, index=False)
         tell("comparing with simpler models")
-        measured = _performance(study, identity, trained, samples, folder)
+        measured = _performance(study, identity, trained, material, folder, tell)
+        write_associations(material, trained, folder)
         compared = comparison(measured)
         write_csv(folder / "performance.csv", measured, index=False)
         write_csv(folder / "comparison.csv", compared, index=False)
@@ -202,13 +212,22 @@ def run_study(
         summary = null_summary(nulls)
         write_csv(folder / "nulls.csv", nulls, index=False)
         write_csv(folder / "null_summary.csv", summary, index=False)
-        ruled = judged(study, material, trained, folder, compared, summary, tell) if finished(folder) else None
+        genome = None if study.genotypes is None else read_genome(study, material)
+        loci = None if genome is None else genome.loci(study.loci)
+        ruled = judged(study, material, trained, folder, compared, summary, tell, loci) if finished(folder) else None
         if ruled is not None:
+            if genome is not None:
+                ruled = (with_sizes(ruled[0], genome), ruled[1])
             write_csv(folder / "verdict.csv", ruled[0].table, index=False)
             for name, one in ruled[0].stability.items():
                 held = folder / "stability" / re.sub(r"[^\w-]+", "_", name)
                 held.mkdir(parents=True, exist_ok=True)
                 one.to_csv(held)
+        told = None
+        if genome is not None:
+            tell("writing what is said of variants and genes")
+            told = genome_tables(genome, trained, samples, scores, pathways, None if ruled is None else ruled[0])
+            told = replace(told, words=(*told.words, *write_genome(folder, genome, trained, told)))
         results = Results(
             study,
             samples,
@@ -228,6 +247,8 @@ def run_study(
             None if ruled is None else ruled[0],
             None if ruled is None else ruled[1],
             None if ruled is None else beside(study, trained, samples),
+            genome,
+            told,
             folder,
         )
         tell("writing the page")
@@ -258,17 +279,21 @@ def _trained(study: Study, material: Material, folder: Path, listener: Listener 
     return trained
 
 
-def _performance(study: Study, identity: str, trained: Fit, samples: Samples, folder: Path) -> pd.DataFrame:
+def _performance(
+    study: Study, identity: str, trained: Fit, material: Material, folder: Path, tell: Callable[[str], None]
+) -> pd.DataFrame:
     """Measured once and kept: baselines take as long as the networks."""
     kept = folder / "performance.json"
     asked = {"identity": identity, "models": study.compare.models, "calibrated": True}
+    if study.genotypes is not None:
+        asked["rivals"] = "packed rows"
     if kept.exists():
         held = json.loads(kept.read_text())
         if held["asked"] == json.loads(json.dumps(asked)):
             table = pd.DataFrame(held["rows"], columns=held["columns"])
             table.attrs = held["attrs"]
             return table
-    table = performance(trained, samples, baselines=study.compare.models)
+    table = study_performance(study, material, trained, tell)
     rows = table.astype(object).where(table.notna(), None).to_numpy().tolist()
     write_text(kept, json.dumps({"asked": asked, "columns": list(table.columns), "rows": rows, "attrs": table.attrs}))
     return table

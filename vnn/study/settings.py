@@ -22,7 +22,7 @@ from vnn.report.content import Individuals
 from vnn.training import Training
 from vnn.training.search import Space
 
-DOWNSTREAM = {"name", "output", "report", "compare", "attribution", "nulls", "verdict"}
+DOWNSTREAM = {"name", "output", "report", "compare", "attribution", "nulls", "verdict", "loci"}
 DESIGNS = {"screening": (20, 20, 10, 2), "full": (100, 40, 25, 4)}  # label draws, rewired draws, pairs, seeds
 
 
@@ -331,7 +331,8 @@ class CompareSection(_Section):
     ----------
     models
         Baselines on the same splits, such as "logistic regression", "boosted trees", "pathway means", "dense network";
-        all that apply unless given, none for an empty list. "linear network" takes part only where it is named.
+        all that apply unless given, none for an empty list. "linear network" takes part only where it is named. Genotypes have
+        "polygenic score (clumping and thresholding)" and "gene burden" instead of pathway means.
     """
 
     models: tuple[str, ...] | None = None
@@ -416,6 +417,28 @@ class AttributionSection(_Section):
     crosscheck: Annotated[int, Field(ge=0)] = 8
 
 
+class LociSection(_Section):
+    """When robust genes of a genotype study are one locus: they share a variant, or any of these.
+
+    Parameters
+    ----------
+    distance
+        Bases between their ends, less than this.
+    r2
+        Largest squared correlation between a variant of one and a variant of the other, above this.
+    regions
+        What becomes of regions of long-range linkage disequilibrium, the MHC among them: "mark" them, or make each "one
+        locus". They need a declared build.
+    people
+        In how many people, at most, linkage is looked at.
+    """
+
+    distance: Annotated[int, Field(ge=0)] = 500_000
+    r2: Annotated[float, Field(ge=0, le=1)] = 0.1
+    regions: Literal["mark", "one locus"] = "mark"
+    people: Annotated[int, Field(ge=50)] = 2000
+
+
 class ReportSection(_Section):
     """What the page shows.
 
@@ -430,12 +453,15 @@ class ReportSection(_Section):
         Known weaknesses of the data or design, a sentence each.
     figures
         Whether every figure is written as PNG and SVG too.
+    activities
+        Whether the activity of every node in every person is written; for genotype studies only on request.
     """
 
     individuals: Individuals = "pseudonym"
     populations: str = "not stated"
     weaknesses: tuple[str, ...] = ()
     figures: bool = True
+    activities: bool = True
 
 
 class Study(_Section):
@@ -446,7 +472,7 @@ class Study(_Section):
     name, seed, n_seeds, output
         Name of the study, seed of all its chance, networks per split, and the folder for its results
         (relative to the study file).
-    data, genotypes, ontology, splits, network, training, search, nulls, compare, attribution, verdict, report
+    data, genotypes, ontology, splits, network, training, search, nulls, compare, attribution, verdict, loci, report
         The stations; `network` is a `Recipe`, `training` a `Training`, `verdict` holds `Thresholds`.
     """
 
@@ -465,18 +491,19 @@ class Study(_Section):
     compare: CompareSection = CompareSection()
     attribution: AttributionSection = AttributionSection()
     verdict: Thresholds = Thresholds()
+    loci: LociSection = LociSection()
     report: ReportSection = ReportSection()
 
     @model_validator(mode="before")
     @classmethod
     def _nobody_shown(cls, stated: Any) -> Any:
-        """Pages of genotype studies show nobody unless they are told to."""
+        """Pages of genotype studies show nobody, and activities of people are not written, unless they are told to."""
         if not isinstance(stated, Mapping) or stated.get("genotypes") is None:
             return stated
         report = stated.get("report", {})
-        if not isinstance(report, Mapping) or "individuals" in report:
+        if not isinstance(report, Mapping):
             return stated
-        return {**stated, "report": {**report, "individuals": "none"}}
+        return {**stated, "report": {"individuals": "none", "activities": False, **report}}
 
     @model_validator(mode="after")
     def _cohort(self) -> Study:

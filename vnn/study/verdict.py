@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from vnn.data import Samples
-from vnn.interpret.grouping import Relations, grouped, without
+from vnn.interpret.grouping import Loci, Relations, grouped, without
 from vnn.interpret.methods import Method
 from vnn.interpret.scored import Scored, scored
 from vnn.interpret.trivial import structure
@@ -46,6 +46,7 @@ def judged(
     compared: pd.DataFrame,
     summary: pd.DataFrame,
     tell: Callable[[str], None],
+    loci: Loci | None = None,
 ) -> tuple[Verdict, Scored]:
     """Score all networks of a study's folder and judge every node.
 
@@ -57,6 +58,8 @@ def judged(
         Gains over baselines, and the real networks beside each null.
     tell
         Told what is scored.
+    loci
+        Of the genes of a genotype study.
 
     Returns
     -------
@@ -72,7 +75,7 @@ def judged(
         seed=study.seed,
     )
     left = without(trained, samples, PROPAGATION, **_baseline(study))
-    return grouped(found, Relations(material.topology), left), scores
+    return grouped(found, Relations(material.topology), left, loci), scores
 
 
 def informative(compared: pd.DataFrame, summary: pd.DataFrame) -> Informative:

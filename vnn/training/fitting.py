@@ -6,12 +6,12 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
@@ -21,11 +21,13 @@ from safetensors.torch import load_file, save_file
 from vnn._atomic import replacing, write_text
 from vnn._errors import AlignmentError, FitError, choose, culprits
 from vnn.data.covariates import CovariateCoding
+from vnn.data.genotypes.cohort import Cohort
 from vnn.data.samples import Samples
 from vnn.data.scaling import Scaling, fit_scaling
 from vnn.data.splits import Split
 from vnn.data.targets import Target, encode_survival, encode_target
-from vnn.kernels import active_name
+from vnn.kernels import Packed, PackedPeople, active_name
+from vnn.kernels.packed import PANEL
 from vnn.models import Recipe, VisibleNetwork
 from vnn.models.network import After
 from vnn.ontology.topology import Topology
@@ -204,8 +206,16 @@ class Fit:
         found = [[i not in seen[name] for name in self.replicates["split"]] for i in ids]
         return np.array(found, dtype=bool).reshape(len(ids), len(self.replicates))
 
-    def align(self, samples: Samples, *, least: float = 0.8) -> Samples:
+    @overload
+    def align(self, samples: Samples, *, least: float = 0.8) -> Samples: ...
+    @overload
+    def align(self, samples: Cohort, *, least: float = 0.8) -> Cohort: ...
+    @overload
+    def align(self, samples: Samples | Cohort, *, least: float = 0.8) -> Samples | Cohort: ...
+    def align(self, samples: Samples | Cohort, *, least: float = 0.8) -> Samples | Cohort:
         """The samples with exactly the inputs of the networks, absent ones as missing values.
+
+        The variants of a `Cohort` must be the inputs already.
 
         Parameters
         ----------
@@ -218,6 +228,8 @@ class Fit:
             If fewer are measured.
         """
         inputs = self.topology.inputs
+        if isinstance(samples, Cohort):
+            return samples.select(inputs)
         known = set(samples.features)
         missing = [name for name in inputs if name not in known]
         if len(missing) > (1 - least) * len(inputs):
@@ -228,10 +240,24 @@ class Fit:
             )
         return samples.select(inputs, missing="nan")
 
+    @overload
     def columns(
         self, samples: Samples, replicates: Sequence[int] | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor | None, VisibleNetwork]:
+    ) -> tuple[torch.Tensor, torch.Tensor | None, VisibleNetwork]: ...
+    @overload
+    def columns(
+        self, samples: Cohort, replicates: Sequence[int] | None = None
+    ) -> tuple[PackedPeople, torch.Tensor | None, VisibleNetwork]: ...
+    @overload
+    def columns(
+        self, samples: Samples | Cohort, replicates: Sequence[int] | None = None
+    ) -> tuple[torch.Tensor | PackedPeople, torch.Tensor | None, VisibleNetwork]: ...
+    def columns(
+        self, samples: Samples | Cohort, replicates: Sequence[int] | None = None
+    ) -> tuple[torch.Tensor | PackedPeople, torch.Tensor | None, VisibleNetwork]:
         """Aligned inputs (n_in, n_samples), coded covariates (n_samples, n_columns), and the networks ready for them.
+
+        Inputs of a `Cohort` stay packed.
 
         Parameters
         ----------
@@ -239,6 +265,16 @@ class Fit:
             Positions among the networks that did not diverge; all of these unless given.
         """
         aligned = self.align(samples)
+        chosen = self.sound if replicates is None else self.sound[list(replicates)]
+        networks = self.networks.replicates(chosen.tolist())
+        if isinstance(aligned, Cohort):
+            networks.imputes = bool(aligned.missing.any())
+            if networks.imputes and self.training.impute == "none":
+                raise AlignmentError(
+                    f"genotypes of {aligned.missing.sum():,} variants are missing, and the fit was trained without imputation. "
+                    'Train with impute="mean".'
+                )
+            return _open(aligned, aligned.people.codebook), self._covariates(samples), networks.eval()
         known = set(samples.features)
         absent = np.array([name not in known for name in aligned.features])
         values = torch.from_numpy(np.array(aligned.values))
@@ -249,18 +285,16 @@ class Fit:
                 f"{gaps[~absent].sum():,} values of {len(where):,} features are missing: {culprits(where)}. The fit was "
                 'trained without imputation; complete the table, or train with impute="mean".'
             )
-        chosen = self.sound if replicates is None else self.sound[list(replicates)]
-        networks = self.networks.replicates(chosen.tolist())
         networks.imputes = bool(gaps.any())
         return values, self._covariates(samples), networks.eval()
 
-    def _covariates(self, samples: Samples) -> torch.Tensor | None:
+    def _covariates(self, samples: Samples | Cohort) -> torch.Tensor | None:
         if self.coding is None:
             return None
         return torch.from_numpy(self.coding.encode(samples.covariates).T.copy())
 
     @torch.no_grad()
-    def predict(self, samples: Samples) -> Prediction:
+    def predict(self, samples: Samples | Cohort) -> Prediction:
         """The prediction of every replicate for every sample, features joined by name.
 
         Features the samples lack are filled as missing values are: with the mean of the training part unless
@@ -273,19 +307,21 @@ class Fit:
             If too few features are measured, values are missing that the fit cannot fill, or a covariate is absent.
         """
         values, covariates, networks = self.columns(samples)
-        parts = []
-        for at in torch.arange(values.shape[1]).split(PREDICTED_AT_ONCE):
-            signal = networks.signal(values[:, at])
-            heads = networks.heads(signal, None if covariates is None else covariates[at])
-            parts.append(networks.deployed(heads).double().numpy())
-        logits = np.concatenate(parts) if parts else np.zeros((0, networks.n_replicates, networks.n_targets))
+        logits = np.zeros((values.shape[1], networks.n_replicates, networks.n_targets))
+        for batch, columns, at in _pieces(values, PREDICTED_AT_ONCE):
+            signal = networks.signal(batch)
+            late = None
+            if covariates is not None:
+                late = covariates.new_zeros(signal.n_samples, covariates.shape[1])
+                late[columns] = covariates[at]
+            logits[at] = networks.deployed(networks.heads(signal, late))[columns].double().numpy()
         sound = self.sound
         ids, splits = (tuple(self.replicates[name].iloc[sound]) for name in ("id", "split"))
-        at = np.array([t.value for t in self.temperatures])[sound] if self.temperatures else None
-        return Prediction(samples.ids, ids, logits, self.target, self.held_out(samples.ids)[:, sound], splits, at)
+        divisors = np.array([t.value for t in self.temperatures])[sound] if self.temperatures else None
+        return Prediction(samples.ids, ids, logits, self.target, self.held_out(samples.ids)[:, sound], splits, divisors)
 
     @torch.no_grad()
-    def read(self, samples: Samples, *, after: After = "activation") -> dict[str, np.ndarray]:
+    def read(self, samples: Samples | Cohort, *, after: After = "activation") -> dict[str, np.ndarray]:
         """The oriented value of every node a level computes itself, (n_samples, R, n_nodes) by level.
 
         Replicates that diverged are left out. `vnn.training.orientation` says how units become one value and what its sign means.
@@ -299,19 +335,21 @@ class Fit:
         """
         choose("`after`", after, ("product", "normalisation", "activation"))
         values, _, networks = self.columns(samples)
-        found: dict[str, list[np.ndarray]] = {
-            level.name: [] for level in self.topology.levels if level.name in self.readings
+        found = {
+            level.name: np.zeros((values.shape[1], networks.n_replicates, int(level.own.sum())), dtype=np.float32)
+            for level in self.topology.levels
+            if level.name in self.readings
         }
-        for at in torch.arange(values.shape[1]).split(READ_AT_ONCE):
-            held = networks.activities(networks.signal(values[:, at]), after=after)
-            for level, parts in found.items():
+        for batch, columns, at in _pieces(values, READ_AT_ONCE):
+            held = networks.activities(networks.signal(batch), after=after)
+            for level, values_of in found.items():
                 reading = self.readings[level]
                 mine, units = self.topology.level(level).own, networks.units(level)
-                raw = held[level].double().numpy()[:, :, np.repeat(mine, units)]
+                raw = held[level][columns].double().numpy()[:, :, np.repeat(mine, units)]
                 oriented = (raw - reading.centre.T[self.sound]) * reading.loading.T[self.sound]
                 starts = np.cumsum(units[mine]) - units[mine]
-                parts.append(np.add.reduceat(oriented, starts, axis=2).astype(np.float32))
-        return {level: np.concatenate(parts) for level, parts in found.items()}
+                values_of[at] = np.add.reduceat(oriented, starts, axis=2)
+        return found
 
     def nodes(self, level: str) -> tuple[str, ...]:
         """Ids of the nodes a level computes itself, along the last axis of what is read."""
@@ -475,7 +513,7 @@ class Fit:
 
 def fit(
     topology: Topology,
-    samples: Samples,
+    samples: Samples | Cohort,
     *,
     target: str,
     splits: Sequence[Split],
@@ -512,7 +550,8 @@ def fit(
     topology
         The wiring; its inputs must be features of `samples`.
     samples
-        All samples of the study. Their covariates, if any, enter late.
+        All samples of the study. Their covariates, if any, enter late. The variants of a `Cohort` must be the inputs of the
+        wiring, in their order; their batches are panels of 64 people, of which `training.batch_size` must be a multiple.
     target
         Column of `samples.targets`.
     splits
@@ -600,6 +639,10 @@ def fit(
         return _trained(posed, trainer, rows, listener)
 
     if kind == "equalised":
+        if isinstance(samples, Cohort):
+            raise ValueError(
+                'the null "equalised" draws inputs of its own, and genotypes stay as they are. Ask for another one.'
+            )
         trained, words = _trained_in_blocks(posed, posing, train, samples, splits, chunk, seed, checkpoint)
     else:
         trained, words = train(posed, chunk, checkpoint), posed.null.words
@@ -718,7 +761,7 @@ class Posed:
 
 def pose(
     topology: Topology,
-    samples: Samples,
+    samples: Samples | Cohort,
     *,
     target: str,
     event: str | None,
@@ -746,6 +789,8 @@ def pose(
         if column is not None and column not in samples.targets.columns:
             choose(what, column, map(str, samples.targets.columns))
     ordered = samples.select(topology.inputs, sorted(samples.ids))
+    if isinstance(ordered, Cohort):
+        _fit_for_panels(ordered, recipe, training)
     wanted = _wanted(ordered, target, event, task, classes)
     coding = CovariateCoding.fit(ordered.covariates) if len(ordered.covariates.columns) else None
     columns = None if coding is None else coding.encode(ordered.covariates)
@@ -774,7 +819,7 @@ def _rows(chunk: Sequence[Replicate], planned: Sequence[Replicate], training: Tr
     return table.join(pd.DataFrame([r.setting.beside(training, recipe).model_dump() for r in chunk]))
 
 
-def _temperatures(made: Fit, samples: Samples) -> tuple[Temperature, ...]:
+def _temperatures(made: Fit, samples: Samples | Cohort) -> tuple[Temperature, ...]:
     """Of every replicate, from its validation samples and the labels it learnt; `samples` in the order of `made.ids`."""
     sound = np.flatnonzero(made.replicates["state"] != "diverged")
     found = [DIVERGED] * len(made.replicates)
@@ -791,7 +836,7 @@ def _temperatures(made: Fit, samples: Samples) -> tuple[Temperature, ...]:
 
 
 def _wanted(
-    samples: Samples, target: str, event: str | None, task: str | None, classes: Sequence[str] | None
+    samples: Samples | Cohort, target: str, event: str | None, task: str | None, classes: Sequence[str] | None
 ) -> Target:
     if event is None:
         return encode_target(samples.targets[target], task, classes)
@@ -805,7 +850,7 @@ def _wanted(
 
 def _problem(
     network: VisibleNetwork,
-    samples: Samples,
+    samples: Samples | Cohort,
     columns: np.ndarray | None,
     targets: Sequence[Target],
     splits: Sequence[Split],
@@ -820,17 +865,16 @@ def _problem(
     by_name = {split.name: split for split in splits}
     train_at = {name: samples.index(split.train) for name, split in by_name.items()}
     impute = None if training.impute == "none" else training.impute
-    missing = bool(np.isnan(samples.values).any())
-    ends = np.fmin.reduce(samples.values, axis=1), np.fmax.reduce(samples.values, axis=1)
+    missing, ends = _extent(samples)
     scalings, standards = {}, {}
     for name in dict.fromkeys(r.split for r in chunk):
-        part = samples.values[:, train_at[name]]
-        scalings[name] = fit_scaling(part, method=training.scaling, impute=impute, features=samples.features)
-        standards[name] = fit_scaling(part, method="standard", impute=impute)
+        scalings[name] = _scaling(samples, train_at[name], method=training.scaling, impute=impute)
+        standards[name] = _scaling(samples, train_at[name], method="standard", impute=impute)
         _within_reach(samples, ends, scalings[name], training.dtype)
     if missing and impute is None:
-        fit_scaling(samples.values, impute=None, features=samples.features)
+        _scaling(samples, np.arange(samples.n_samples), method="standard", impute=None)
     network.imputes = missing
+    inputs, place = _inputs(samples, dtype)
     _put(network.scaling, [scalings[r.split] for r in chunk], [standards[r.split] for r in chunk])
     if columns is not None:
         fitted = [fit_scaling(columns[:, train_at[r.split]]) for r in chunk]
@@ -857,20 +901,83 @@ def _problem(
             values[i] = (values[i] - mean) / sd
             network.output_shift[:, i], network.output_scale[:, i] = mean, sd
     universe = np.unique(np.concatenate([samples.index(split.train) for split in splits]))
+
+    def laid(values: np.ndarray) -> torch.Tensor:
+        """Where the inputs have the samples."""
+        if place is None:
+            return torch.from_numpy(values)
+        made = np.zeros((*values.shape[:-1], inputs.shape[1]), dtype=values.dtype)
+        made[..., place] = values
+        return torch.from_numpy(made)
+
     problem = Problem(
-        inputs=torch.from_numpy(np.array(samples.values)).to(dtype),
-        covariates=None if columns is None else torch.from_numpy(columns).to(dtype),
-        target=torch.from_numpy(values).to(dtype if task == "regression" else torch.int64),
+        inputs=inputs,
+        covariates=None if columns is None else laid(columns).to(dtype),
+        target=laid(values).to(dtype if task == "regression" else torch.int64),
         task=task,
-        train_weight=torch.from_numpy(train_weight).to(dtype),
-        validation_weight=torch.from_numpy(validation_weight).to(dtype),
-        universe=universe,
+        train_weight=laid(train_weight).to(dtype),
+        validation_weight=laid(validation_weight).to(dtype),
+        universe=universe if place is None else np.sort(place[universe]),
     )
     return (
         problem,
         np.stack([standards[r.split].centre for r in chunk], axis=1),
         np.stack([standards[r.split].scale for r in chunk], axis=1),
     )
+
+
+def _fit_for_panels(cohort: Cohort, recipe: Recipe, training: Training) -> None:
+    """Refuse settings that packed genotypes cannot follow."""
+    if recipe.input_dropout:
+        raise ValueError(
+            f"input_dropout is {recipe.input_dropout:g}, and genotypes that keep their two bits are not dropped one by one. Set "
+            "network.input_dropout = 0."
+        )
+    if cohort.people.panelled and training.batch_size % PANEL:
+        raise ValueError(
+            f"batch_size is {training.batch_size}; people lie in panels of {PANEL}, of which a batch takes whole ones. Choose a "
+            f"multiple of {PANEL}, such as {max(training.batch_size // PANEL, 1) * PANEL}."
+        )
+
+
+def _extent(samples: Samples | Cohort) -> tuple[bool, tuple[np.ndarray, np.ndarray]]:
+    """Whether any value is missing, and the smallest and largest of each feature."""
+    if isinstance(samples, Cohort):
+        return bool(samples.missing.any()), samples.ends
+    ends = np.fmin.reduce(samples.values, axis=1), np.fmax.reduce(samples.values, axis=1)
+    return bool(np.isnan(samples.values).any()), ends
+
+
+def _scaling(samples: Samples | Cohort, at: np.ndarray, *, method: str, impute: str | None) -> Scaling:
+    """Of the samples `at`."""
+    if isinstance(samples, Cohort):
+        return samples.scaling(at, method=method, impute=impute)
+    return fit_scaling(samples.values[:, at], method=method, impute=impute, features=samples.features)
+
+
+def _inputs(samples: Samples | Cohort, dtype: torch.dtype) -> tuple[torch.Tensor | PackedPeople, np.ndarray | None]:
+    """What batches are taken from, and where the samples stand in it; None where in their order."""
+    if not isinstance(samples, Cohort):
+        return torch.from_numpy(np.array(samples.values)).to(dtype), None
+    return _open(samples, samples.people.codebook.to(dtype)).everywhere(), samples.people.place
+
+
+def _open(cohort: Cohort, book: torch.Tensor) -> PackedPeople:
+    """With gaps only where genotypes are missing, so that places nobody has are numbers too."""
+    idle = torch.from_numpy(~cohort.missing)[:, None] & torch.isnan(book)
+    return cohort.people.coded(book.masked_fill(idle, 0.0))
+
+
+def _pieces(
+    values: torch.Tensor | PackedPeople, size: int
+) -> Iterator[tuple[torch.Tensor | Packed, np.ndarray, np.ndarray]]:
+    """All samples, some at a time: a batch, which of its columns are samples, and which samples they are."""
+    if isinstance(values, PackedPeople):
+        yield from values.sweep(size)
+        return
+    for at in np.array_split(np.arange(values.shape[1]), range(size, values.shape[1], size)):
+        if len(at):
+            yield values[:, at], np.arange(len(at)), at
 
 
 def _strata(target: Target, at: np.ndarray) -> np.ndarray:
@@ -898,7 +1005,7 @@ def _ranked(target: Target) -> np.ndarray:
     return np.stack([np.unique(target.values, return_inverse=True)[1], target.events])
 
 
-def _enough_events(events: np.ndarray, splits: Sequence[Split], samples: Samples) -> None:
+def _enough_events(events: np.ndarray, splits: Sequence[Split], samples: Samples | Cohort) -> None:
     for split in splits:
         for part, ids, least in (("training", split.train, 2), ("validation", split.validation, 1)):
             if ids and (found := int(events[samples.index(ids)].sum())) < least:
@@ -908,7 +1015,7 @@ def _enough_events(events: np.ndarray, splits: Sequence[Split], samples: Samples
                 )
 
 
-def _within_reach(samples: Samples, ends: tuple[np.ndarray, np.ndarray], scaling: Scaling, dtype: str) -> None:
+def _within_reach(samples: Samples | Cohort, ends: tuple[np.ndarray, np.ndarray], scaling: Scaling, dtype: str) -> None:
     """Refuse values, held out or not, so far from the training part that arithmetic on them overflows."""
     farthest = np.fmax(*(np.abs(end - scaling.centre) / scaling.scale for end in ends))
     if (beyond := farthest > LARGEST[dtype]).any():
@@ -957,12 +1064,12 @@ def _centre(network: VisibleNetwork, problem: Problem) -> None:
 
 def _raw(network: VisibleNetwork, problem: Problem) -> torch.Tensor:
     """The mean of the heads for every sample before it is shifted or stretched, (R, n_samples), float64."""
-    parts = []
-    for at in torch.arange(problem.inputs.shape[1]).split(PREDICTED_AT_ONCE):
+    raw = torch.zeros(network.n_replicates, problem.n_samples, dtype=torch.float64)
+    for batch, columns, at in _pieces(problem.inputs, PREDICTED_AT_ONCE):
         covariates = None if problem.covariates is None else problem.covariates[:, at].T
-        heads = network.heads(network.signal(problem.inputs[:, at]), covariates)
-        parts.append(torch.stack(list(heads.values())).mean(0)[:, :, 0].T.double())
-    return torch.cat(parts, dim=1)
+        heads = network.heads(network.signal(batch), covariates)
+        raw[:, at] = torch.stack(list(heads.values())).mean(0)[columns, :, 0].T.double()
+    return raw
 
 
 def _put(into: Any, scalings: Sequence[Scaling], means: Sequence[Scaling]) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vnn._atomic import replacing
 from vnn._errors import FitError
-from vnn.chance import generator
+from vnn.kernels import PackedPeople
 from vnn.layers import Draw, Signal
 from vnn.models import VisibleNetwork
 from vnn.training.losses import informative, losses
@@ -101,6 +101,7 @@ class Trainer:
         checkpoint: Path | None = None,
         own: Sequence[Setting] | None = None,
     ) -> None:
+        problem = problem.scaled_for(network.scaling)
         self.full, self.problem, self.settings, self.seed = network, problem, settings, seed
         self.checkpoint, self.epoch, self.step = checkpoint, 0, 0
         names = network.replicate_names
@@ -226,12 +227,13 @@ class Trainer:
     def _epoch(self) -> np.ndarray:
         """One pass; the mean loss of each living replicate over its batches."""
         self._set_rates()
-        universe = self._own.universe
-        order = universe[generator(self.seed, "batch order", self.epoch).permutation(len(universe))]
+        batches = self._own.batches(self.settings.batch_size, seed=self.seed, epoch=self.epoch)
         total = np.zeros(len(self.living))
         counted = np.zeros(len(self.living))
-        for start in range(0, len(order), self.settings.batch_size):
-            loss, weight = self._step(np.sort(order[start : start + self.settings.batch_size]))
+        for batch, following in zip(batches, [*batches[1:], None], strict=True):
+            if following is not None and isinstance(self._own.inputs, PackedPeople):
+                self._own.inputs.expect(following)
+            loss, weight = self._step(batch)
             total += np.where(weight > 0, loss * weight, 0.0)
             counted += weight
         self.epoch += 1
@@ -301,7 +303,7 @@ class Trainer:
     @torch.no_grad()
     def _validate_by_modules(self) -> np.ndarray:
         weights = self._own.validation_weight
-        columns = torch.nonzero((weights > 0).any(0))[:, 0]
+        columns = self._own.seen_by(weights)
         if not len(columns):
             return np.full(len(self.living), np.nan)
         logits = self._evaluated(self.network.eval(), columns)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vnn._errors import AlignmentError, choose, culprits
+from vnn.data.genotypes.cohort import Cohort
 from vnn.data.permutation import label_null
 from vnn.data.predictive import R2, equally_predictive, label_score
 from vnn.data.samples import Samples
@@ -44,7 +45,7 @@ class Null:
 def null_of(
     kind: str,
     topology: Topology,
-    samples: Samples,
+    samples: Samples | Cohort,
     target: Target,
     replicates: Sequence[Replicate],
     *,

@@ -8,10 +8,14 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from vnn.layers import ODD
+from vnn.kernels import Graph, Packed, PackedPeople
+from vnn.kernels.graph import weight_rows
+from vnn.kernels.packed import PANEL
+from vnn.layers import ODD, InputScaling, Signal, SparseLinear
 from vnn.models import VisibleNetwork
 from vnn.training.problem import Problem
 
+INPUTS = "inputs"
 VALUES_AT_ONCE = 2**24
 WEAK = 0.1
 
@@ -53,23 +57,27 @@ def orient(network: VisibleNetwork, problem: Problem, centre: np.ndarray, scale:
     centre, scale
         Mean and standard deviation of every input in the training part of each replicate, (n_in, R).
     """
-    moments = _Moments(network)
+    moments = _Moments(network, centre, scale)
     trains = (problem.train_weight > 0).double()
     at_once = max(8, VALUES_AT_ONCE // centre.size)
-    for at in torch.nonzero((trains > 0).any(0))[:, 0].split(at_once):
+    if isinstance(problem.inputs, PackedPeople):
+        n_units = sum(len(mine) for mine in moments.own.values())
+        at_once = max(PANEL, VALUES_AT_ONCE // (n_units * network.n_replicates) // PANEL * PANEL)
+    for at in problem.seen_by(trains).split(at_once):
         signal = network.signal(problem.inputs[:, at])
         values = {name: v.permute(2, 1, 0).double().numpy() for name, v in network.activities(signal).items()}
-        raw = problem.inputs[:, at].double().numpy()
-        filled = np.where(np.isnan(raw)[:, None, :], centre[:, :, None], raw[:, None, :])
-        moments.add(values, (filled - centre[:, :, None]) / scale[:, :, None], trains[:, at].numpy())
+        moments.add(values, signal, trains[:, at].numpy())
     return {level: moments.reading(level, turn=network.recipe.activation in ODD) for level in moments.members}
 
 
 class _Moments:
     """Weighted sums, streamed over samples, of what orientation needs."""
 
-    def __init__(self, network: VisibleNetwork) -> None:
-        self.members: dict[str, sparse.csr_array] = {}
+    def __init__(self, network: VisibleNetwork, centre: np.ndarray, scale: np.ndarray) -> None:
+        self.members: dict[str, SparseLinear] = {}
+        self.standard = InputScaling(*centre.shape).double()
+        for buffer, numbers in (("scale", 1 / scale), ("shift", -centre / scale), ("fill", centre)):
+            getattr(self.standard, buffer).copy_(torch.from_numpy(numbers))
         self.own: dict[str, np.ndarray] = {}
         self.node_of: dict[str, np.ndarray] = {}
         self.sums: dict[str, dict[str, np.ndarray]] = {}
@@ -78,20 +86,19 @@ class _Moments:
             own = level.own
             if not own.any():
                 continue
-            reach = network.topology.members[level.name][np.flatnonzero(own)].astype(float)
-            self.members[level.name] = sparse.csr_array(sparse.diags_array(1 / np.diff(reach.indptr)) @ reach)
+            self.members[level.name] = _mean_of(network.topology.members[level.name][np.flatnonzero(own)], network)
             units = network.units(level.name)
             self.own[level.name] = np.flatnonzero(np.repeat(own, units))
             self.node_of[level.name] = np.repeat(np.arange(own.sum()), units[own])
             self.sums[level.name] = {}
 
-    def add(self, values: dict[str, np.ndarray], z: np.ndarray, weight: np.ndarray) -> None:
+    def add(self, values: dict[str, np.ndarray], signal: Signal, weight: np.ndarray) -> None:
         self.total += weight.sum(1)
-        n_in, n_replicates, batch = z.shape
+        entering = {INPUTS: _double(signal)}
         for level, members in self.members.items():
             a = values[level][self.own[level]]
             node = self.node_of[level]
-            mean_z = (members @ z.reshape(n_in, -1)).reshape(members.shape[0], n_replicates, batch)[node]
+            mean_z = members(entering, {INPUTS: self.standard}).numpy()[node, :, : signal.n_samples]
             first = a[np.searchsorted(node, node), :1]
             pairs = {"a": a, "z": mean_z, "f": np.broadcast_to(first, a.shape), "aa": a * a, "zz": mean_z * mean_z}
             pairs |= {"az": a * mean_z, "af": a * first}
@@ -143,6 +150,24 @@ class _Moments:
                 covariance[:, i, i + lag] = covariance[:, i + lag, i] = crossed
         values, vectors = np.linalg.eigh(covariance)
         return vectors[:, :, -1].T, values[:, -1]
+
+
+def _mean_of(reach: sparse.csr_array, network: VisibleNetwork) -> SparseLinear:
+    """The mean of the inputs each node reaches, every replicate alike."""
+    reach.sort_indices()
+    each = sparse.coo_array(reach)
+    graph = Graph(np.stack([each.col, each.row], axis=1), reach.shape[1], reach.shape[0])
+    made = SparseLinear({INPUTS: graph}, network.n_replicates, bias=False).double().requires_grad_(False)
+    of = weight_rows(graph.wiring.of(0))[0]
+    made.weights[0].copy_(1 / torch.from_numpy(np.diff(reach.indptr)).double()[of][:, None])
+    return made
+
+
+def _double(signal: Signal) -> Signal:
+    def of(values: torch.Tensor | Packed) -> torch.Tensor | Packed:
+        return values._replace(codebook=values.codebook.double()) if isinstance(values, Packed) else values.double()
+
+    return Signal(of(signal.values), None if signal.missing is None else of(signal.missing), signal.n_samples)
 
 
 def _per_node(values: np.ndarray, node: np.ndarray) -> np.ndarray:

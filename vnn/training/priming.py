@@ -11,8 +11,10 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from vnn.data.targets import martingale_residuals
-from vnn.kernels import Graph
+from vnn.kernels import Graph, PackedPeople
+from vnn.kernels.backend import active
 from vnn.kernels.graph import weight_rows
+from vnn.kernels.packed import PANEL
 from vnn.layers import BatchNorm, Signal, SparseLinear
 from vnn.models import VisibleNetwork
 from vnn.training.problem import Problem
@@ -22,6 +24,8 @@ POWER = 4
 SHARED, LEAST_TAKEN, MOST_TAKEN = 0.7, 3.0, 64
 LOGIT_SD = 1.0
 FLAT = 1e-12
+ROUNDING = 1e-6
+MOMENTS_OF, SUMMED_AT_ONCE = 1024, 512
 
 
 def prime(network: VisibleNetwork, problem: Problem) -> None:
@@ -96,10 +100,14 @@ class _Primer:
         self.t = associations(problem, network.n_targets)
         self.known: Known = {}
         self.readings = self._readings(before)
-        self.signal = network.signal(problem.inputs, torch.from_numpy(problem.universe))
-        share = problem.train_weight[:, problem.universe].to(network.output_scale)
+        at = problem.universe
+        if isinstance(problem.inputs, PackedPeople):
+            (batch, *_) = problem.batches(MOMENTS_OF, seed=network.seed, epoch=0)
+            at = batch
+        self.signal = network.signal(problem.inputs, torch.from_numpy(at))
+        share = problem.train_weight[:, at].to(network.output_scale)
         share = share / share.sum(1, keepdim=True)
-        self.share = nn.functional.pad(share, (0, self.signal.numbers.shape[2] - share.shape[1]))
+        self.share = nn.functional.pad(share, (0, self.signal.width - share.shape[1]))
 
     def _readings(self, before: Known) -> list[dict[str, Reading]]:
         found = []
@@ -217,6 +225,8 @@ def associations(problem: Problem, n_outputs: int) -> np.ndarray:
 
     Missing values say nothing. For survival the target is the martingale residual.
     """
+    if isinstance(problem.inputs, PackedPeople):
+        return _packed_associations(problem, problem.inputs, n_outputs)
     inputs = problem.inputs.numpy()
     n_replicates = len(problem.train_weight)
     found = np.zeros((len(inputs), n_replicates, n_outputs))
@@ -231,6 +241,40 @@ def associations(problem: Problem, n_outputs: int) -> np.ndarray:
         for c in range(n_outputs):
             size = float(np.sqrt((own * residual[:, c] ** 2).sum()))
             found[:, r, c] = x @ (own * residual[:, c]) / max(size, FLAT)
+    return found
+
+
+def _packed_associations(problem: Problem, people: PackedPeople, n_outputs: int) -> np.ndarray:
+    """The same from sums over the codes, which the gradient of a product with one target gives."""
+    n_replicates, n_in = len(problem.train_weight), len(people)
+    left = np.zeros((n_replicates, n_outputs, problem.n_samples))
+    size = np.zeros((n_replicates, n_outputs))
+    for r in range(n_replicates):
+        weights = problem.train_weight[r].double().numpy()
+        at = np.flatnonzero(weights > 0)
+        residual = residuals(problem, r, at, n_outputs)[0].T
+        left[r][:, at] = weights[at] * residual
+        size[r] = np.sqrt((weights[at] * residual**2).sum(1))
+    rows = torch.cat([problem.train_weight, torch.from_numpy(left).flatten(0, 1)]).float()
+    graph = Graph(np.stack([np.arange(n_in), np.zeros(n_in, dtype=np.int64)], axis=1), n_in, 1)
+    book, gaps = people.books
+    there = torch.ones_like(book) if gaps is None else 1 - gaps
+    products = active(people.device)
+    sums = np.zeros((3, n_in, len(rows)))
+    for at in problem.seen_by(problem.train_weight).split(SUMMED_AT_ONCE):
+        packed = people[:, at]
+        g = nn.functional.pad(rows[:, at], (0, PANEL * len(packed.panels) - len(at)))[None].contiguous()
+        for i, values in enumerate((there, book, book * book)):
+            own = packed._replace(codebook=values.float(), batch=g.shape[2])
+            sums[i] += products.packed_edge_product(g, own, graph.wiring).numpy()
+    n, x, xx = sums
+    total = np.maximum(n[:, :n_replicates], FLAT)
+    mean = x[:, :n_replicates] / total
+    variance = xx[:, :n_replicates] / total - mean**2
+    sd = np.sqrt(np.where(variance > ROUNDING * (mean**2 + 1), variance, np.inf))
+    shape = (n_in, n_replicates, n_outputs)
+    crossed = x[:, n_replicates:].reshape(shape) - mean[:, :, None] * n[:, n_replicates:].reshape(shape)
+    found: np.ndarray = crossed / sd[:, :, None] / np.maximum(size, FLAT)
     return found
 
 

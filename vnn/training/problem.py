@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vnn.chance import generator
+from vnn.kernels import PackedPeople
+from vnn.kernels.packed import PANEL
+from vnn.layers import InputScaling
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What is learnt, samples in the order of their sorted ids.
+    """What is learnt, samples in the order of their sorted ids; in panels, in the order of their places.
 
     Parameters
     ----------
     inputs
-        Raw values (n_in, n_samples).
+        Raw values (n_in, n_samples); or packed genotypes, a sample for each place of the panels, where nobody's weigh nothing.
     covariates
         Raw columns (n_covariates, n_samples), or None.
     target
@@ -34,7 +39,7 @@ class Problem:
         them, so that they are the same however the replicates are chunked.
     """
 
-    inputs: Tensor
+    inputs: Tensor | PackedPeople
     covariates: Tensor | None
     target: Tensor
     task: str
@@ -53,10 +58,59 @@ class Problem:
         return self.target[at] if self.target.dim() > (2 if self.task == "cox" else 1) else self.target
 
     @property
+    def n_samples(self) -> int:
+        """Samples, places that nobody has included."""
+        return self.inputs.shape[1]
+
+    def batches(self, size: int, *, seed: int, epoch: int) -> list[np.ndarray]:
+        """Positions of the samples of every batch of an epoch: all that some replicate learns from, in panels whole ones."""
+        among = self.universe
+        panelled = isinstance(self.inputs, PackedPeople) and self.inputs.panelled
+        if panelled:
+            among, size = np.unique(among // PANEL), max(size // PANEL, 1)
+        order = among[generator(seed, "batch order", epoch).permutation(len(among))]
+        batches = [np.sort(order[start : start + size]) for start in range(0, len(order), size)]
+        return [_people(panels) for panels in batches] if panelled else batches
+
+    def scaled_for(self, scaling: InputScaling) -> Problem:
+        """The same with packed genotypes whose codebook holds what the network sees, where all replicates scale and fill alike.
+
+        Then no weight is folded with a scaling in each step.
+        """
+        inputs, parts = self.inputs, (scaling.scale, scaling.shift, scaling.fill)
+        if not isinstance(inputs, PackedPeople) or any((part != part[:, :1]).any() for part in parts):
+            return self
+        scale, shift, fill = (part[:, :1] for part in parts)
+        book = torch.where(torch.isnan(inputs.codebook), fill, inputs.codebook) * scale + shift
+        return replace(self, inputs=inputs.coded(book, scaled=True))
+
+    def seen_by(self, weight: Tensor) -> Tensor:
+        """Positions of the samples that weigh something for some replicate, in panels all of theirs.
+
+        Parameters
+        ----------
+        weight
+            Shape (R, n_samples).
+        """
+        at = torch.nonzero((weight > 0).any(0))[:, 0]
+        if isinstance(self.inputs, PackedPeople) and self.inputs.panelled:
+            return torch.from_numpy(_people(np.unique(at.numpy() // PANEL)))
+        return at
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of everything in it."""
         digest = hashlib.sha256(self.task.encode())
-        for values in (self.inputs, self.covariates, self.target, self.train_weight, self.validation_weight):
+        inputs = self.inputs
+        if isinstance(inputs, PackedPeople):
+            digest.update(inputs.identity.encode() + inputs.place.astype("<i8").tobytes())
+            inputs = inputs.codebook
+        for values in (inputs, self.covariates, self.target, self.train_weight, self.validation_weight):
             digest.update(b"-" if values is None else np.ascontiguousarray(values.numpy()).tobytes())
         digest.update(self.universe.astype("<i8").tobytes())
         return digest.hexdigest()
+
+
+def _people(panels: np.ndarray) -> np.ndarray:
+    """Places of the people of some panels."""
+    return (PANEL * panels[:, None] + np.arange(PANEL)).ravel()

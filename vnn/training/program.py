@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vnn.kernels import Graph
+from vnn.kernels import Graph, Packed
 from vnn.kernels.cpu import calls
 from vnn.kernels.cpu.calls import Call
 from vnn.kernels.graph import weight_rows
@@ -76,14 +76,20 @@ class Raw(NamedTuple):
     Parameters
     ----------
     x, missing
-        Raw inputs (n_in, 1, width) with 0 where missing, and 1 where they are; or None when nothing may be missing.
+        Raw inputs (n_in, 1, width) with 0 where missing, and 1 where they are; or None when nothing may be missing. Genotypes
+        are packed.
     covariates
         Raw columns (n_covariates, 1, width), or None.
     """
 
-    x: Tensor
-    missing: Tensor | None
+    x: Tensor | Packed
+    missing: Tensor | Packed | None
     covariates: Tensor | None
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.x.batch if isinstance(self.x, Packed) else self.x.shape[2]
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +158,7 @@ class Forward:
         self, network: VisibleNetwork, raw: Raw, workspace: Workspace, entering: Entering | None = None
     ) -> None:
         self.network, self.raw, self.workspace, self.entering = network, raw, workspace, entering
-        self.width = raw.x.shape[2]
+        self.width = raw.width
         self.inputs = network.topology.levels[0].name
         self.forward: list[Call] = []
         self._keep: list[object] = [workspace.taken]
@@ -168,6 +174,8 @@ class Forward:
 
     def _entrance(self, entering: Entering) -> Tensor:
         scaling, dropout = self.network.scaling, self.network.input_dropout
+        assert isinstance(self.raw.x, Tensor)
+        assert not isinstance(self.raw.missing, Packed)
         y = self.workspace.take(len(scaling.scale), self.network.n_replicates, self.width)
         node, threshold, kept = self._held(dropout.node, dropout.threshold.to(torch.uint32), dropout.scale.to(y.dtype))
         self.forward.append(
@@ -231,9 +239,11 @@ class Forward:
         bias: Tensor | None = linear.bias
         addend = start
         for name, graph, weight in linear.parts():
-            pending: list[Rows] = []
+            pending: list[tuple[Tensor | Packed, Tensor]] = []
             if name in self._values:
                 pending.append((self._values[name], weight))
+            elif self._enters_scaled(name):
+                pending.append((self.raw.x, weight))
             else:
                 folded, filled, bias = self._fold(name, graph, weight, bias, y)
                 raw = self.raw.covariates if name == COVARIATES else self.raw.x
@@ -243,11 +253,18 @@ class Forward:
                     assert self.raw.missing is not None
                     pending.append((self.raw.missing, filled))
             for x, weights in pending:
-                self.forward.append(calls.product(x, weights, bias, addend, y, graph.wiring, transposed=False))
+                if isinstance(x, Packed):
+                    call = calls.packed_product(x, x.codebook, weights, bias, addend, y, graph.wiring)
+                else:
+                    call = calls.product(x, weights, bias, addend, y, graph.wiring, transposed=False)
+                self.forward.append(call)
                 bias, addend = None, y
 
     def _scaling_of(self, name: str) -> InputScaling:
         return self.network.covariate_scaling if name == COVARIATES else self.network.scaling
+
+    def _enters_scaled(self, name: str) -> bool:
+        return name == self.inputs and isinstance(self.raw.x, Packed) and self.raw.x.scaled
 
     def _imputes(self, name: str) -> bool:
         return name != COVARIATES and self.raw.missing is not None
@@ -382,7 +399,9 @@ class Step(Forward):
                 linear.bias.grad.zero_()
         for j, (name, graph, weight) in enumerate(linear.parts()):
             assert weight.grad is not None
-            if name not in self._values:
+            if self._enters_scaled(name):
+                self.backward.append(_edge_product(g, self.raw.x, weight.grad, graph))
+            elif name not in self._values:
                 self._unfold(name, graph, weight, g)
             elif name == self.inputs:
                 self.backward.append(calls.edge_product(g, self._values[name], weight.grad, graph.wiring))
@@ -396,10 +415,10 @@ class Step(Forward):
         filled = self.workspace.take(*weight.shape) if self._imputes(name) else None
         assert raw is not None
         assert weight.grad is not None
-        self.backward += [calls.edge_product(g, raw, folded, graph.wiring), calls.row_sum(g, bias)]
+        self.backward += [_edge_product(g, raw, folded, graph), calls.row_sum(g, bias)]
         if filled is not None:
             assert self.raw.missing is not None
-            self.backward.append(calls.edge_product(g, self.raw.missing, filled, graph.wiring))
+            self.backward.append(_edge_product(g, self.raw.missing, filled, graph))
         self.backward.append(
             calls.fold_scaling_backward(
                 source, target, folded, filled, bias, scaling.scale, scaling.shift, scaling.fill, weight.grad
@@ -460,6 +479,12 @@ def _take_gradients(optimiser: Optimiser, n_replicates: int, workspace: Workspac
     for parameter, own in zip(optimiser.parameters, held.split(rows), strict=True):
         parameter.grad = own
     return held
+
+
+def _edge_product(g: Tensor, x: Tensor | Packed, weight: Tensor, graph: Graph) -> Call:
+    if isinstance(x, Packed):
+        return calls.packed_edge_product(g, x, x.codebook, weight, graph.wiring)
+    return calls.edge_product(g, x, weight, graph.wiring)
 
 
 def _n_out(linear: SparseLinear) -> int:

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vnn.kernels import cpu
+from vnn.kernels import Packed, PackedPeople, cpu
 from vnn.kernels.backend import active
 from vnn.kernels.cpu import calls
 from vnn.kernels.cpu.calls import Call
 from vnn.kernels.cpu.program import Program, SideBySide
+from vnn.kernels.packed import BYTES, PANEL
+from vnn.kernels.panels import gather_panels
 from vnn.kernels.reference import GOLDEN
 from vnn.layers import BatchNorm
 from vnn.models import VisibleNetwork
@@ -189,12 +191,12 @@ class _Batch:
     def __init__(self, programs: Programs, n_samples: int) -> None:
         self.all, self.n = programs, n_samples
         problem, dtype = programs.problem, programs.problem.inputs.dtype
-        n, width = len(programs.counted), n_samples + -n_samples % LANES
+        n, width = len(programs.counted), _width(problem, n_samples)
         self.samples = torch.zeros(width, dtype=torch.int64)
         self.share, self.target = torch.zeros(n, width, dtype=dtype), torch.zeros(n, width, dtype=dtype)
         self.keys = torch.zeros(programs.bases.shape, dtype=torch.uint32)
         self.at = self.samples[:n_samples]
-        raw, reading = _raw(problem, self.at, width, programs.imputes, Workspace(dtype))
+        self._reader, raw, reading = _raw(problem, self.at, width, programs.imputes, Workspace(dtype))
         self._weights = np.zeros((n, n_samples), self.share.numpy().dtype)
         self._read = Program(reading, raw)
         lists: list[list[Call]] = [[] for _ in range(programs.n_lists)]
@@ -235,6 +237,8 @@ class _Batch:
         np.divide(weights, np.where(total > 0, total, 1)[:, None], out=self.share.numpy()[:, : self.n])
         word = np.uint32(number * GOLDEN & 0xFFFFFFFF)
         self.keys.numpy()[:] = _mixed(programs.bases ^ word)
+        if self._reader is not None:
+            self._reader.read(at)
         self._read.run()
         if programs.problem.task == "cox":
             self._run_in_halves(torch.from_numpy(weights), programs.problem)
@@ -273,16 +277,52 @@ def combined(task: str, heads: Tensor, target: Tensor, weights: Tensor, head_wei
     return loss
 
 
-def _raw(problem: Problem, at: Tensor, width: int, imputes: bool, space: Workspace) -> tuple[Raw, list[Call]]:
-    """The samples `at` as they enter, and the calls that bring them."""
-    x = space.take(len(problem.inputs), 1, width)
-    missing = space.take(*x.shape) if imputes else None
-    reading = [calls.columns(problem.inputs, at, x, missing)]
+class _Reader:
+    """The packed genotypes of a batch, at addresses that stay while the people change."""
+
+    def __init__(self, people: PackedPeople, width: int) -> None:
+        self._people, n = people, width // PANEL
+        if people.panelled:
+            self._codes, self._panels = people.codes, torch.zeros(n, dtype=torch.int64)
+        else:
+            self._codes, self._panels = torch.zeros(n, len(people), BYTES, dtype=torch.uint8), torch.arange(n)
+        self.packed = Packed(self._codes, self._panels, people.codebook, width, people.scaled)
+
+    def read(self, at: np.ndarray) -> None:
+        """The people `at` from now on."""
+        place = self._people.place[at]
+        if self._people.panelled:
+            self._panels.numpy()[:] = place[::PANEL] // PANEL
+        else:
+            gather_panels(self._people.codes, place, len(self._people), out=self._codes[: -(-len(at) // PANEL)])
+
+
+def _width(problem: Problem, n_samples: int) -> int:
+    """Columns of a batch of so many samples."""
+    return n_samples + -n_samples % (PANEL if isinstance(problem.inputs, PackedPeople) else LANES)
+
+
+def _raw(
+    problem: Problem, at: Tensor, width: int, imputes: bool, space: Workspace
+) -> tuple[_Reader | None, Raw, list[Call]]:
+    """The samples `at` as they enter, and what brings them: a reader of genotypes, or calls."""
+    reader, reading = None, []
+    x: Tensor | Packed
+    missing: Tensor | Packed | None = None
+    if isinstance(problem.inputs, PackedPeople):
+        reader = _Reader(problem.inputs, width)
+        book, gaps = problem.inputs.books
+        x = reader.packed._replace(codebook=book)
+        missing = None if gaps is None else reader.packed._replace(codebook=gaps)
+    else:
+        x = space.take(len(problem.inputs), 1, width)
+        missing = space.take(*x.shape) if imputes else None
+        reading.append(calls.columns(problem.inputs, at, x, missing))
     covariates = None
     if problem.covariates is not None:
         covariates = space.take(len(problem.covariates), 1, width)
         reading.append(calls.columns(problem.covariates, at, covariates, None))
-    return Raw(x, missing, covariates), reading
+    return reader, Raw(x, missing, covariates), reading
 
 
 class Evaluation:
@@ -314,7 +354,7 @@ class _Validation:
 
     def __init__(self, tile: Tile, problem: Problem, mine: slice, space: Workspace) -> None:
         weight = problem.validation_weight[mine]
-        columns = torch.nonzero((weight > 0).any(0))[:, 0]
+        columns = problem.seen_by(weight)
         self.task, self.weight = problem.task, weight[:, columns].contiguous()
         self.target = problem.target_of(mine)[..., columns]
         self.calls: list[Call] = []
@@ -323,7 +363,9 @@ class _Validation:
         for at in columns.split(READ_AT_ONCE) if len(columns) else ():
             space.begin()
             own = at.clone()
-            raw, reading = _raw(problem, own, len(at) + -len(at) % LANES, tile.network.imputes, space)
+            reader, raw, reading = _raw(problem, own, _width(problem, len(at)), tile.network.imputes, space)
+            if reader is not None:
+                reader.read(at.numpy())
             forward = Forward(tile.network, raw, space)
             self.calls += [*reading, *forward.forward]
             self._parts.append((len(at), forward))

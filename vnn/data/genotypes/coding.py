@@ -10,10 +10,12 @@ import numpy as np
 from vnn._errors import choose, culprits
 from vnn.data.genotypes.genotypes import Genotypes
 from vnn.data.samples import Samples
+from vnn.data.scaling import IMPUTATIONS, METHODS, Scaling
 
 CODINGS = ("additive", "dominant", "recessive", "genotype", "standardised")
 MISSING = ("mean", "mode", "own")
 TWO, NONE, ONE, ZERO = 0, 1, 2, 3  # codes: two copies of the counted allele, missing, one copy, no copy
+BLOCK = 1 << 18
 HET, HOM, GAP = ":het", ":hom", ":missing"
 
 CodingName = Literal["additive", "dominant", "recessive", "genotype", "standardised"]
@@ -164,3 +166,67 @@ def _told(genotypes: Genotypes, counts: np.ndarray, called: np.ndarray) -> tuple
         for which, what in lines
         if which.any()
     )
+
+
+def scaling_of(coding: Coding, counts: np.ndarray, *, method: str = "standard", impute: str | None = None) -> Scaling:
+    """`vnn.data.fit_scaling` of coded genotypes, from how often each code occurs.
+
+    Parameters
+    ----------
+    coding
+        A column of each variant.
+    counts
+        Of the codes among those who learn, int64 (n_variants, 4).
+    method, impute
+        As for `fit_scaling`.
+
+    Raises
+    ------
+    ValueError
+        If genotypes are missing and `impute` is None.
+    """
+    choose("method", method, METHODS)
+    if impute is not None:
+        choose("impute", impute, IMPUTATIONS)
+    gaps = np.isnan(coding.values[:, NONE]) & (counts[:, NONE] > 0)
+    if impute is None and gaps.any():
+        raise ValueError(
+            f"{counts[gaps, NONE].sum():,} genotypes of {gaps.sum():,} of {len(gaps):,} variants are missing in these people: "
+            f"{culprits([coding.names[i] for i in np.flatnonzero(gaps)[:6]])}. Choose impute={' or '.join(IMPUTATIONS)}, or a "
+            "coding with a number for missing ones."
+        )
+    parts = [
+        _scaling_of(coding.values[at : at + BLOCK], counts[at : at + BLOCK], method, impute)
+        for at in range(0, len(counts), BLOCK)
+    ]
+    centre, scale, fill = (np.concatenate([part[i] for part in parts]) if parts else np.empty(0) for i in range(3))
+    return Scaling(centre, scale, None if impute is None else fill)
+
+
+def _scaling_of(values: np.ndarray, counts: np.ndarray, method: str, impute: str | None) -> tuple[np.ndarray, ...]:
+    n_each = np.where(np.isnan(values), 0, counts)
+    numbers = np.where(np.isnan(values), 0.0, values.astype(np.float64))
+    n = n_each.sum(1)
+    count = np.maximum(n, 1)
+    low = np.where(n, np.where(n_each > 0, numbers, np.inf).min(1), 0.0)
+    high = np.where(n, np.where(n_each > 0, numbers, -np.inf).max(1), 0.0)
+    mean = np.clip((numbers * n_each).sum(1) / count, low, high)
+    centre, scale = np.zeros(len(values)), np.ones(len(values))
+    if method == "standard":
+        centre = mean
+        scale = np.sqrt(((numbers - mean[:, None]) ** 2 * n_each).sum(1) / count)
+    elif method == "minmax":
+        centre, scale = low, high - low
+    scale = np.where((low == high) | (scale == 0), 1.0, scale)
+    fill = np.zeros(len(values))
+    if impute == "mean":
+        fill = mean
+    elif impute == "median":
+        order = np.argsort(np.where(n_each > 0, numbers, np.inf), axis=1)
+        ranked, until = np.take_along_axis(numbers, order, 1), np.cumsum(np.take_along_axis(n_each, order, 1), axis=1)
+        middle = [
+            np.take_along_axis(ranked, (until <= at[:, None]).sum(1)[:, None] % 4, 1)[:, 0]
+            for at in ((n - 1) // 2, n // 2)
+        ]
+        fill = np.where(n, (middle[0] + middle[1]) / 2, 0.0)
+    return centre, scale, fill

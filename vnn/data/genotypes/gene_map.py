@@ -14,8 +14,10 @@ from vnn._errors import AlignmentError, GenotypeError, choose, culprits
 from vnn.data.genotypes.annotated import INTERGENIC, Annotation, keys
 from vnn.data.genotypes.builds import Placed, agreed, plain
 from vnn.data.genotypes.genotypes import Genotypes
+from vnn.data.genotypes.named import places
 from vnn.data.genotypes.ranges import PLACE, GeneRanges
 from vnn.ontology.log import Entry
+from vnn.ontology.order import in_order
 from vnn.ontology.topology import Level, Mask, Topology
 
 STEP = "gene map"
@@ -58,6 +60,25 @@ class GeneMap:
     intergenic: tuple[str, ...]
     provenance: Mapping[str, Any]
     log: tuple[str, ...]
+
+    @classmethod
+    def of(cls, genotypes: Genotypes, genes: Mapping[str, Sequence[str]]) -> GeneMap:
+        """The genes that are told by variant, such as by a topology; where genes lie is not known.
+
+        Raises
+        ------
+        AlignmentError
+            If a variant is not among the genotypes.
+        """
+        names = tuple(sorted({gene for own in genes.values() for gene in own}))
+        place = {name: i for i, name in enumerate(names)}
+        at = places(genotypes.variants.index, genes, "variants")
+        pairs = sorted({(int(v), place[gene]) for v, own in zip(at, genes.values(), strict=True) for gene in own})
+        variant, gene = np.array(pairs, dtype=np.int32).reshape(-1, 2).T
+        left = genotypes.n_variants - len(genes)
+        log = (f"gene map: {left:,} of {genotypes.n_variants:,} variants are in no gene and left out",) if left else ()
+        nowhere = pd.DataFrame(columns=["gene", "chromosome", "start", "end", "strand"])
+        return cls(genotypes.variants[["chromosome", "position"]], names, variant, gene, nowhere, (), {}, log)
 
     @classmethod
     def from_ranges(
@@ -303,16 +324,16 @@ class GeneMap:
         if not len(self.variant):
             raise GenotypeError("no variant has a gene, so that there is nothing to wire. " + " ".join(self.log[-3:]))
         ids = self.variants.index.to_numpy(dtype=object)
-        listed = list(ids[self._with_gene])
-        order = sorted(range(len(listed)), key=listed.__getitem__)
-        rank = np.zeros(len(self.variants), dtype=np.int64)
-        rank[self._with_gene[order]] = np.arange(len(order))
-        inputs = Level("inputs", tuple(listed[i] for i in order))
+        has_gene = np.zeros(len(ids), dtype=bool)
+        has_gene[self._with_gene] = True
+        order = in_order(ids)
+        wired, without = order[has_gene[order]], order[~has_gene[order]]
+        rank = np.zeros(len(ids), dtype=np.int64)
+        rank[wired] = np.arange(len(wired))
+        inputs = Level("inputs", tuple(ids[wired]))
         genes = Level("genes", self.genes)
         edges = np.stack([rank[self.variant], self.gene.astype(np.int64)], axis=1)
-        without = np.ones(len(ids), dtype=bool)
-        without[self._with_gene] = False
-        log = (Entry.of(STEP, "features", ids[without], "without a gene, not wired"),) if without.any() else ()
+        log = (Entry(STEP, "features", tuple(ids[without]), "without a gene, not wired"),) if len(without) else ()
         record = {"source": "gene map", "release": "", "species": "", "licence": "", "citation": "", **self.provenance}
         mask = Mask("inputs", "genes", inputs.nodes, genes.nodes, edges)
         return Topology((inputs, genes), (mask,), log=log, provenance=(record,))

@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from vnn._atomic import alone, write_text
+from vnn._atomic import alone, replacing, write_text
 from vnn._errors import GenotypeError, culprits
 from vnn.chance import generator
 from vnn.data.genotypes.genotypes import Genotypes
 from vnn.kernels.packed import BYTES, PANEL
-from vnn.kernels.panels import code_counts, panels_of, person_counts
+from vnn.kernels.panels import code_counts, panels_of, person_counts, transposed
+from vnn.kernels.people import mapped
 
 FORMAT = "vnn panels 1"
+ROWS = "people.bin"
 PANELS, UNFINISHED, MANIFEST, PROGRESS = "panels.bin", "panels.part", "panels.json", "progress.json"
 BLOCK = 1 << 27  # bytes of packed rows dealt at once
 MARK_SECONDS = 5.0
@@ -52,6 +55,36 @@ class Store:
     ids: tuple[str, ...]
     parts: tuple[int, ...]
     identity: str
+
+    @property
+    def file(self) -> Path:
+        """Of the panels."""
+        return self.folder / PANELS
+
+    @property
+    def panels(self) -> Tensor:
+        """The codes as kernels take them, mapped from the file."""
+        return mapped(self.file, self.codes.shape)
+
+    def rows(self) -> tuple[Tensor, Path]:
+        """A row of each place of the panels, uint8 (64 n_panels, n_variants / 4), and its file, written the first time."""
+        file, size = self.folder / ROWS, -(-self.codes.shape[1] // 4)
+        shape = (PANEL * self.n_panels, size)
+        with alone(self.folder / ".lock", lambda: None):
+            if not file.exists():
+                with replacing(file) as part:
+                    made = (
+                        np.memmap(part, dtype=np.uint8, mode="w+", shape=shape)
+                        if all(shape)
+                        else np.zeros(shape, np.uint8)
+                    )
+                    for i, panel in enumerate(self.codes):
+                        transposed(panel, PANEL, out=made[PANEL * i : PANEL * (i + 1)])
+                    if isinstance(made, np.memmap):
+                        made.flush()
+                    else:
+                        part.touch()
+        return mapped(file, shape), file
 
     @property
     def n_panels(self) -> int:

@@ -210,6 +210,27 @@
     }), config);
   };
 
+  const quantiles = () => {
+    if (!at("quantiles")) return;
+    const names = Object.keys(data.quantiles), name = at("quantiles-contrast") ? at("quantiles-contrast").value : names[0];
+    const { expected, observed, low, high } = data.quantiles[name], n = expected.length, most = Math.max(...expected);
+    const back = Array.from({ length: n }, (_, k) => n - 1 - k);
+    const traces = [
+      { x: [...expected, ...back.map((k) => expected[k])], y: [...high, ...back.map((k) => low[k])], fill: "toself", fillcolor: colour("muted") + "2e", line: { width: 0 }, mode: "lines", hoverinfo: "skip", type: "scatter" },
+      {
+        x: expected, y: observed, mode: "markers", type: "scatter", marker: { size: 5, color: colour("accent") }, hoverinfo: "text",
+        text: expected.map((value, k) => `expected ${value.toFixed(2)}, observed ${observed[k].toFixed(2)}`),
+      },
+    ];
+    const shapes = [{ type: "line", x0: 0, x1: most, y0: 0, y1: most, layer: "below", line: { color: colour("muted"), width: 1, dash: "dot" } }];
+    const side = Math.min(width("quantiles"), Number(at("quantiles").dataset.height));
+    Plotly.react("quantiles", traces, layout("quantiles", {
+      width: side, height: side, margin: { l: 52, r: 12, t: 12, b: 48 }, shapes,
+      xaxis: axis({ title: { text: "expected −log10 p", standoff: 8 }, range: [-0.02 * most, 1.04 * most], nticks: 6 }),
+      yaxis: axis({ title: { text: "observed −log10 p", standoff: 8 }, range: [-0.02 * Math.max(...observed), 1.06 * Math.max(...observed, most)], nticks: 7 }),
+    }), config);
+  };
+
   const stability = () => data.stability.forEach((panel, number) => {
     const id = `stability-${number}`, looks = [["accent", "solid"], ["down", "dash"], ["fine", "dot"], ["muted", "dashdot"], ["ink", "longdash"]];
     const traces = Object.entries(panel.curves).flatMap(([name, { x, value, low, high }], i) => {
@@ -256,7 +277,7 @@
     at("person-rest").textContent = count ? `The other ${count.toLocaleString("en")} nodes sum to ${signed(sum, 3)}.` : "";
   };
 
-  const all = [performance, calibration, heat, sunburst, paths, curves, stability, people, () => vnnPage.chances && vnnPage.chances()];
+  const all = [performance, calibration, heat, sunburst, paths, curves, stability, people, quantiles, () => vnnPage.skyline && vnnPage.skyline(), () => vnnPage.chances && vnnPage.chances()];
   vnnPage.draw = () => all.forEach((figure) => figure());
   const on = (id, figure) => { if (at(id)) at(id).addEventListener("change", figure); };
   on("metric", performance);
@@ -264,5 +285,6 @@
   on("person", people);
   on("person-contrast", people);
   on("sunburst-contrast", sunburst);
+  on("quantiles-contrast", quantiles);
   on("paths-contrast", paths);
 }

@@ -20,7 +20,7 @@ if (vnnPage.data.verdict) {
   const written = (key, i) => (value(key, i) === null ? "–" : write[kinds[key]](value(key, i)));
   const names = new Map(columns.at.map((_, i) => [`${columns.contrast[i]}\n${value("node", i)}`, value("name", i)]));
   const driver = (i) => names.get(`${columns.contrast[i]}\n${value("driven_by", i)}`) || value("driven_by", i);
-  const strength = (i) => (columns.verdict[i] === last ? "full" : columns.verdict[i] > last - 4 ? "half" : "none");
+  const strength = (i) => (columns.verdict[i] === last ? "full" : columns.verdict[i] > last - 5 ? "half" : "none");
 
   // Draws: a sign each, from 0 to the largest of a row.
   const places = new Map(draws ? (draws.rows ?? columns.at.map((_, i) => i)).map((row, k) => [row, k]) : []);
