@@ -289,7 +289,7 @@ def test_a_topology_that_names_variants_the_file_lacks(study):
     (study.parent / "topology.csv").write_text("\n".join([header, *rows[:2]]) + "\n")
     material = read_material(Study.read(study))
     assert material.topology.inputs == ("rs0", "rs1")
-    assert any("22 of 24 variants are not in the topology" in line for line in material.samples.log)
+    assert any("22 of 24 variants are in no gene and left out" in line for line in material.samples.log)
     change(study, "upstream = 0\n", 'upstream = 0\ncoding = "genotype"\n')
     with pytest.raises(StudyError, match="makes two inputs of a variant"):
         Study.read(study)

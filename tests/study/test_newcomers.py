@@ -137,6 +137,7 @@ def test_recoding_shuffling_and_renaming_change_no_prediction(study, truth, tmp_
         assert "24 of 24 variants of the study are there" in again.text
 
 
+@pytest.mark.parametrize("study", ["recessive", "genotype"], indirect=True)
 def test_people_of_the_study_are_predicted_as_the_study_did(study):
     folder = study.parent
     record = pd.read_csv(study / "predictions.csv", index_col=0).dropna()
@@ -162,6 +163,7 @@ def test_what_a_study_keeps_is_what_its_file_says(study, truth):
         assert fields[8:] == ["2.0", "1.0", "0.0"]
 
 
+@pytest.mark.parametrize("study", ["additive"], indirect=True)
 def test_the_command_writes_what_it_found_beside_the_prediction(study, truth, tmp_path):
     folder, bed = study.parent, recoded(truth, tmp_path, 5, lost=2)
     out = tmp_path / "out.csv"
@@ -203,6 +205,11 @@ def test_bad_input_is_told(study, truth, tmp_path):
     cut.write_bytes((folder / "new.bed").read_bytes()[:-1])
     with pytest.raises(GenotypeError, match=r"The three files are not of one fileset, or the .bed is cut"):
         predicted(study, [str(cut)], labels=folder / "new.csv")
+    nobody = fileset(tmp_path, others[:, :1], "nobody", variants, ["n0"])
+    nobody.with_suffix(".fam").write_text("")
+    nobody.write_bytes(nobody.read_bytes()[:3])
+    with pytest.raises(GenotypeError, match=r"nobody\.fam is empty"):
+        predicted(study, [str(nobody)], labels=folder / "new.csv")
     with pytest.raises(FileNotFoundError):
         predicted(study, [str(tmp_path / "nothing.bed")], labels=folder / "new.csv")
     with pytest.raises(GenotypeError, match="is no file that a reader knows"):
@@ -214,6 +221,7 @@ def test_bad_input_is_told(study, truth, tmp_path):
     (study / "variants.tsv.gz").write_bytes(kept)
 
 
+@pytest.mark.parametrize("study", ["dominant"], indirect=True)
 def test_variants_that_nobody_has_or_that_nobody_is_called_in(study, truth, tmp_path):
     """A .bim that has no name for an allele nobody has, and genotypes that are missing throughout, in the other cohort."""
     folder = study.parent
@@ -235,6 +243,7 @@ def test_variants_that_nobody_has_or_that_nobody_is_called_in(study, truth, tmp_
     assert one.variants["frequency here"].isna().sum() == 2
 
 
+@pytest.mark.parametrize("study", ["genotype"], indirect=True)
 def test_a_new_person_is_explained_and_one_of_the_study_is_not(study, truth, tmp_path):
     folder = study.parent
     plain, other = (

@@ -121,6 +121,29 @@ def read_kept_quality(material) -> pd.DataFrame:
     return material.kept["quality_variants.tsv.gz"]
 
 
+def test_families_join_the_groups_of_splits_or_are_told_to_be_torn(folder, tmp_path):
+    labels = pd.read_csv(folder / "cohort" / "phenotypes.csv", index_col=0)[["phenotype"]]
+    labels["site"] = [f"site {k % 40}" for k in range(len(labels))]
+    labels["side"] = ["left", "right", "front"] * (len(labels) // 3)
+    labels.to_csv(tmp_path / "people.csv")
+    text = FILE.replace('"cohort/phenotypes.csv"', '"people.csv"\ngroups = ["site", "side"]').replace(
+        '"cohort/', f'"{folder}/cohort/'
+    )
+    (tmp_path / "study.toml").write_text(text.replace("k = 3", 'kind = "hold-out"\ngroup = "site"'))
+    (split,) = (found := read_material(Study.read(tmp_path / "study.toml"))).splits
+    part = {name: kind for kind in ("train", "validation", "test") for name in getattr(split, kind)}
+    groups = found.samples.groups
+    for column in ("site", "family"):
+        assert (pd.Series(part).groupby(groups[column]).nunique() == 1).all()
+    (tmp_path / "study.toml").write_text(text.replace("k = 3", 'kind = "leave-one-group-out"\ngroup = "side"'))
+    found = read_material(Study.read(tmp_path / "study.toml"))
+    n = (found.samples.groups.groupby("family")["side"].nunique() > 1).sum()
+    assert (
+        f"splits: {n:,} families have members in several groups 'side', which are held out whole" in found.samples.log
+    )
+    assert n > 10
+
+
 def test_controls_are_the_class_that_is_called_so(folder, tmp_path):
     labels = pd.read_csv(folder / "cohort" / "phenotypes.csv", index_col=0)["phenotype"]
     n = (labels == "control").sum()

@@ -170,6 +170,7 @@ def _genotyped(study: Study, asked: GenotypeSection) -> Prepared:
             genotypes.told(*told), asked.quality, lambda left: splits_of(study, without_values(left)), controls=controls
         )
         genotypes, relatives = found.genotypes, found.relatives if asked.quality.kinship else None
+        genotypes = genotypes.told(*_torn(study, genotypes))
         kept |= {QUALITY: found.steps, QUALITY_VARIANTS: found.variants, QUALITY_PEOPLE: found.people}
     if asked.components:
         made = components_of(
@@ -187,6 +188,15 @@ def _genotyped(study: Study, asked: GenotypeSection) -> Prepared:
     return Prepared(
         entered.samples, entered.owners, (), {VARIANTS: entered.inputs, **kept}, entered.genotypes, entered.genes
     )
+
+
+def _torn(study: Study, genotypes: Genotypes) -> tuple[str, ...]:
+    """A line about families that leaving whole groups out tears apart."""
+    group, groups = study.splits.group, genotypes.groups
+    if study.splits.kind != "leave-one-group-out" or FAMILY not in groups or group not in groups:
+        return ()
+    n = int((groups.groupby(FAMILY)[group].nunique() > 1).sum())
+    return (f"splits: {n:,} families have members in several groups {group!r}, which are held out whole",) if n else ()
 
 
 def controls_of(study: Study, people: Samples) -> tuple[list[str] | None, tuple[str, ...]]:

@@ -98,6 +98,8 @@ def newcomers(
     asked, stated = GenotypeSection(**record["genotypes"]), DataSection(**record["data"])
     wanted, coding = coding_of(read_kept(study / VARIANTS))
     genotypes = opened(data, asked.model_copy(update={"build": "", "bim": None}))
+    if not genotypes.n_people:
+        raise StudyError(f"{data.name} holds nobody; genotypes of at least one person are needed.")
     log = list(genotypes.log)
     if asked.quality is not None and not set(wanted["chromosome"]) <= set(AUTOSOMES):
         genotypes, lost = haploid_calls_missing(genotypes)

@@ -36,7 +36,8 @@ class DataSection(_Section):
     Parameters
     ----------
     values
-        Table, GCT or .h5ad of the measured values; or, for several omics of the same genes, a table of such files:
+        Table, GCT or .h5ad of the measured values, or genotypes (see `GenotypeSection`); or, for several omics of the same
+        genes, a table of such files:
         `values = { rna = "rna.csv", cna = "cna.csv" }`.
     labels
         Table or CLS of what is known of each sample, or a list of them; not needed where the values file holds it.

@@ -88,6 +88,8 @@ def test_a_study_without_places_or_alleles_matches_nothing():
     how, at = match_variants(bare, table([("a", "0", 0, "A", "G"), ("b", "1", 20, ".", ".")]))
     assert how.tolist() == ["no place", "no place"]
     assert at.tolist() == [-1, -1]
+    with pytest.raises(AlignmentError, match=r"as one of GenNet's folder without genotypes\.bim"):
+        matched(genotypes(np.zeros((2, 3)), bare), bare)
 
 
 @st.composite

@@ -348,6 +348,11 @@ def _too_few(wanted: pd.DataFrame, here: pd.DataFrame, number: dict[str, int], l
         hints.append(f"no variant is on {culprits(sorted(chromosomes))}, where the study has some")
     if bare.mean() > 0.5:
         hints.append("the new genotypes name no alleles (GenNet's folder does not): take the fileset they were made of")
+    if number[UNPLACED] > len(wanted) / 2:
+        hints.append(
+            "the study does not know the alleles or positions of its variants, as one of GenNet's folder without genotypes.bim: "
+            "give them and run it again"
+        )
     if number[UNSURE]:
         hints.append('ambiguous="keep" takes A/T and C/G as they are named')
     return (
