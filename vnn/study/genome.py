@@ -158,11 +158,11 @@ def _sizes(genotypes: Genotypes, genes: GeneMap, study: Study) -> pd.DataFrame:
     place = loci(genes)[["chromosome", "start", "end"]]
     sizes = genes.sizes().join(place)
     used = genes.pairs
-    members = used[used["variant"].isin(set(genotypes.variants.index))].groupby("gene")["variant"]
-    sizes["n_variants"] = members.size().reindex(sizes.index, fill_value=0)
-    some = some_people(genotypes, study.loci.people)
-    free = {gene: len(pruned(some.select(variants=own))) if len(own) > 1 else 1 for gene, own in members}
-    sizes["n_independent"] = pd.Series(free, dtype=np.int64).reindex(sizes.index, fill_value=0)
+    at = genotypes.variants.index.get_indexer(used["variant"])
+    used, at = used[at >= 0], at[at >= 0]
+    sizes["n_variants"] = used.groupby("gene").size().reindex(sizes.index, fill_value=0)
+    free = independent(some_people(genotypes, study.loci.people), used["gene"].to_numpy(), at)
+    sizes["n_independent"] = free.reindex(sizes.index, fill_value=0)
     sizes["region"] = ""
     if genotypes.build:
         regions = ld_regions(genotypes.build)
@@ -171,6 +171,21 @@ def _sizes(genotypes: Genotypes, genes: GeneMap, study: Study) -> pd.DataFrame:
             inside = (chromosome == where) & (sizes["start"] <= end) & (sizes["end"] >= start)
             sizes.loc[inside & (sizes["region"] == ""), "region"] = name
     return sizes[SIZES]
+
+
+def independent(genotypes: Genotypes, gene: np.ndarray, at: np.ndarray) -> pd.Series:
+    """How many variants of each gene stay when its own are thinned, by gene.
+
+    Parameters
+    ----------
+    gene, at
+        Pairs of a gene and the place of one of its variants among those of the genotypes.
+    """
+    order = np.argsort(gene.astype(str), kind="stable")
+    gene, at = gene[order], at[order]
+    apart = genotypes.variants.iloc[at].assign(chromosome=gene).set_axis([str(i) for i in range(len(at))])
+    kept = pruned(replace(genotypes, row=genotypes.row[at], variants=apart))
+    return pd.Series(gene[[int(name) for name in kept]]).value_counts()
 
 
 def with_sizes(ruled: Verdict, genome: Genome) -> Verdict:
@@ -249,9 +264,8 @@ def _variants(genome: Genome, weights: pd.DataFrame, scores: pd.DataFrame, teste
         summed = own.groupby(["contrast", "variant"], sort=False)[["relative_importance", *PER_VARIANT]].sum()
         held = summed.reset_index().assign(**dict.fromkeys(["importance_sd", *BOUNDS], np.nan))
     table = genome.genotypes.variants[["chromosome", "position", "counted", "other"]]
-    pairs = genome.genes.pairs
-    genes = pairs.groupby("variant", sort=False)["gene"].agg(";".join).rename("genes")
-    found = held.join(table, on="variant").join(genes, on="variant")
+    owners = genome.genes.features()
+    found = held.join(table, on="variant").assign(genes=[";".join(owners[name]) for name in held["variant"]])
     found = found.merge(tested, on=["contrast", "variant"], how="left", validate="one_to_one")
     columns = ["contrast", "variant", "chromosome", "position", "counted", "other", "genes", "relative_importance",
                "importance_sd", "score", "share", "share_low", "share_high", "mean_abs", "mean_abs_share", "z", "p"]  # fmt: skip
