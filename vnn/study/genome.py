@@ -16,7 +16,7 @@ from vnn.data import Samples
 from vnn.data.genotypes import GeneMap, Genotypes, in_regions, ld_regions, loci, pruned, r2_between, read_plink
 from vnn.data.genotypes.builds import plain
 from vnn.data.genotypes.coding import GAP, HET, HOM
-from vnn.data.genotypes.single_variants import single_variants
+from vnn.data.genotypes.score_tests import single_variants
 from vnn.interpret import NodeScores
 from vnn.interpret.connections import Connections, edge_table, edge_weights
 from vnn.interpret.contrast import contrasts, residuals

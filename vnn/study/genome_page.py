@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vnn.data.genotypes import ld_regions
-from vnn.data.genotypes.single_variants import minus_log10
+from vnn.data.genotypes.score_tests import minus_log10
 from vnn.interpret.verdict import ROBUST
 from vnn.report.content import Individuals
 from vnn.study.genome import GENES

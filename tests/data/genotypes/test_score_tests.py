@@ -11,7 +11,7 @@ from scipy.stats import kstest, norm
 from tests.data.genotypes.test_plink import made
 from vnn._errors import AlignmentError
 from vnn.data.genotypes import read_plink
-from vnn.data.genotypes.single_variants import inflation, minus_log10, single_variants
+from vnn.data.genotypes.score_tests import inflation, minus_log10, single_variants
 
 N, V = 300, 40
 

@@ -1,4 +1,4 @@
-"""Single variants: the association of each variant by itself with an outcome, by the score test."""
+"""Score tests: the association of each variant by itself with an outcome; its p on a scale for drawing; inflation."""
 
 from __future__ import annotations
 
