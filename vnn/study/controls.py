@@ -12,9 +12,10 @@ import pandas as pd
 from vnn._errors import choose
 from vnn.study.material import Material, read_material
 from vnn.study.nulls import EQUALISED, at_once
+from vnn.study.rivals import known_rivals, measured_rivals
 from vnn.study.settings import Study
 from vnn.training import Fit, fit
-from vnn.training.baselines import NETWORKS, applicable, baselines, control_networks
+from vnn.training.baselines import NETWORKS, control_networks
 from vnn.training.design import NULLS
 from vnn.training.evaluation import NETWORK, replicate_scores
 from vnn.training.interval import interval, ratio_of
@@ -90,9 +91,9 @@ def controls(
             return replicate_scores(made, material.samples), size
 
         measured(name, control)
-    for name in applicable(material.target.task, material.samples, material.topology.inputs):
+    for name in known_rivals(study, material.samples, material.target, material.topology.inputs):
         if name not in NETWORKS:
-            measured(name, lambda name=name: _classical(network, material, name))  # type: ignore[misc]
+            measured(name, lambda name=name: _classical(study, network, material, name))  # type: ignore[misc]
     scores = pd.concat(tables, ignore_index=True).rename(columns={"value": "score"})
     return _records(study, material, scores, about, seconds)
 
@@ -118,8 +119,8 @@ def _drawn(study: Study, material: Material, kind: str, n: int) -> tuple[pd.Data
     return pd.concat(rows, ignore_index=True), "; ".join(words)
 
 
-def _classical(network: Fit, material: Material, name: str) -> tuple[pd.DataFrame, str]:
-    found = baselines(network, material.samples, [name])
+def _classical(study: Study, network: Fit, material: Material, name: str) -> tuple[pd.DataFrame, str]:
+    found = measured_rivals(study, material, network, [name])
     return found[found["metric"] == METRIC[network.target.task]].assign(seed=0)[["split", "seed", "value"]], ""
 
 

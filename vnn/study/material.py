@@ -34,8 +34,9 @@ from vnn.data.read import columns_beside
 from vnn.ontology import Identifiers, Topology, load_topology, read_translation
 from vnn.ontology.log import Entry
 from vnn.study.cohort import gene_wiring, genes_told_by, read_cohort
+from vnn.study.rivals import known_rivals
 from vnn.study.settings import DataSection, OntologySection, Study, is_file
-from vnn.training.baselines import ON_REQUEST, applicable
+from vnn.training.baselines import ON_REQUEST
 from vnn.training.null import placed
 
 FEWEST_SHOWN = 5
@@ -187,7 +188,9 @@ def prepare(data: DataSection, targets: Sequence[str], *, dtype: str) -> Prepare
 def _keep(study: Study, material: Material) -> None:
     """Refuse before training what could only fail after it."""
     samples, target = material.samples, material.target
-    known = (*applicable(target.task, samples, material.topology.inputs), *ON_REQUEST)
+    known = (
+        (*known_rivals(study, samples, target, material.topology.inputs), *ON_REQUEST) if study.compare.models else ()
+    )
     for model in study.compare.models or ():
         choose("compare.models", model, known)
     if study.nulls.shifted and study.nulls.places is not None:

@@ -12,9 +12,9 @@ from vnn.models import VisibleNetwork
 from vnn.study.folder import CHECKPOINT, CHOSEN, RECORD, differences
 from vnn.study.material import Material, checks_of, read_material
 from vnn.study.nulls import duration, missing_chunks, per_draw
+from vnn.study.rivals import rivals_of
 from vnn.study.settings import Study
 from vnn.training import fit
-from vnn.training.baselines import applicable
 from vnn.training.design import NULLS, replicates_of
 from vnn.training.search import rungs
 
@@ -29,7 +29,7 @@ def plan(study: Study) -> str:
     lines += [f"  {entry}" for entry in topology.log]
     lines += ["", f"Target {target.name!r}, {_target(material)}", *_splits(material)]
     lines += ["", *_search(study, material), *_networks(study, material), *_nulls(study, material)]
-    lines += ["", "Compared with: " + (", ".join(_rivals(study, material)) or "nothing")]
+    lines += ["", "Compared with: " + (", ".join(rivals_of(study, material)) or "nothing")]
     lines += ["", "Data checks:"]
     for check in checks_of(study, material):
         lines.append(f"  {check.state:<8} {check.name}: {check.text}")
@@ -127,12 +127,6 @@ def _pace(study: Study, material: Material) -> float:
         listener=lambda told: ends.append(told.seconds),
     )  # fmt: skip
     return (ends[-1] - ends[0]) / max(len(ends) - 1, 1) / len(names)
-
-
-def _rivals(study: Study, material: Material) -> tuple[str, ...]:
-    if study.compare.models is not None:
-        return study.compare.models
-    return applicable(material.target.task, material.samples, material.topology.inputs)
 
 
 def _own(study: Study) -> bool:

@@ -31,12 +31,13 @@ from vnn.study.folder import CHECKPOINT, bind, chosen_settings, claimed, same_wi
 from vnn.study.genome import Genome, GenomeTables, genome_tables, read_genome, with_sizes, write_genome
 from vnn.study.material import Material, checks_of, read_material
 from vnn.study.nulls import at_once, finished, in_words, null_summary, null_table, train_nulls
+from vnn.study.rivals import study_performance, write_associations
 from vnn.study.search import fix_settings
 from vnn.study.settings import Study
 from vnn.study.train import dismiss, train
 from vnn.study.verdict import beside, judged
 from vnn.training import Fit
-from vnn.training.evaluation import Calibration, calibration, comparison, performance
+from vnn.training.evaluation import Calibration, calibration, comparison
 from vnn.training.loop import Listener
 from vnn.training.spread import check_workers, forget
 
@@ -127,9 +128,9 @@ def run_study(
     `checks.csv`, `crosscheck.csv`, `nulls.csv`, `null_summary.csv`, `nulls/` (the null networks), with these
     `verdict.csv`, `stability/` and `scores/` (of every network); for classes `calibration.csv`,
     `calibration_curve.csv` and `temperatures.csv`; `search.csv` and `search.json` (settings tried, settings chosen) where the
-    study asks for a search; for genotypes `connection_weights.csv`, `edge_weights.csv`, `importance_variants.csv`,
-    `importance_genes.csv`, `importance_pathways.csv` and `scores_per_person.csv` (see `vnn.study.genome`). Each file is replaced
-    whole or not at all.
+    study asks for a search; for genotypes `association.csv.gz`, `gene_tests.csv`, `connection_weights.csv`, `edge_weights.csv`,
+    `importance_variants.csv`, `importance_genes.csv`, `importance_pathways.csv` and `scores_per_person.csv` (see
+    `vnn.study.genome`). Each file is replaced whole or not at all.
 
     Parameters
     ----------
@@ -191,7 +192,8 @@ def run_study(
         agreement = crosscheck(trained, samples, baseline=asked.baseline, group=asked.group, n_samples=asked.crosscheck)
         write_csv(folder / "crosscheck.csv", agreement, index=False)
         tell("comparing with simpler models")
-        measured = _performance(study, identity, trained, samples, folder)
+        measured = _performance(study, identity, trained, material, folder, tell)
+        write_associations(study, material, trained, folder)
         compared = comparison(measured)
         write_csv(folder / "performance.csv", measured, index=False)
         write_csv(folder / "comparison.csv", compared, index=False)
@@ -273,17 +275,21 @@ def _trained(study: Study, material: Material, folder: Path, listener: Listener 
     return trained
 
 
-def _performance(study: Study, identity: str, trained: Fit, samples: Samples, folder: Path) -> pd.DataFrame:
+def _performance(
+    study: Study, identity: str, trained: Fit, material: Material, folder: Path, tell: Callable[[str], None]
+) -> pd.DataFrame:
     """Measured once and kept: baselines take as long as the networks."""
     kept = folder / "performance.json"
     asked = {"identity": identity, "models": study.compare.models, "calibrated": True}
+    if study.genotypes is not None:
+        asked["rivals"] = "packed rows"
     if kept.exists():
         held = json.loads(kept.read_text())
         if held["asked"] == json.loads(json.dumps(asked)):
             table = pd.DataFrame(held["rows"], columns=held["columns"])
             table.attrs = held["attrs"]
             return table
-    table = performance(trained, samples, baselines=study.compare.models)
+    table = study_performance(study, material, trained, tell)
     rows = table.astype(object).where(table.notna(), None).to_numpy().tolist()
     write_text(kept, json.dumps({"asked": asked, "columns": list(table.columns), "rows": rows, "attrs": table.attrs}))
     return table

@@ -275,7 +275,8 @@ class CompareSection(_Section):
     ----------
     models
         Baselines on the same splits, such as "logistic regression", "boosted trees", "pathway means", "dense network";
-        all that apply unless given, none for an empty list. "linear network" takes part only where it is named.
+        all that apply unless given, none for an empty list. "linear network" takes part only where it is named. Genotypes have
+        "polygenic score (clumping and thresholding)" and "gene burden" instead of pathway means.
     """
 
     models: tuple[str, ...] | None = None

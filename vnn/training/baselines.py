@@ -169,7 +169,7 @@ def _parts(fit: Fit, samples: Samples) -> list[tuple[Part, tuple[str, ...]]]:
     values = inputs.values.T
     columns = np.empty((samples.n_samples, 0)) if fit.coding is None else fit.coding.encode(samples.covariates).T
     truth = dict(zip(fit.ids, fit.target.truth, strict=True))
-    members, groups = _members(fit.topology), _kept_together(fit, samples)
+    members, groups = _members(fit.topology), kept_together(fit, samples)
     trained = set(fit.replicates["split"])
     parts = []
     for split in fit.splits:
@@ -186,7 +186,7 @@ def _parts(fit: Fit, samples: Samples) -> list[tuple[Part, tuple[str, ...]]]:
     return parts
 
 
-def _kept_together(fit: Fit, samples: Samples) -> np.ndarray | None:
+def kept_together(fit: Fit, samples: Samples) -> np.ndarray | None:
     """The group of every sample in the first group column that no split tears apart, None without one."""
     for name in samples.groups.columns:
         column = samples.groups[name].astype(str)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import brentq
 
+from vnn.data.genotypes.single_variants import NullModel, design_of
+
 PAIRS_AT_ONCE = 2**24
 SMALLEST = 1e-300
 FARTHEST = 1e6
+STEPS = 100
 
 
 class PartialLikelihood:
@@ -90,3 +93,61 @@ def hazard_slope(times: np.ndarray, events: np.ndarray, risk: np.ndarray) -> flo
         if far > FARTHEST:
             return float("nan")
     return float(brentq(rising, -far, far, xtol=1e-12) / spread)
+
+
+def cox_slopes(truth: np.ndarray, learners: np.ndarray, predictor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Martingale residuals of learners and their expected numbers of events, 0 for others.
+
+    The latter bound the curvature of the partial likelihood from above and are its diagonal but for squares of shares of risk
+    sets, as in coxnet.
+
+    Parameters
+    ----------
+    truth
+        Times and events, (n_people, 2).
+    learners
+        Whose likelihood it is, bool (n_people,).
+    predictor
+        Log hazards, (n_people,).
+
+    References
+    ----------
+    Simon, Friedman, Hastie and Tibshirani 2011, doi:10.18637/jss.v039.i05
+    """
+    residual, weight = np.zeros(len(learners)), np.zeros(len(learners))
+    _, residual[learners] = PartialLikelihood(*truth[learners].T)(predictor[learners])
+    weight[learners] = np.maximum(truth[learners, 1] - residual[learners], 1e-6)
+    return residual, weight
+
+
+def cox_null(truth: np.ndarray, covariates: np.ndarray, learners: np.ndarray) -> NullModel:
+    """Survival explained by covariates alone; see `vnn.data.genotypes.single_variants.null_model`.
+
+    A variant's score test then takes its variance around one mean for all risk sets, which is right where a variant has little to
+    do with the time people are followed.
+
+    Parameters
+    ----------
+    truth
+        Times and events, (n_people, 2).
+    covariates, learners
+        As for `null_model`.
+    """
+    design = design_of(truth, covariates, learners)
+    known = np.where(learners[:, None], truth, [1.0, 0.0])
+    predictor = np.zeros(len(learners))
+    value = PartialLikelihood(*known[learners].T)
+    if covariates.shape[1]:
+        columns = design[:, 1:]
+        for _ in range(STEPS):
+            residual, weight = cox_slopes(known, learners, predictor)
+            centred = columns - np.average(columns, axis=0, weights=weight)
+            curvature = centred.T @ (centred * weight[:, None])
+            step = columns @ np.linalg.lstsq(curvature, columns.T @ residual, rcond=None)[0]
+            share, now = 1.0, value(predictor[learners])[0]
+            while value((predictor + share * step)[learners])[0] < now - 1e-12 * abs(now) and share > 1e-6:
+                share /= 2
+            predictor = predictor + share * step
+            if np.abs(share * step[learners]).max() < 1e-8:
+                break
+    return NullModel("cox", learners, known, design, predictor, *cox_slopes(known, learners, predictor))

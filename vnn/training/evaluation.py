@@ -69,7 +69,9 @@ class Calibration:
         return table[["stage", "class", *(name for name in table if name not in ("stage", "class"))]]
 
 
-def performance(fit: Fit, samples: Samples, *, baselines: Sequence[str] | None = None) -> pd.DataFrame:
+def performance(
+    fit: Fit, samples: Samples, *, baselines: Sequence[str] | None = None, rivals: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Held-out performance per split: the networks, and baselines that learnt from the same samples.
 
     Parameters
@@ -80,6 +82,8 @@ def performance(fit: Fit, samples: Samples, *, baselines: Sequence[str] | None =
         The samples of the fit.
     baselines
         Names of baselines, see `vnn.training.baselines`; all that apply unless given, none for ().
+    rivals
+        Instead, other models on the same splits, already measured: what `genotype_baselines` returned.
 
     Returns
     -------
@@ -99,7 +103,7 @@ def performance(fit: Fit, samples: Samples, *, baselines: Sequence[str] | None =
             f"none of the {len(fit.splits)} splits has a test part, so nothing was held out; make splits with one, "
             "such as `k_fold` or `hold_out`."
         )
-    rivals = measured(fit, samples, baselines)
+    rivals = measured(fit, samples, baselines) if rivals is None else rivals
     table = pd.concat([mine, rivals], ignore_index=True) if len(rivals) else mine
     table.attrs = {
         "headline": METRIC[fit.target.task],

@@ -96,6 +96,27 @@ def _coordinates(learn: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nd
     return vectors * np.sqrt(values), others @ x.T @ (vectors / np.sqrt(values))
 
 
+def inner_folds(strata: np.ndarray, chance: np.random.Generator, groups: np.ndarray | None = None) -> np.ndarray:
+    """Which of five inner folds holds each sample out, int64 (n_samples,).
+
+    Parameters
+    ----------
+    strata
+        What folds have alike: classes, events or the quantity.
+    chance
+        Deals them.
+    groups
+        A group of each sample; groups stay together.
+    """
+    members = np.arange(len(strata)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    sizes = np.bincount(members)
+    mean = np.bincount(members, strata) / sizes
+    shuffled = chance.permutation(len(sizes))
+    dealt = np.empty(len(sizes), dtype=np.int64)
+    dealt[shuffled[np.argsort(mean[shuffled], kind="stable")]] = np.arange(len(sizes)) % INNER_FOLDS
+    return dealt[members]
+
+
 class _Ridge:
     def __init__(self, task: str, columns: np.ndarray, truth: np.ndarray, n_outputs: int) -> None:
         self.task, self.columns, self.truth, self.n_outputs = task, columns, truth, n_outputs
@@ -171,13 +192,7 @@ class _Ridge:
     ) -> np.ndarray:
         """Loss of each penalty, the largest first, on inner folds that did not take part in learning."""
         n = len(self.columns)
-        members = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
-        sizes = np.bincount(members)
-        strata = np.bincount(members, self.truth[:, 1] if self.task == "cox" else self.truth) / sizes
-        shuffled = chance.permutation(len(sizes))
-        dealt = np.empty(len(sizes), dtype=np.int64)
-        dealt[shuffled[np.argsort(strata[shuffled], kind="stable")]] = np.arange(len(sizes)) % INNER_FOLDS
-        fold = dealt[members]
+        fold = inner_folds(self.truth[:, 1] if self.task == "cox" else self.truth, chance, groups)
         everyone = self.loss(np.arange(n))
         total = np.zeros(len(penalties))
         for k in range(min(INNER_FOLDS, n)):

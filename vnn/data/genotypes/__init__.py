@@ -2,6 +2,7 @@
 
 from vnn.data.genotypes.annotated import Annotation, read_annovar, read_regenie, read_variant_genes, read_vep
 from vnn.data.genotypes.bgen import read_bgen
+from vnn.data.genotypes.burden import gene_tests
 from vnn.data.genotypes.calls import hard_called
 from vnn.data.genotypes.coding import Coding, fit_coding
 from vnn.data.genotypes.control import Quality, Thresholds, quality_control
@@ -29,6 +30,7 @@ from vnn.data.genotypes.ranges import (
 from vnn.data.genotypes.reading import read_dosages, read_genotypes
 from vnn.data.genotypes.regions import in_regions, ld_regions
 from vnn.data.genotypes.simulated import PlantedTruth, SimulatedGenotypes, simulate_genotypes
+from vnn.data.genotypes.single_variants import NullModel, association, null_model
 from vnn.data.genotypes.store import Store, open_store, write_store
 from vnn.data.genotypes.structure import Components, principal_components
 from vnn.data.genotypes.traits import Trait
@@ -43,6 +45,7 @@ __all__ = [
     "GeneRanges",
     "GennetFolder",
     "Genotypes",
+    "NullModel",
     "Part",
     "PlantedTruth",
     "Quality",
@@ -50,10 +53,12 @@ __all__ = [
     "Store",
     "Thresholds",
     "Trait",
+    "association",
     "clumped",
     "fam_phenotype",
     "families",
     "fit_coding",
+    "gene_tests",
     "haploid_calls_missing",
     "hard_called",
     "hardy_weinberg",
@@ -61,6 +66,7 @@ __all__ = [
     "kinship_matrix",
     "ld_regions",
     "loci",
+    "null_model",
     "open_dosages",
     "open_store",
     "oriented",

@@ -89,7 +89,7 @@ def pruned(
     p = np.divide(2 * counts[:, 0] + counts[:, 2], 2 * called, where=called > 0, out=np.zeros(len(called)))
     maf = np.minimum(p, 1 - p)
     stays = (counts[:, [0, 2, 3]] > 0).sum(1) > 1
-    for places in _chromosomes(genotypes.variants):
+    for places in along_chromosomes(genotypes.variants):
         position = genotypes.variants["position"].to_numpy()[places]
         n = len(places)
         starts = np.arange(0, n, step)
@@ -195,7 +195,7 @@ def clumped(
     values = known.to_numpy(dtype=float)
     chromosome = here.variants["chromosome"].to_numpy()
     position = here.variants["position"].to_numpy()
-    along = {chromosome[places[0]]: places for places in _chromosomes(here.variants)}
+    along = {chromosome[places[0]]: places for places in along_chromosomes(here.variants)}
     free = np.ones(here.n_variants, dtype=bool)
     rows: list[tuple[object, ...]] = []
     for leader in np.lexsort((genotypes.variants.index.get_indexer(known.index), values)):
@@ -352,7 +352,7 @@ def _rows(genotypes: Genotypes, places: np.ndarray) -> np.ndarray:
     return np.concatenate([rows for _, rows in part_of(genotypes, places).packed()])
 
 
-def _chromosomes(variants: pd.DataFrame) -> list[np.ndarray]:
+def along_chromosomes(variants: pd.DataFrame) -> list[np.ndarray]:
     """Where the variants of each chromosome stand, by position."""
     code, _ = pd.factorize(variants["chromosome"])
     order = np.lexsort((variants["position"].to_numpy(), code))

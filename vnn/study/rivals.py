@@ -1,0 +1,132 @@
+"""Rivals: the simpler models of a study. Those of genotypes learn from packed rows, those of other values from the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import pandas as pd
+
+from vnn._atomic import write_csv
+from vnn._errors import choose
+from vnn.data import Samples, Target
+from vnn.data.genotypes import GeneMap, Genotypes, read_plink
+from vnn.data.genotypes.burden import gene_tests
+from vnn.data.genotypes.single_variants import Task, association
+from vnn.study.cohort import _genes
+from vnn.study.settings import Study
+from vnn.training.baselines import DENSE, NETWORKS, ON_REQUEST, applicable, baselines, kept_together
+from vnn.training.evaluation import performance
+from vnn.training.fitting import Fit
+from vnn.training.genotype_baselines import TASKS, genotype_baselines, genotype_models
+from vnn.training.streamed_ridge import null_of
+
+if TYPE_CHECKING:
+    from vnn.study.material import Material
+
+ASSOCIATION, GENE_TESTS = "association.csv.gz", "gene_tests.csv"
+
+
+def known_rivals(study: Study, samples: Samples, target: Target, inputs: Sequence[str]) -> tuple[str, ...]:
+    """Names of the simpler models that apply, in the order in which they are shown; those on request are not among them."""
+    if not _packed(study, target.task):
+        return applicable(target.task, samples, inputs)
+    covariates = samples.covariates if len(samples.covariates.columns) else None
+    return (*genotype_models(target.task, genotypes_of(study, samples, inputs), covariates), DENSE)
+
+
+def rivals_of(study: Study, material: Material) -> tuple[str, ...]:
+    """Those a study is compared with."""
+    if study.compare.models is not None:
+        return study.compare.models
+    return known_rivals(study, material.samples, material.target, material.topology.inputs)
+
+
+def measured_rivals(
+    study: Study, material: Material, fit: Fit, models: Sequence[str], tell: Callable[[str], None] = lambda _: None
+) -> pd.DataFrame:
+    """Metrics of these models on the test part of every split of a fit; see `vnn.training.baselines`."""
+    samples = material.samples
+    if not _packed(study, fit.target.task):
+        return baselines(fit, samples, models)
+    known = (*known_rivals(study, samples, fit.target, material.topology.inputs), *ON_REQUEST)
+    for model in models:
+        choose("the baseline", model, known)
+    networks = baselines(fit, samples, [model for model in models if model in NETWORKS])
+    genotypes = genotypes_of(study, samples, fit.topology.inputs)
+    groups = kept_together(fit, samples)
+    trained = set(fit.replicates["split"])
+    others = genotype_baselines(
+        genotypes, _genes_of(study, genotypes), _truth(fit),
+        [split for split in fit.splits if split.name in trained], task=fit.target.task, covariates=_columns(fit, samples),
+        groups=None if groups is None else pd.Series(groups, index=list(samples.ids)), seed=fit.networks.seed,
+        models=[model for model in models if model not in NETWORKS], tell=tell,
+    )  # fmt: skip
+    table = pd.concat([one for one in (others, networks) if len(one)], ignore_index=True) if models else others
+    order = {name: i for i, name in enumerate(models)}
+    table = table.sort_values("model", key=lambda column: column.map(order), kind="stable", ignore_index=True)
+    table.attrs["notes"] = others.attrs["notes"] | networks.attrs["notes"]
+    return table
+
+
+def study_performance(
+    study: Study, material: Material, fit: Fit, tell: Callable[[str], None] = lambda _: None
+) -> pd.DataFrame:
+    """Held-out performance of the networks beside the models the study asks for; see `vnn.training.performance`."""
+    if not _packed(study, fit.target.task):
+        return performance(fit, material.samples, baselines=study.compare.models)
+    return performance(
+        fit, material.samples, rivals=measured_rivals(study, material, fit, rivals_of(study, material), tell)
+    )
+
+
+def write_associations(study: Study, material: Material, fit: Fit, folder: Path) -> None:
+    """What a usual association study of all these people finds, variant by variant and gene by gene, for reading beside scores.
+
+    `association.csv.gz` has every variant of the networks, `gene_tests.csv` every gene: see `association` and `gene_tests`.
+    Nothing is held out: these are no predictions.
+    """
+    if not _packed(study, fit.target.task):
+        return
+    samples = material.samples
+    genotypes = genotypes_of(study, samples, fit.topology.inputs)
+    truth = _truth(fit).reindex(genotypes.ids).to_numpy(dtype=float)
+    columns = _columns(fit, samples)
+    covariates = np.empty((len(truth), 0)) if columns is None else columns.to_numpy()
+    null = null_of(cast(Task, fit.target.task), truth, covariates, np.ones(len(truth), dtype=bool))
+    single = association(genotypes, null)
+    write_csv(folder / ASSOCIATION, pd.concat([genotypes.variants, single], axis=1).rename_axis("variant"))
+    write_csv(folder / GENE_TESTS, gene_tests(genotypes, _genes_of(study, genotypes), null))
+
+
+def genotypes_of(study: Study, samples: Samples, inputs: Sequence[str]) -> Genotypes:
+    """The variants behind these inputs, packed, of the people of the samples."""
+    assert study.genotypes is not None
+    ((_, path),) = study.data.files.items()
+    genotypes = read_plink(path, build=study.genotypes.build)
+    there = set(genotypes.variants.index)
+    variants = dict.fromkeys(name if name in there else name.rpartition(":")[0] for name in inputs)
+    return genotypes.select(variants, samples.ids)
+
+
+def _genes_of(study: Study, genotypes: Genotypes) -> GeneMap:
+    assert study.genotypes is not None
+    return _genes(genotypes, study.genotypes)
+
+
+def _truth(fit: Fit) -> pd.Series | pd.DataFrame:
+    made = pd.DataFrame(fit.target.truth, index=list(fit.ids))
+    return made if fit.target.task == "cox" else made[0]
+
+
+def _columns(fit: Fit, samples: Samples) -> pd.DataFrame | None:
+    if fit.coding is None:
+        return None
+    return pd.DataFrame(fit.coding.encode(samples.covariates).T, index=list(samples.ids), columns=fit.coding.names)
+
+
+def _packed(study: Study, task: str) -> bool:
+    """Whether there are genotypes, and models of them for this task; others have those of any values."""
+    return study.genotypes is not None and task in TASKS
