@@ -16,10 +16,10 @@ from vnn.data import Samples
 from vnn.data.genotypes import GeneMap, Genotypes, in_regions, ld_regions, loci, pruned, r2_between, read_plink
 from vnn.data.genotypes.builds import plain
 from vnn.data.genotypes.coding import GAP, HET, HOM
-from vnn.data.genotypes.score_tests import single_variants
+from vnn.data.genotypes.single_variants import Task, association
 from vnn.interpret import NodeScores
 from vnn.interpret.connections import Connections, edge_table, edge_weights
-from vnn.interpret.contrast import contrasts, residuals
+from vnn.interpret.contrast import contrasts
 from vnn.interpret.grouping import Loci
 from vnn.interpret.verdict import Verdict
 from vnn.interpret.weights import weight_scores
@@ -27,6 +27,7 @@ from vnn.study.cohort import genes_of
 from vnn.study.material import Material
 from vnn.study.settings import LociSection, Study
 from vnn.training import Fit
+from vnn.training.streamed_ridge import null_of
 
 GENES = "genes"
 PER_VARIANT = ["score", "share", "mean_abs", "mean_abs_share"]
@@ -197,18 +198,20 @@ def with_sizes(ruled: Verdict, genome: Genome) -> Verdict:
 
 
 def associations(genome: Genome, trained: Fit, samples: Samples) -> pd.DataFrame:
-    """The score test of every variant for every contrast, given the covariates, in all people: contrast, variant, z, p."""
+    """Every variant by itself for every contrast, given the covariates, in all people: contrast, variant, z, p."""
     target = trained.target
     order = {name: i for i, name in enumerate(trained.ids)}
     at = np.array([order[name] for name in samples.ids])
-    covariates = None if trained.coding is None else trained.coding.encode(samples.covariates).T
+    n = len(at)
+    covariates = np.empty((n, 0)) if trained.coding is None else trained.coding.encode(samples.covariates).T
     parts = []
     for contrast in contrasts(target):
-        if target.classes:
-            outcome = (target.values == target.classes.index(contrast.label)).astype(float)[at]
-        else:
-            outcome = residuals(target)[at]
-        found = single_variants(genome.genotypes, outcome, covariates=covariates, binary=bool(target.classes))
+        task: Task = "binary" if target.classes else "regression" if target.events is None else "cox"
+        truth = (
+            (target.values == target.classes.index(contrast.label)).astype(float) if target.classes else target.truth
+        )
+        null = null_of(task, truth[at], covariates, np.ones(n, dtype=bool))
+        found = association(genome.genotypes, null).rename(columns={"statistic": "z"})[["z", "p"]]
         parts.append(found.rename_axis("variant").reset_index().assign(contrast=contrast.name))
     return pd.concat(parts, ignore_index=True)
 

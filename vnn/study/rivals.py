@@ -15,7 +15,7 @@ from vnn.data import Samples, Target
 from vnn.data.genotypes import GeneMap, Genotypes, read_plink
 from vnn.data.genotypes.burden import gene_tests
 from vnn.data.genotypes.single_variants import Task, association
-from vnn.study.cohort import _genes
+from vnn.study.cohort import genes_of
 from vnn.study.settings import Study
 from vnn.training.baselines import DENSE, NETWORKS, ON_REQUEST, applicable, baselines, kept_together
 from vnn.training.evaluation import performance
@@ -113,7 +113,7 @@ def genotypes_of(study: Study, samples: Samples, inputs: Sequence[str]) -> Genot
 
 def _genes_of(study: Study, genotypes: Genotypes) -> GeneMap:
     assert study.genotypes is not None
-    return _genes(genotypes, study.genotypes)
+    return genes_of(genotypes, study.genotypes)
 
 
 def _truth(fit: Fit) -> pd.Series | pd.DataFrame:
