@@ -17,7 +17,7 @@ from scipy.stats import norm
 
 from tests.report.browsing import opened, requests, resized, until
 from tests.report.contents import SCRIPT, content, plain
-from vnn.data.genotypes.single_variants import inflation, minus_log10
+from vnn.data.genotypes.inflation import inflation, minus_log10
 from vnn.report import skyline, static
 from vnn.report.content import Content
 from vnn.report.figures import sankey

@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from tests.data.genotypes.test_plink import made
 from tests.study.test_cohort import VARIANTS, N, change, write_study
-from vnn.data.genotypes import GeneMap, read_gene_ranges, read_plink
+from vnn.data.genotypes import GeneMap, pruned, read_gene_ranges, read_plink
 from vnn.data.genotypes.simulated import simulate_genotypes
 from vnn.data.genotypes.traits import Trait
 from vnn.interpret.grouping import Relations, grouped
@@ -22,7 +22,7 @@ from vnn.report.page import page
 from vnn.study import Results, Study, read_material, run_study
 from vnn.study.cohort import gene_wiring
 from vnn.study.contents import content_of, fewer_flows
-from vnn.study.genome import Genome, read_genome, variant_of
+from vnn.study.genome import Genome, independent, read_genome, variant_of
 from vnn.study.settings import LociSection, ReportSection
 
 
@@ -234,3 +234,19 @@ def test_weak_flows_are_summed_by_target() -> None:
         flows.loc[flows["flow"].abs().nlargest(10).index, "source"]
     )
     assert (found["source_level"] == "genes").sum() == 5
+
+
+def test_independent_variants_are_those_of_each_gene_by_itself(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    dosages = rng.binomial(2, 0.4, (VARIANTS, N))
+    dosages[1:4] = dosages[0]
+    dosages[8] = dosages[9]
+    made(tmp_path, dosages.astype(np.float32), "cohort")
+    genotypes = read_plink(tmp_path / "cohort")
+    owners = {"B": range(6), "A": range(4, 10), "C": (3, 9)}
+    gene = np.array([name for name, own in owners.items() for _ in own], dtype=object)
+    at = np.array([i for own in owners.values() for i in own])
+    found = independent(genotypes, gene, at)
+    ids = np.array(genotypes.variants.index)
+    expected = {name: len(pruned(genotypes.select(variants=ids[list(own)]))) for name, own in owners.items()}
+    assert found.to_dict() == expected == {"B": 3, "A": 5, "C": 2}

@@ -276,7 +276,7 @@ def all_quantiles(content: Content) -> Mapping[str, Quantiles]:
     return found
 
 
-def strongest(table: pd.DataFrame, along: Axis, found: View, most: int = 8) -> Sequence[tuple[float, float, str]]:
+def strongest(table: pd.DataFrame, found: View, most: int = 8) -> Sequence[tuple[float, float, str]]:
     """The points that are named in a drawing: x, y and name of the largest whose names do not lie over those of larger ones."""
     said: list[tuple[float, float, str]] = []
     names = [note or name for name, note in zip(table["name"].astype(str), _notes(table), strict=True)]

@@ -38,6 +38,7 @@ MOST_CLASSES = 6
 MOST_PEOPLE = 4
 MOST_LEADERS = 6
 BINS = 28
+MOST_POINTS, GRID = 5000, (3000, 500)  # of a Manhattan plot
 AXES = {"correlation": "correlation with the labels", "share": "share of the separation"}
 
 
@@ -292,7 +293,7 @@ def pathways(content: Content, contrast: str) -> Figure | None:
 
 
 def manhattan(content: Content, level: str) -> Figure | None:
-    """All points of a level in one panel for each measure, and for each of the first contrasts."""
+    """All points of a level in one panel for each measure and each of the first contrasts, the weak ones to a pixel."""
     table = content.skylines[level]
     along = skyline.axis(table)
     panels = [
@@ -305,18 +306,21 @@ def manhattan(content: Content, level: str) -> Figure | None:
     for axes, (contrast, own, measure) in zip(
         figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels, strict=True
     ):
-        found = skyline.view(own, along, measure, most=max(len(own), 1))
-        part = np.searchsorted(along.end, found.x - 1e-6).clip(0, len(along.names) - 1)
+        found = skyline.view(own, along, measure, most=MOST_POINTS)
+        row, column = np.nonzero(found.cells(*GRID))
+        x = np.concatenate([found.x, (column + 0.5) / GRID[0]])
+        y = np.concatenate([found.y, (row + 0.5) / GRID[1] * found.top])
+        part = np.searchsorted(along.end, x - 1e-6).clip(0, len(along.names) - 1)
         tone = np.array([UP, SHADE])[part % 2 if len(along.names) > 1 else 0 * part]
-        axes.scatter(found.x, found.y, s=5 if found.n > 500 else 14, c=tone, linewidths=0, rasterized=found.n > 500)
+        axes.scatter(x, y, s=5 if found.n > 500 else 14, c=tone, linewidths=0, rasterized=found.n > 500)
         if "robust" in own and (robust := own["robust"].to_numpy(dtype=bool)[found.points]).any():
             axes.scatter(found.x[robust], found.y[robust], s=34, color=DOWN, zorder=3, label="robust")
             axes.legend(frameon=False, fontsize=7.5)
         if np.isfinite(found.line):
             axes.axhline(found.line, color=MUTED, linewidth=0.8, linestyle="--")
-        for x, y, name in skyline.strongest(own, along, found):
-            side = "left" if x < 0.05 else "right" if x > 0.95 else "center"
-            axes.annotate(cut(name, 26), (x, y), (0, 3), textcoords="offset points", ha=side, fontsize=7.5)
+        for *at, name in skyline.strongest(own, found):
+            side = "left" if at[0] < 0.05 else "right" if at[0] > 0.95 else "center"
+            axes.annotate(cut(name, 26), (at[0], at[1]), (0, 3), textcoords="offset points", ha=side, fontsize=7.5)
         crowded = len(along.names) > 12
         ticks = [(a + b) / 2 for a, b in zip(along.start, along.end, strict=True)]
         shown = [i for i in range(len(ticks)) if not crowded or i < 12 or not i % 2]

@@ -16,16 +16,17 @@ from vnn.data import Samples
 from vnn.data.genotypes import GeneMap, Genotypes, in_regions, ld_regions, loci, pruned, r2_between
 from vnn.data.genotypes.builds import plain
 from vnn.data.genotypes.coding import GAP, HET, HOM
-from vnn.data.genotypes.single_variants import association, null_model
+from vnn.data.genotypes.single_variants import Task, association
 from vnn.interpret import NodeScores
 from vnn.interpret.connections import Connections, edge_table, edge_weights
-from vnn.interpret.contrast import contrasts, residuals
+from vnn.interpret.contrast import contrasts
 from vnn.interpret.grouping import Loci
 from vnn.interpret.verdict import Verdict
 from vnn.interpret.weights import weight_scores
 from vnn.study.material import Material
 from vnn.study.settings import LociSection, Study
 from vnn.training import Fit
+from vnn.training.streamed_ridge import null_of
 
 GENES = "genes"
 PER_VARIANT = ["score", "share", "mean_abs", "mean_abs_share"]
@@ -155,10 +156,10 @@ def _sizes(genotypes: Genotypes, genes: GeneMap, study: Study) -> pd.DataFrame:
     place = loci(genes)[["chromosome", "start", "end"]]
     sizes = genes.sizes().join(place)
     used = genes.pairs
-    members = used[used["variant"].isin(set(genotypes.variants.index))].groupby("gene")["variant"]
-    sizes["n_variants"] = members.size().reindex(sizes.index, fill_value=0)
-    some = some_people(genotypes, study.loci.people)
-    free = {gene: len(pruned(some.select(variants=own))) if len(own) > 1 else 1 for gene, own in members}
+    at = genotypes.variants.index.get_indexer(used["variant"])
+    used, at = used[at >= 0], at[at >= 0]
+    sizes["n_variants"] = used.groupby("gene").size().reindex(sizes.index, fill_value=0)
+    free = independent(some_people(genotypes, study.loci.people), used["gene"].to_numpy(), at)
     sizes["n_independent"] = pd.Series(free, dtype=np.int64).reindex(sizes.index, fill_value=0)
     sizes["region"] = ""
     if genotypes.build:
@@ -170,6 +171,21 @@ def _sizes(genotypes: Genotypes, genes: GeneMap, study: Study) -> pd.DataFrame:
     return sizes[SIZES]
 
 
+def independent(genotypes: Genotypes, gene: np.ndarray, at: np.ndarray) -> pd.Series:
+    """How many variants of each gene stay when its own are thinned, by gene.
+
+    Parameters
+    ----------
+    gene, at
+        Pairs of a gene and the place of one of its variants among those of the genotypes.
+    """
+    order = np.argsort(gene.astype(str), kind="stable")
+    gene, at = gene[order], at[order]
+    apart = genotypes.variants.iloc[at].assign(chromosome=gene).set_axis([str(i) for i in range(len(at))])
+    kept = pruned(replace(genotypes, row=genotypes.row[at], variants=apart))
+    return pd.Series(gene[[int(name) for name in kept]]).value_counts()
+
+
 def with_sizes(ruled: Verdict, genome: Genome) -> Verdict:
     """The verdict with the size covariates of genes beside it."""
     table = ruled.table
@@ -179,20 +195,20 @@ def with_sizes(ruled: Verdict, genome: Genome) -> Verdict:
 
 
 def associations(genome: Genome, trained: Fit, samples: Samples) -> pd.DataFrame:
-    """The score test of every variant for every contrast, given the covariates, in all people: contrast, variant, z, p."""
+    """Every variant by itself for every contrast, given the covariates, in all people: contrast, variant, z, p."""
     target = trained.target
     order = {name: i for i, name in enumerate(trained.ids)}
     at = np.array([order[name] for name in samples.ids])
-    n = samples.n_samples
+    n = len(at)
     covariates = np.empty((n, 0)) if trained.coding is None else trained.coding.encode(samples.covariates).T
     parts = []
     for contrast in contrasts(target):
-        if target.classes:
-            outcome = (target.values == target.classes.index(contrast.label)).astype(float)[at]
-        else:
-            outcome = residuals(target)[at]
-        null = null_model("binary" if target.classes else "regression", outcome, covariates, np.ones(n, dtype=bool))
-        found = association(genome.genotypes, null)[["statistic", "p"]].set_axis(["z", "p"], axis=1)
+        task: Task = "binary" if target.classes else "regression" if target.events is None else "cox"
+        truth = (
+            (target.values == target.classes.index(contrast.label)).astype(float) if target.classes else target.truth
+        )
+        null = null_of(task, truth[at], covariates, np.ones(n, dtype=bool))
+        found = association(genome.genotypes, null).rename(columns={"statistic": "z"})[["z", "p"]]
         parts.append(found.rename_axis("variant").reset_index().assign(contrast=contrast.name))
     return pd.concat(parts, ignore_index=True)
 
@@ -248,9 +264,8 @@ def _variants(genome: Genome, weights: pd.DataFrame, scores: pd.DataFrame, teste
         summed = own.groupby(["contrast", "variant"], sort=False)[["relative_importance", *PER_VARIANT]].sum()
         held = summed.reset_index().assign(**dict.fromkeys(["importance_sd", *BOUNDS], np.nan))
     table = genome.genotypes.variants[["chromosome", "position", "counted", "other"]]
-    pairs = genome.genes.pairs
-    genes = pairs.groupby("variant", sort=False)["gene"].agg(";".join).rename("genes")
-    found = held.join(table, on="variant").join(genes, on="variant")
+    owners = genome.genes.features()
+    found = held.join(table, on="variant").assign(genes=[";".join(owners[name]) for name in held["variant"]])
     found = found.merge(tested, on=["contrast", "variant"], how="left", validate="one_to_one")
     columns = ["contrast", "variant", "chromosome", "position", "counted", "other", "genes", "relative_importance",
                "importance_sd", "score", "share", "share_low", "share_high", "mean_abs", "mean_abs_share", "z", "p"]  # fmt: skip

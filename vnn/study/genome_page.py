@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vnn.data.genotypes import ld_regions
-from vnn.data.genotypes.single_variants import minus_log10
+from vnn.data.genotypes.inflation import minus_log10
 from vnn.interpret.verdict import ROBUST
 from vnn.report.content import Individuals
 from vnn.study.genome import GENES
@@ -47,7 +47,7 @@ def skylines(variants: pd.DataFrame, genes: pd.DataFrame, pathways: pd.DataFrame
     found[VARIANTS] = pd.DataFrame(
         {
             "contrast": own["contrast"], "name": own["variant"], "chromosome": own["chromosome"], "position": own["position"],
-            "note": own["genes"].fillna("").str.replace(";", ", "), "minus_log10_p": minus_log10(own["z"].to_numpy()),
+            "note": own["genes"].fillna("").str.replace(";", ", "), "minus_log10_p": _logarithm(own),
             "importance": own["relative_importance"], "share": own["share"],
         }
     )  # fmt: skip
@@ -72,6 +72,14 @@ def skylines(variants: pd.DataFrame, genes: pd.DataFrame, pathways: pd.DataFrame
         table.attrs["axis"] = "level"
         found[PATHWAYS] = table
     return {level: table for level, table in found.items() if len(table)}
+
+
+def _logarithm(table: pd.DataFrame) -> np.ndarray:
+    """-log10 p, from z where p is too small for a number."""
+    p = table["p"].to_numpy()
+    known = p > 1e-290
+    found: np.ndarray = np.where(known, -np.log10(np.where(known, p, 1.0)), minus_log10(table["z"].to_numpy()))
+    return found
 
 
 def _robust(table: pd.DataFrame) -> np.ndarray:

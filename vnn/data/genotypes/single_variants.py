@@ -228,19 +228,3 @@ def _of_counts(centred: Coded, null: NullModel) -> tuple[np.ndarray, np.ndarray]
     u = cases @ copies - mean * cases[:, [0, 2, 3]].sum(1)
     v = share * (1 - share) * (everybody @ copies**2 - mean**2 * called)
     return u, v
-
-
-def minus_log10(z: np.ndarray) -> np.ndarray:
-    """-log10 of the two-sided p of z, also where p itself is too small for a number."""
-    return -(stats.norm.logsf(np.abs(z)) + np.log(2)) / np.log(10)
-
-
-def inflation(z: np.ndarray) -> float:
-    """Genomic control's lambda: the median of z squared over that of chance; missing without values.
-
-    References
-    ----------
-    Devlin & Roeder (1999), doi:10.1111/j.0006-341X.1999.00997.x
-    """
-    known = np.asarray(z)[np.isfinite(z)]
-    return float(np.median(known**2) / stats.chi2.median(1)) if len(known) else float("nan")
