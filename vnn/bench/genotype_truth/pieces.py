@@ -10,10 +10,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from vnn._errors import StudyError, choose
+from vnn.bench.genotype_truth.classical import rivals
 from vnn.bench.genotype_truth.cohorts import SCENARIOS, Planted, Size, cohort
 from vnn.bench.genotype_truth.evaluation import Ranked, evaluate
 from vnn.bench.genotype_truth.ours import visible_network
-from vnn.bench.genotype_truth.rivals import rivals
 
 METHODS: Mapping[str, Callable[[Planted], list[Ranked]]] = {"network": visible_network, "rivals": rivals}
 
