@@ -55,8 +55,8 @@ def evaluate(planted: Planted, found: Sequence[Ranked]) -> list[dict[str, Any]]:
     -------
     method, labels ("true" or "permuted"); `precision`, the share of causal genes among the first ten; `loci`, the share of loci
     that hold a causal gene among the first ten; `calls`, `false_calls`, and `calls_elsewhere`, those not in linkage with a causal
-    gene either; `auc` of those who are predicted, by their true labels; `pathways`, the share of the causal pathways among as many first
-    ones. Missing where a method does not say.
+    gene either; `auc` of those who are predicted, by their true labels; `pathways`, the share of the causal pathways among as
+    many first ones. Missing where a method does not say.
 
     Genes form a locus where they share a variant or a variant of one has r2 > 0.1 with one of the other within 500 kb; each
     belongs to the strongest gene it is linked with.
