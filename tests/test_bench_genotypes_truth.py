@@ -89,7 +89,7 @@ def test_findings_are_counted_by_gene_and_by_locus() -> None:
     assert (record["calls"], record["false_calls"]) == (2, 1)
     assert record["loci"] >= 0.2
     assert "auc" not in record
-    best = truth.evaluate(held, [Ranked("oracle", 0, None, frozenset(), held.case[held.others])])[0]
+    best = truth.evaluate(held, [Ranked("oracle", 0, None, None, held.case[held.others])])[0]
     assert best == {"method": "oracle", "labels": "true", "auc": 1.0}
 
 

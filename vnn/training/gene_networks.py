@@ -213,10 +213,10 @@ class _Line:
         for _ in range(1 + REWEIGHTED):
             root = np.sqrt(expected)
             inner = self.covariance * root[:, None] * root
-            factor = cho_factor(inner + np.eye(len(g)) / n, lower=True)
-            slope = root * cho_solve(factor, root * g)
+            factor = cho_factor(inner + np.eye(len(g)) / n, lower=True, check_finite=False)
+            slope = root * cho_solve(factor, root * g, check_finite=False)
             expected = slope**2 + 1e-7
-        df = np.trace(cho_solve(factor, inner))
+        df = np.trace(cho_solve(factor, inner, check_finite=False))
         q = n * float(g @ slope)
         return slope * max(1 - df / max(q, FLAT), 0)
 

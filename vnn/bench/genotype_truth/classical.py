@@ -28,14 +28,14 @@ def rivals(planted: Planted) -> list[Ranked]:
     tests = _tests(planted)
     held = _Held.of(planted)
     found = [
-        Ranked(name, label, pd.Series(own[label], index=list(planted.gene_map.genes)), frozenset())
+        Ranked(name, label, pd.Series(own[label], index=list(planted.gene_map.genes)), None)
         for name, own in tests.items()
         for label in range(planted.residuals.shape[1])
     ]
     predicted = {"PRS (C+T)": _clumped_and_thresholded(planted, held), "ridge of all variants": _ridge(planted, held)}
     predicted["covariates only"] = np.zeros(len(planted.others))
     return found + [
-        Ranked(name, 0, None, frozenset(), planted.offset[planted.others] + own) for name, own in predicted.items()
+        Ranked(name, 0, None, None, planted.offset[planted.others] + own) for name, own in predicted.items()
     ]
 
 

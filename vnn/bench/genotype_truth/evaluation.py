@@ -33,7 +33,7 @@ class Ranked:
     genes
         Strength of every gene, or None for a method that only predicts.
     called
-        Genes that are declared findings.
+        Genes that are declared findings, or None for a method that only ranks or predicts.
     predicted
         Logits of those who are predicted, or None.
     pathways
@@ -43,7 +43,7 @@ class Ranked:
     method: str
     label: int
     genes: pd.Series | None
-    called: frozenset[str]
+    called: frozenset[str] | None
     predicted: np.ndarray | None = None
     pathways: pd.Series | None = None
 
@@ -63,7 +63,7 @@ def evaluate(planted: Planted, found: Sequence[Ranked]) -> list[dict[str, Any]]:
     """
     causal = set(planted.study.truth.genes(PHENOTYPE))
     orders = [_order(one) for one in found]
-    asked = causal.union(*(order[:LOOKED_AT] for order in orders), *(one.called for one in found))
+    asked = causal.union(*(order[:LOOKED_AT] for order in orders), *(one.called or () for one in found))
     linked = _linked(planted, sorted(asked))
     return [_record(planted, one, order, causal, linked) for one, order in zip(found, orders, strict=True)]
 
@@ -78,11 +78,14 @@ def _record(
 ) -> dict[str, Any]:
     record: dict[str, Any] = {"method": found.method, "labels": LABELS[found.label]}
     if order:
-        near_causal = causal.union(*(linked[name] for name in causal))
         leads = list(_leads(order[:LOOKED_AT], linked).items())[:TOP]
         record |= {
             "precision": float(np.mean([name in causal for name in order[:TOP]])),
             "loci": float(np.mean([bool(causal & {lead, *members}) for lead, members in leads])),
+        }
+    if found.called is not None:
+        near_causal = causal.union(*(linked[name] for name in causal))
+        record |= {
             "calls": len(found.called),
             "false_calls": len(found.called - causal),
             "calls_elsewhere": len(found.called - near_causal),
@@ -137,7 +140,7 @@ def summary(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         for name in ("precision", "loci", "calls", "false_calls", "calls_elsewhere", "auc", "pathways", "seconds"):
             known = pd.to_numeric(own[name]).dropna() if name in own else pd.Series(dtype=float)
             row[name], row[f"{name}_sd"] = known.mean(), known.std()
-        if own["precision"].notna().all():
+        if "precision" in own and own["precision"].notna().all():
             draws = TOP * len(own)
             row["hits"] = round(float(own["precision"].sum()) * TOP)
             row["low"], row["high"] = exact_interval(row["hits"], draws)
