@@ -493,6 +493,44 @@ def bench_replicates(
     _measured(records, json_file)
 
 
+def _run_of(seeds: str) -> range:
+    first, _, last = seeds.partition("-")
+    if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
+        raise ValueError(f"--seeds is {seeds!r}; it needs a whole number or two with - between them, such as 1-20.")
+    return range(int(first), int(last or first) + 1)
+
+
+@bench_app.command("genotypes-truth")
+def bench_genotypes_truth(
+    file: Annotated[Path, typer.Option(help="Holds a JSON record a line; what is there is not run again.")] = Path(
+        "vnn-genotypes-truth.jsonl"
+    ),
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="additive, dominance, within, across; all unless given.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(metavar="N-M", help="Seeds, such as 0-9 or 3.")] = "0-9",
+    methods: Annotated[
+        str, typer.Option(help='"network", "rivals", or both with a comma between them.')
+    ] = "network,rivals",
+    size: Annotated[
+        str | None, typer.Option(metavar="NxNxN", help="People, variants and genes instead of 10000x50000x2000.")
+    ] = None,
+) -> None:
+    """Simulated genotype studies: which genes the visible network and its rivals name, and how well they predict."""
+    from vnn.bench import genotype_truth as truth
+
+    n = _numbers("--size", size, "2000x3000x150", 3, 3)
+    records = truth.run(
+        file,
+        scenarios=scenario or truth.SCENARIOS,
+        seeds=_run_of(seeds),
+        methods=[name.strip() for name in methods.split(",")],
+        size=None if n is None else truth.Size(n[0], n[1], n[2], pathways=max(n[2] // 20, 2)),
+        tell=lambda line: typer.echo(line, err=True),
+    )
+    typer.echo(truth.summary_text(truth.summary(records)))
+
+
 @bench_app.command("truth")
 def bench_truth(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all records and their summary here.")] = None,
@@ -511,15 +549,12 @@ def bench_truth(
     from vnn._atomic import write_text
     from vnn.bench import truth
 
-    first, _, last = seeds.partition("-")
-    if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
-        raise ValueError(f"--seeds is {seeds!r}; it needs a whole number or two with - between them, such as 1-20.")
     where = truth.setting(setting, data=data)
     records = truth.run(
         where,
         folder,
         arms=arm or [name for name, plan in truth.ARMS.items() if where.real is not None or not plan.real],
-        seeds=range(int(first), int(last or first) + 1),
+        seeds=_run_of(seeds),
         methods=None if methods is None else [name.strip() for name in methods.split(",")],
         limit=limit,
         tell=lambda line: typer.echo(line, err=True),
