@@ -18,6 +18,7 @@ from vnn.data.genotypes import GeneMap, fit_coding, read_annovar, read_plink
 from vnn.models import Recipe
 from vnn.study import Study, read_material, run_study
 from vnn.study.cohort import gene_wiring
+from vnn.study.nulls import null_fits
 from vnn.training import Training, fit
 
 N, VARIANTS = 240, 24
@@ -93,6 +94,26 @@ def test_variants_are_wired_to_their_genes_and_people_joined_by_id(study):
     people = pd.read_csv(study.parent / "people.csv", index_col=0)
     assert (material.samples.targets["case"] == people["case"].loc[list(material.samples.ids)]).all()
     assert np.isnan(material.samples.values).sum() == N // 10
+
+
+def test_variants_are_shifted_along_their_own_chromosomes(study):
+    change(study, "[training]", "[nulls]\nshifted = 3\n[training]")
+    asked = Study.read(study)
+    folder = run_study(asked).folder
+    material = read_material(asked)
+    (mask,) = material.topology.masks
+    ((_, made),) = null_fits(folder, material)
+    assert set(made.replicates["kind"]) == {"shifted"}
+    (sources,) = made.networks.wirings.values()
+    n, (real, gene) = len(material.topology.inputs), mask.edges.T
+    shifts = []
+    for column in sources.T:
+        own = {g: set(column[gene == g].tolist()) for g in range(3)}
+        fits = [k for k in range(n) if all(own[g] == set(((real[gene == g] + k) % n).tolist()) for g in range(3))]
+        assert len(fits) == 1
+        shifts += fits
+    assert 0 not in shifts
+    assert len(set(shifts)) > 1
 
 
 def test_a_study_names_the_gene_and_shows_nobody(study):

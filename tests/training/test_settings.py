@@ -196,3 +196,11 @@ def test_what_cannot_be_is_refused() -> None:
     for wrong in ({"lr": 0.0}, {"weight_decay": -1.0}, {"dropout": 1.0}, {"rate": 0.1}):
         with pytest.raises(ValidationError):
             Setting(**wrong)
+
+
+def test_penalties_that_are_not_asked_for_leave_the_identity_of_studies_as_it_was():
+    assert "l1_weights" not in Training().model_dump_json()
+    stated = Training(l1_weights=0.1)
+    assert stated.model_dump()["l1_weights"] == 0.1
+    assert Training(**stated.model_dump()) == stated
+    assert Training(**Training().model_dump()) == Training()

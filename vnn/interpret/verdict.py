@@ -407,7 +407,10 @@ def _same_sign(scores: Scored, method: str) -> np.ndarray:
 
 
 def agreement(scores: Scored) -> pd.DataFrame:
-    """How far methods rank the nodes alike: method_a, method_b, correlation (Spearman), overlap (of the largest tenth)."""
+    """How far methods rank the nodes alike: method_a, method_b, correlation (Spearman), overlap (of the largest tenth).
+
+    A correlation is missing where a method says the same of all nodes.
+    """
     held = {name: _flat(scores.draws("real", name))[0] for name in scores.values}
     rows = []
     for a, first in held.items():
@@ -415,6 +418,7 @@ def agreement(scores: Scored) -> pd.DataFrame:
             there = np.isfinite(first) & np.isfinite(second)
             k = max(round(0.1 * there.sum()), 1)
             top = [set(np.argsort(-values[there], kind="stable")[:k].tolist()) for values in (first, second)]
-            ranks = pd.Series(first[there]).corr(pd.Series(second[there]), method="spearman")
+            vary = there.any() and min(np.ptp(first[there]), np.ptp(second[there])) > 0
+            ranks = pd.Series(first[there]).corr(pd.Series(second[there]), method="spearman") if vary else np.nan
             rows.append((a, b, ranks, len(top[0] & top[1]) / k))
     return pd.DataFrame(rows, columns=["method_a", "method_b", "correlation", "overlap"])

@@ -314,8 +314,8 @@ def _keep(study: Study, material: Material) -> None:
     known = (*known_rivals(material), *ON_REQUEST) if study.compare.models else ()
     for model in study.compare.models or ():
         choose("compare.models", model, known)
-    if study.nulls.shifted and study.nulls.places is not None:
-        placed(material.topology, read_table(study.nulls.places))
+    if study.nulls.shifted:
+        placed(material.topology, places_of(study, material))
     if (group := study.attribution.group) is not None:
         tables = [table for table in (samples.targets, samples.groups, samples.covariates) if group[0] in table.columns]
         if not tables:
@@ -337,6 +337,14 @@ def _keep(study: Study, material: Material) -> None:
                 f'report.individuals is "none", so no group under {FEWEST_SHOWN} people may be shown, and the classes '
                 f"{culprits(small)} are smaller. Merge or drop them: data.least_per_class = {FEWEST_SHOWN}, data.rare."
             )
+
+
+def places_of(study: Study, material: Material) -> pd.DataFrame | None:
+    """Chromosome and position of every input, from the table a study names or its genotypes."""
+    if study.nulls.places is not None:
+        return read_table(study.nulls.places)
+    inputs = material.kept.get(VARIANTS)
+    return None if inputs is None else inputs[["chromosome", "position"]]
 
 
 def _labelled(study: Study, samples: Samples) -> Samples:

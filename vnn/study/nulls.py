@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from vnn._errors import StudyError
-from vnn.data import Samples, Split, half_samples, read_table
+from vnn.data import Samples, Split, half_samples
 from vnn.data.splits import half_of
 from vnn.models import VisibleNetwork
 from vnn.study.folder import chosen_settings, common_setting
-from vnn.study.material import Material, stratum_of, together_of
+from vnn.study.material import Material, places_of, stratum_of, together_of
 from vnn.study.settings import Study
 from vnn.study.train import train
 from vnn.training import Fit
@@ -229,7 +229,7 @@ def _which(study: Study, material: Material, folder: Path, chunk: Chunk) -> dict
     unit = study.nulls.unit or study.splits.group
     return {
         "kind": chunk.kind, "draws": chunk.draws, "unit": unit if chunk.kind == "labels" else None,
-        "places": read_table(study.nulls.places) if chunk.kind == "shifted" and study.nulls.places else None,
+        "places": places_of(study, material) if chunk.kind == "shifted" else None,
         "settings": chosen_settings(folder),
     }  # fmt: skip
 

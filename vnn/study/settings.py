@@ -354,7 +354,7 @@ class NullSection(_Section):
         Draws of wirings with all degrees kept, and of genes put in other places.
     shifted, places
         Draws of variants shifted along their chromosomes, and the table of their places: a row per input, with the columns
-        chromosome and position. Another table is another study.
+        chromosome and position. Another table is another study. A study of genotypes knows the places of its variants.
     equalised
         Draws of inputs simulated to be equally predictive. They are trained split by split, which is slower.
     half_samples
@@ -380,12 +380,6 @@ class NullSection(_Section):
     at_once: Annotated[int, Field(ge=1)] | None = None
     workers: Annotated[int, Field(ge=1)] = 1
     backend: Literal["loky", "dask", "ray"] = "loky"
-
-    @model_validator(mode="after")
-    def _placed(self) -> NullSection:
-        if self.shifted and self.places is None:
-            raise ValueError("shifted needs places: the table with the chromosome and position of every input")
-        return self
 
     def n_draws(self, kind: str) -> int:
         """Draws of a kind of null, or pairs of "half_samples"."""
@@ -509,6 +503,10 @@ class Study(_Section):
     def _cohort(self) -> Study:
         held = [path.name for path in self.data.files.values() if is_genotypes(path)]
         own, asked = self.ontology.name, self.genotypes
+        if self.nulls.shifted and self.nulls.places is None and asked is None:
+            raise ValueError(
+                "nulls.shifted needs nulls.places: the table with the chromosome and position of every input"
+            )
         if held and asked is None:
             raise ValueError(
                 f"data.values holds the genotypes {held[0]}; a section [genotypes] must say which genes its variants have"

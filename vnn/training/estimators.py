@@ -56,6 +56,8 @@ class _VisibleEstimator(BaseEstimator):
     optimiser: str = "adamw"
     lr: float = 3e-3
     weight_decay: float = 1.0
+    l1_weights: float = 0.0
+    l1_activities: float = 0.0
     schedule: str = "constant"
     patience: int = 20
     clip: float = 0.0
@@ -194,7 +196,7 @@ class VNNClassifier(ClassifierMixin, _VisibleEstimator):
         must have exactly the inputs of the topology, in the order of `topology.inputs`, and no array meets an ontology.
     activation, normalisation, units, dropout, input_dropout, heads, head_weight
         As in `Recipe`.
-    start, epochs, batch_size, optimiser, lr, weight_decay, schedule, patience, clip, scaling, impute
+    start, epochs, batch_size, optimiser, lr, weight_decay, l1_weights, l1_activities, schedule, patience, clip, scaling, impute
         As in `Training`. Missing values are refused unless `impute` says what replaces them.
     n_networks
         Networks that differ only in chance; their probabilities are averaged.

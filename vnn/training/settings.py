@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from vnn.models import Recipe
 
@@ -67,6 +67,11 @@ class Training(BaseModel):
     scaling: Literal["standard", "minmax", "none"] = "standard"
     impute: Literal["mean", "median", "zero", "none"] = "none"
     dtype: Literal["float32", "float64"] = "float32"
+
+    @model_serializer(mode="wrap")
+    def _said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Penalties that are not asked for are not said, so that studies from before them keep their identity."""
+        return {name: value for name, value in write(self).items() if value or not name.startswith("l1_")}
 
 
 class Setting(BaseModel):
