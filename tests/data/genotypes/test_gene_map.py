@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.data.genotypes.cohorts import genotypes
 from tests.data.genotypes.placed import variants_at
 from vnn._errors import AlignmentError, GenotypeError
-from vnn.data.genotypes import GeneMap, GeneRanges, Genotypes, read_annovar, read_plink, read_variant_genes
+from vnn.data.genotypes import GeneMap, GeneRanges, Genotypes, loci, read_annovar, read_plink, read_variant_genes
 from vnn.ontology.gmt import read_gmt
 
 FIELDS = ["gene", "chromosome", "start", "end", "strand"]
@@ -319,3 +320,16 @@ def test_time_grows_with_pairs_and_not_with_variants_times_genes():
     low, high = start - 35_000, start + 20_000 + 10_000
     counts = np.searchsorted(position, high, "right") - np.searchsorted(position, low, "left")
     np.testing.assert_array_equal(found.sizes()["n_variants"].reindex(table["gene"]).fillna(0), counts)
+
+
+def test_genes_that_a_topology_tells_make_loci_by_their_variants():
+    held = genotypes(np.zeros((6, 4)), position=[1, 2, 3, 900_000, 900_100, 5_000_000])
+    told = GeneMap.of(held, {"v0": ("A",), "v1": ("A", "B"), "v3": ("C",), "v4": ("D",), "v5": ("E",)})
+    assert told.features() == {"v0": ("A",), "v1": ("A", "B"), "v3": ("C",), "v4": ("D",), "v5": ("E",)}
+    assert told.log == ("gene map: 1 of 6 variants are in no gene and left out",)
+    assert told.sizes()["n_variants"].to_dict() == {"A": 2, "B": 1, "C": 1, "D": 1, "E": 1}
+    assert told.sizes()["length"].isna().all()
+    together = loci(told).groupby("locus").groups.values()
+    assert sorted(sorted(own) for own in together) == [["A", "B"], ["C", "D"], ["E"]]
+    with pytest.raises(AlignmentError, match="lack 1 of the 1 variants asked for: 'v9'"):
+        GeneMap.of(held, {"v9": ("A",)})

@@ -77,8 +77,7 @@ class GeneMap:
         variant, gene = np.array(pairs, dtype=np.int32).reshape(-1, 2).T
         left = genotypes.n_variants - len(genes)
         log = (f"gene map: {left:,} of {genotypes.n_variants:,} variants are in no gene and left out",) if left else ()
-        nowhere = pd.DataFrame(columns=["gene", "chromosome", "start", "end", "strand"])
-        return cls(genotypes.variants[["chromosome", "position"]], names, variant, gene, nowhere, (), {}, log)
+        return cls(genotypes.variants[["chromosome", "position"]], names, variant, gene, NO_PLACES, (), {}, log)
 
     @classmethod
     def from_ranges(
