@@ -6,8 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.data.genotypes.cohorts import genotypes as cohort_of
+from tests.data.genotypes.cohorts import missing
 from tests.data.genotypes.test_plink import made
+from vnn.data import fit_scaling
 from vnn.data.genotypes import fit_coding, read_plink
+from vnn.data.genotypes.coding import scaling_of
 
 RNG = np.random.default_rng(5)
 
@@ -96,3 +100,27 @@ def test_unknown_words(cohort):
         fit_coding(genotypes, "additiv")
     with pytest.raises(ValueError, match="missing is 'zero'"):
         fit_coding(genotypes, missing="zero")
+
+
+@pytest.mark.parametrize("impute", ["mean", "median", "zero"])
+@pytest.mark.parametrize("method", ["standard", "minmax", "none"])
+@pytest.mark.parametrize("coding", ["additive", "dominant", "recessive"])
+def test_scalings_from_counts_are_those_of_the_numbers(coding, method, impute):
+    rng = np.random.default_rng(9)
+    dosages = missing(rng, rng.binomial(2, rng.uniform(0, 0.6, (40, 1)), (40, 61)).astype(float), 0.2)
+    dosages[0], dosages[1] = np.nan, 1
+    held = cohort_of(dosages)
+    keep = rng.random(61) < 0.6
+    code = fit_coding(held, coding, missing="nan")
+    found = scaling_of(code, held.counts(keep), method=method, impute=impute)
+    wanted = fit_scaling(code.apply(held).values[:, keep], method=method, impute=impute)
+    for name in ("centre", "scale", "fill"):
+        np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), rtol=1e-12, atol=1e-12)
+
+
+def test_missing_genotypes_need_a_number():
+    held = cohort_of(np.array([[0, 1, np.nan, 2.0], [0, 1, 1, 2]]))
+    code = fit_coding(held, missing="nan")
+    with pytest.raises(ValueError, match=r"1 genotypes of 1 of 2 variants are missing in these people: 'v0'"):
+        scaling_of(code, held.counts())
+    assert scaling_of(code, held.counts(np.array([True, True, False, True]))).fill is None
