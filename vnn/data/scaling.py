@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,21 +137,36 @@ def _fit_block(values: np.ndarray, method: str, impute: str | None) -> tuple[np.
     high = np.where(empty, 0.0, np.where(missing, -np.inf, values).max(axis=1))
     mean = np.clip(mean, low, high)
 
-    centre, scale = np.zeros(len(values)), np.ones(len(values))
-    if method == "standard":
-        centre = mean
-        deviation = np.where(missing, 0.0, values - mean[:, None])
-        scale = np.sqrt((deviation**2).sum(axis=1) / count)
-    elif method == "minmax":
-        centre, scale = low, high - low
-    scale = np.where((low == high) | (scale == 0), 1.0, scale)
+    def deviation() -> np.ndarray:
+        return np.sqrt((np.where(missing, 0.0, values - mean[:, None]) ** 2).sum(axis=1) / count)
 
+    centre, scale = centre_and_scale(method, mean, deviation, low, high)
     fill = np.zeros(len(values))
     if impute == "mean":
         fill = mean
     elif impute == "median":
         fill[~empty] = np.nanmedian(values[~empty], axis=1)
     return n_missing, centre, scale, fill
+
+
+def centre_and_scale(
+    method: str, mean: np.ndarray, deviation: Callable[[], np.ndarray], low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a method subtracts from features and divides them by; a feature that never varies is divided by 1.
+
+    Parameters
+    ----------
+    mean, low, high
+        Of each feature.
+    deviation
+        Gives the standard deviations, where the method asks for them.
+    """
+    centre, scale = np.zeros(len(mean)), np.ones(len(mean))
+    if method == "standard":
+        centre, scale = mean, deviation()
+    elif method == "minmax":
+        centre, scale = low, high - low
+    return centre, np.where((low == high) | (scale == 0), 1.0, scale)
 
 
 def _options() -> str:

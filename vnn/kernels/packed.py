@@ -12,7 +12,6 @@ from vnn._errors import KernelError
 PANEL = 64
 BYTES = 16
 CODES = 4
-MISSING = 1
 
 
 class Packed(NamedTuple):

@@ -869,7 +869,11 @@ def _problem(
     scalings, standards = {}, {}
     for name in dict.fromkeys(r.split for r in chunk):
         scalings[name] = _scaling(samples, train_at[name], method=training.scaling, impute=impute)
-        standards[name] = _scaling(samples, train_at[name], method="standard", impute=impute)
+        standards[name] = (
+            scalings[name]
+            if training.scaling == "standard"
+            else _scaling(samples, train_at[name], method="standard", impute=impute)
+        )
         _within_reach(samples, ends, scalings[name], training.dtype)
     if missing and impute is None:
         _scaling(samples, np.arange(samples.n_samples), method="standard", impute=None)

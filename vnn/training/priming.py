@@ -102,8 +102,7 @@ class _Primer:
         self.readings = self._readings(before)
         at = problem.universe
         if isinstance(problem.inputs, PackedPeople):
-            (batch, *_) = problem.batches(MOMENTS_OF, seed=network.seed, epoch=0)
-            at = batch
+            at, *_ = problem.batches(MOMENTS_OF, seed=network.seed, epoch=0)
         self.signal = network.signal(problem.inputs, torch.from_numpy(at))
         share = problem.train_weight[:, at].to(network.output_scale)
         share = share / share.sum(1, keepdim=True)

@@ -62,10 +62,13 @@ class Problem:
         """Samples, places that nobody has included."""
         return self.inputs.shape[1]
 
+    @property
+    def _panelled(self) -> bool:
+        return isinstance(self.inputs, PackedPeople) and self.inputs.panelled
+
     def batches(self, size: int, *, seed: int, epoch: int) -> list[np.ndarray]:
         """Positions of the samples of every batch of an epoch: all that some replicate learns from, in panels whole ones."""
-        among = self.universe
-        panelled = isinstance(self.inputs, PackedPeople) and self.inputs.panelled
+        among, panelled = self.universe, self._panelled
         if panelled:
             among, size = np.unique(among // PANEL), max(size // PANEL, 1)
         order = among[generator(seed, "batch order", epoch).permutation(len(among))]
@@ -93,7 +96,7 @@ class Problem:
             Shape (R, n_samples).
         """
         at = torch.nonzero((weight > 0).any(0))[:, 0]
-        if isinstance(self.inputs, PackedPeople) and self.inputs.panelled:
+        if self._panelled:
             return torch.from_numpy(_people(np.unique(at.numpy() // PANEL)))
         return at
 

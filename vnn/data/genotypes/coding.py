@@ -10,7 +10,7 @@ import numpy as np
 from vnn._errors import choose, culprits
 from vnn.data.genotypes.genotypes import Genotypes
 from vnn.data.samples import Samples
-from vnn.data.scaling import IMPUTATIONS, METHODS, Scaling
+from vnn.data.scaling import IMPUTATIONS, METHODS, Scaling, centre_and_scale
 
 CODINGS = ("additive", "dominant", "recessive", "genotype", "standardised")
 MISSING = ("mean", "mode", "own")
@@ -211,13 +211,11 @@ def _scaling_of(values: np.ndarray, counts: np.ndarray, method: str, impute: str
     low = np.where(n, np.where(n_each > 0, numbers, np.inf).min(1), 0.0)
     high = np.where(n, np.where(n_each > 0, numbers, -np.inf).max(1), 0.0)
     mean = np.clip((numbers * n_each).sum(1) / count, low, high)
-    centre, scale = np.zeros(len(values)), np.ones(len(values))
-    if method == "standard":
-        centre = mean
-        scale = np.sqrt(((numbers - mean[:, None]) ** 2 * n_each).sum(1) / count)
-    elif method == "minmax":
-        centre, scale = low, high - low
-    scale = np.where((low == high) | (scale == 0), 1.0, scale)
+
+    def deviation() -> np.ndarray:
+        return np.sqrt(((numbers - mean[:, None]) ** 2 * n_each).sum(1) / count)
+
+    centre, scale = centre_and_scale(method, mean, deviation, low, high)
     fill = np.zeros(len(values))
     if impute == "mean":
         fill = mean

@@ -288,9 +288,6 @@ void normalise_backward(const NormaliseBackward<T>& p, int threads) {
   }
 }
 
-constexpr int64_t BLOCK = 4096;  // rows whose squares are summed before they join the rest
-constexpr int64_t SUMS = 8;      // sums of a block, row i joining the sum i % SUMS
-
 template <class T>
 void shrink(const Shrink<T>& p, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
@@ -314,6 +311,9 @@ void lean(const Lean<T>& p, int threads) {
     }
   }
 }
+
+constexpr int64_t BLOCK = 4096;  // rows whose squares are summed before they join the rest
+constexpr int64_t SUMS = 8;      // sums of a block, row i joining the sum i % SUMS
 
 template <class T>
 void squares(const Squares<T>& p, int threads) {

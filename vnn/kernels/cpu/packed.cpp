@@ -444,31 +444,15 @@ inline void lanes_of(const float* codebook, const Codes& codes, const int64_t* v
   real sum[COUNT][REGISTERS] = {};
   real table[COUNT];
   for (int64_t i = 0; i < COUNT; ++i) table[i] = repeated(codebook + 4 * v[i]);
-#if defined(VNN_PAIRED)
-  real second[COUNT];
-  for (int64_t i = 0; i < COUNT; ++i) second[i] = decoded_pair(table[i], QUARTERS);
-#endif
   for (int64_t quad = 0; quad < quads; ++quad)
     for (int64_t k = 0; k < REGISTERS; ++k) {
       const Side panels(codes, quad * QUAD + k * SIDE);
       word c[COUNT];
       for (int64_t i = 0; i < COUNT; ++i) c[i] = codes_of(panels, v[i]);
-#if defined(VNN_PAIRED)
-      for (int64_t j = 0; j < 16; j += 2) {  // one shift for two positions: four bits are read, of which each table heeds two
-        const float* at = g + (quad * 16 + j) * 16 + k * W;
-        const real left = take(at), right = take(at + 16);
-        for (int64_t i = 0; i < COUNT; ++i) {
-          const word both = c[i] >> uint32_t(2 * j);
-          sum[i][k] = joined(decoded_pair(table[i], both), left, sum[i][k]);
-          sum[i][k] = joined(decoded_pair(second[i], both), right, sum[i][k]);
-        }
-      }
-#else
       for (int64_t j = 0; j < 16; ++j) {
         const real values = take(g + (quad * 16 + j) * 16 + k * W);
         for (int64_t i = 0; i < COUNT; ++i) sum[i][k] = joined(decoded(table[i], c[i] >> uint32_t(2 * j)), values, sum[i][k]);
       }
-#endif
     }
   for (int64_t i = 0; i < COUNT; ++i)
     for (int64_t k = 0; k < REGISTERS; ++k) give(lanes[i] + k * W, sum[i][k]);
@@ -561,10 +545,11 @@ void edges_of(const PackedEdgeProduct<T>& p, int threads) {
             several(std::integral_constant<int64_t, FEW>());
             several(std::integral_constant<int64_t, 2>());
             several(std::integral_constant<int64_t, 1>());
-          }
-          for (; i < fan.last; ++i) {
-            lanes_of(p.codebook + 4 * fan.from(i), p.codes, fan.from(i), g, p.batch, lanes);
-            to(i) = folded(lanes);
+          } else {
+            for (; i < fan.last; ++i) {
+              lanes_of(p.codebook + 4 * fan.from(i), p.codes, fan.from(i), g, p.batch, lanes);
+              to(i) = folded(lanes);
+            }
           }
         }
     }
