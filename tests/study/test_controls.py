@@ -130,7 +130,7 @@ def test_a_study_trains_shifted_and_equalised_nulls(tmp_path: Path) -> None:
 
 def test_places_are_asked_for_and_looked_at_before_anything_is_trained(tmp_path: Path) -> None:
     path = write_study(tmp_path, QUICK + "\n[nulls]\nshifted = 1\n")
-    with pytest.raises(StudyError, match="nulls.shifted needs nulls.places"):
+    with pytest.raises(StudyError, match=r"nulls\.shifted needs nulls\.places"):
         Study.read(path)
     path = write_study(tmp_path, QUICK + NULLS)
     write_places(tmp_path)
