@@ -269,8 +269,9 @@ def _packed_associations(problem: Problem, people: PackedPeople, n_outputs: int)
     n, x, xx = sums
     total = np.maximum(n[:, :n_replicates], FLAT)
     mean = x[:, :n_replicates] / total
-    variance = xx[:, :n_replicates] / total - mean**2
-    sd = np.sqrt(np.where(variance > ROUNDING * (mean**2 + 1), variance, np.inf))
+    square = xx[:, :n_replicates] / total
+    variance = square - mean**2
+    sd = np.sqrt(np.where(variance > ROUNDING * square, variance, np.inf))
     shape = (n_in, n_replicates, n_outputs)
     crossed = x[:, n_replicates:].reshape(shape) - mean[:, :, None] * n[:, n_replicates:].reshape(shape)
     found: np.ndarray = crossed / sd[:, :, None] / np.maximum(size, FLAT)

@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 from tests.data.genotypes.cohorts import genotypes
 from tests.data.genotypes.placed import variants_at
 from vnn._errors import AlignmentError, GenotypeError
-from vnn.data.genotypes import GeneMap, GeneRanges, Genotypes, loci, read_annovar, read_plink, read_variant_genes
+from vnn.data.genotypes import (
+    GeneMap,
+    GeneRanges,
+    Genotypes,
+    fit_coding,
+    loci,
+    read_annovar,
+    read_plink,
+    read_variant_genes,
+)
 from vnn.ontology.gmt import read_gmt
 
 FIELDS = ["gene", "chromosome", "start", "end", "strand"]
@@ -187,6 +196,28 @@ def test_intergenic_variants_get_nodes(rule, names):
     named = ranges_of(("A", "1", 4, 6, "+"), *((name, "1", 4, 6, "+") for name in set(names)))
     with pytest.raises(GenotypeError, match="genes are called 'intergenic"):
         GeneMap.from_ranges(genotypes, named, upstream=0, downstream=0, intergenic=rule)
+
+
+def test_columns_have_the_genes_of_their_variants():
+    dosages = np.array([[0, 1, 2, 1], [0, np.nan, 1, 0], [2, 1, 1, 0], [0, 0, 1, 1]])
+    held = genotypes(dosages)
+    gene_map = GeneMap.of(held, {"v0": ["A", "B"], "v1": ["B"], "v3": ["C"]})
+    some = held.select(["v2", "v1", "v0"])
+    coding = fit_coding(some, "genotype", missing="own")
+    found = gene_map.columns(some, coding)
+    wanted = {f"v1:{what}": ("B",) for what in ("het", "hom", "missing")}
+    wanted |= {f"v0:{what}": ("A", "B") for what in ("het", "hom")}
+    assert found.features() == wanted
+    assert list(found.features()) == [name for name in coding.names if name in wanted]
+    assert found.genes == ("A", "B")
+    assert found.log[-1] == "gene map: 1 genes have no variant among those coded and are left out"
+    topology = found.topology()
+    assert set(topology.inputs) == set(wanted)
+    assert "v2:het" in topology.log[0].names
+    plain = gene_map.columns(held, fit_coding(held))
+    assert plain.features() == gene_map.features()
+    with pytest.raises(AlignmentError):
+        GeneMap.of(some, {"v0": ["A"]}).columns(held, fit_coding(held))
 
 
 def test_all_genes_that_are_equally_near_count():

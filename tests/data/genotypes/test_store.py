@@ -85,6 +85,29 @@ def test_what_is_there_is_opened_and_what_is_of_others_refused(tmp_path, monkeyp
         open_store(tmp_path / "store").index(["p1", "nobody"])
 
 
+def test_rows_are_repeated_as_often_as_asked(tmp_path, monkeypatch):
+    dosages, genotypes = cohort(tmp_path, 31, 75)
+    repeats = np.random.default_rng(1).integers(1, 4, 31)
+    monkeypatch.setattr(stores, "BLOCK", 100)
+    parts = [genotypes.ids[:50], genotypes.ids[50:]]
+    store = write_store(genotypes, tmp_path / "store", repeats=repeats, parts=parts, seed=1)
+    found = dosages_of(store, int(repeats.sum()))
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, np.repeat(dosages[:, genotypes.ids.index(name)], repeats))
+    again = open_store(tmp_path / "store", genotypes)
+    assert again.repeated(repeats)
+    assert not again.repeated(repeats[::-1])
+    assert not again.repeated(np.ones(31, dtype=int))
+    rows, _ = again.rows()
+    assert rows.shape == (64 * store.n_panels, -(-int(repeats.sum()) // 4))
+    with pytest.raises(GenotypeError, match="dealt in another way"):
+        write_store(genotypes, tmp_path / "store", parts=parts, seed=1)
+    once = write_store(genotypes, tmp_path / "once", repeats=np.ones(31, dtype=int), seed=1)
+    assert once.identity == write_store(genotypes, tmp_path / "plain", seed=1).identity
+    with pytest.raises(GenotypeError, match="31 numbers from 0 on for 31 variants"):
+        write_store(genotypes, tmp_path / "none", repeats=repeats - 1)
+
+
 def test_a_person_in_two_parts_is_refused(tmp_path):
     _, genotypes = cohort(tmp_path, 2, 10)
     with pytest.raises(GenotypeError, match=r"1 people are in two parts: 'p3'"):
@@ -178,5 +201,5 @@ def test_a_cut_store_is_noticed(tmp_path):
     write_store(genotypes, tmp_path / "store")
     file = tmp_path / "store" / "panels.bin"
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(GenotypeError, match="has 287 bytes; 2 panels of 9 variants need 288"):
+    with pytest.raises(GenotypeError, match="has 287 bytes; 2 panels of 9 rows of variants need 288"):
         open_store(tmp_path / "store")

@@ -46,6 +46,11 @@ class Coding:
     minor_counted: np.ndarray
     log: tuple[str, ...]
 
+    @property
+    def repeats(self) -> np.ndarray:
+        """Columns of each variant, int64 (n_variants,)."""
+        return np.bincount(self.row, minlength=len(self.minor_counted))
+
     def apply(self, genotypes: Genotypes) -> Samples:
         """The coded values (n_columns, n_people), 16 to 32 times the size of the genotypes, with their tables.
 
@@ -54,8 +59,7 @@ class Coding:
         """
         made = np.empty((len(self.row), genotypes.n_people), dtype=np.float32)
         shifts = np.arange(0, 8, 2, dtype=np.uint8)
-        n_each = np.bincount(self.row, minlength=genotypes.n_variants)
-        first = np.concatenate([[0], np.cumsum(n_each)])
+        first = np.concatenate([[0], np.cumsum(self.repeats)])
         for at, packed in genotypes.packed():
             codes = (packed[:, :, None] >> shifts & 3).reshape(len(packed), -1)[:, : genotypes.n_people]
             columns = slice(first[at.start], first[at.stop])
@@ -174,9 +178,9 @@ def scaling_of(coding: Coding, counts: np.ndarray, *, method: str = "standard", 
     Parameters
     ----------
     coding
-        A column of each variant.
+        One column or several of each variant.
     counts
-        Of the codes among those who learn, int64 (n_variants, 4).
+        Of the codes of each variant among those who learn, int64 (n_variants, 4).
     method, impute
         As for `fit_scaling`.
 
@@ -188,16 +192,17 @@ def scaling_of(coding: Coding, counts: np.ndarray, *, method: str = "standard", 
     choose("method", method, METHODS)
     if impute is not None:
         choose("impute", impute, IMPUTATIONS)
-    gaps = np.isnan(coding.values[:, NONE]) & (counts[:, NONE] > 0)
+    gaps = np.isnan(coding.values[:, NONE]) & (counts[coding.row, NONE] > 0)
     if impute is None and gaps.any():
+        where = np.unique(coding.row[gaps])
         raise ValueError(
-            f"{counts[gaps, NONE].sum():,} genotypes of {gaps.sum():,} of {len(gaps):,} variants are missing in these people: "
+            f"{counts[where, NONE].sum():,} genotypes of {len(where):,} of {len(counts):,} variants are missing in these people: "
             f"{culprits([coding.names[i] for i in np.flatnonzero(gaps)[:6]])}. Choose impute={' or '.join(IMPUTATIONS)}, or a "
             "coding with a number for missing ones."
         )
     parts = [
-        _scaling_of(coding.values[at : at + BLOCK], counts[at : at + BLOCK], method, impute)
-        for at in range(0, len(counts), BLOCK)
+        _scaling_of(coding.values[at : at + BLOCK], counts[coding.row[at : at + BLOCK]], method, impute)
+        for at in range(0, len(coding.row), BLOCK)
     ]
     centre, scale, fill = (np.concatenate([part[i] for part in parts]) if parts else np.empty(0) for i in range(3))
     return Scaling(centre, scale, None if impute is None else fill)

@@ -15,7 +15,7 @@ from vnn._errors import AlignmentError, GenotypeError, choose, culprits
 from vnn.chance import generator
 from vnn.data.genotypes.coding import NONE, Coding, scaling_of
 from vnn.data.genotypes.genotypes import Genotypes
-from vnn.data.genotypes.store import Store
+from vnn.data.genotypes.store import Store, repeated
 from vnn.data.samples import Samples
 from vnn.data.scaling import Scaling
 from vnn.kernels import PackedPeople
@@ -32,7 +32,7 @@ class Cohort:
     genotypes
         Names and tables, and the counts of genotypes.
     coding
-        What they are worth, a column of each variant.
+        What they are worth, one column or several of each variant.
     people
         Where networks read them, in the order of `genotypes.ids`.
     """
@@ -54,10 +54,16 @@ class Cohort:
         Raises
         ------
         GenotypeError
-            If the coding has several columns of a variant, or a person is not in the store.
+            If the store was written for other columns than the coding has, or a person is not in it.
         """
         choose("batches", batches, ("panels", "people"))
-        _one_each(genotypes, coding)
+        _of_these(coding, genotypes)
+        if not store.repeated(coding.repeats):
+            raise GenotypeError(
+                f"the coding has {len(coding.row):,} columns of {genotypes.n_variants:,} variants, and {store.folder} holds "
+                f"{store.codes.shape[1]:,} rows, written for other columns. Write one with "
+                "write_store(genotypes, folder, repeats=coding.repeats)."
+            )
         by_panel = batches == "panels"
         where = store.index(genotypes.ids)
         codes, file = (store.panels, store.file) if by_panel else store.rows()
@@ -67,12 +73,12 @@ class Cohort:
     @classmethod
     def in_memory(cls, genotypes: Genotypes, coding: Coding, *, seed: int = 0) -> Cohort:
         """Dealt to panels in memory, for cohorts that fit there: a quarter of a byte for each genotype."""
-        _one_each(genotypes, coding)
+        _of_these(coding, genotypes)
         order = generator(seed, "panels", 0).permutation(genotypes.n_people)
-        codes = genotypes.panels(order)
+        codes = repeated(genotypes.panels(order), coding.repeats, axis=1)
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
-        names = "\n".join((*genotypes.variants.index, *genotypes.ids))
+        names = "\n".join((*coding.names, *genotypes.ids))
         sources = " ".join(source["sha256"] for source in genotypes.sources)
         held = PackedPeople(
             torch.from_numpy(codes), torch.from_numpy(coding.values), place, f"{seed} {sources} {names}"
@@ -148,12 +154,12 @@ class Cohort:
 
     @cached_property
     def missing(self) -> np.ndarray:
-        """Whether a genotype of each variant is missing and the coding has no number for that, bool (n_variants,)."""
-        return np.isnan(self.coding.values[:, NONE]) & (self.genotypes.counts()[:, NONE] > 0)
+        """Whether a genotype is missing in each column that has no number for that, bool (n_columns,)."""
+        return np.isnan(self.coding.values[:, NONE]) & (self.genotypes.counts()[self.coding.row, NONE] > 0)
 
     @property
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
-        """Smallest and largest number of each variant."""
+        """Smallest and largest number of each column."""
         return np.fmin.reduce(self.coding.values, axis=1), np.fmax.reduce(self.coding.values, axis=1)
 
     def scaling(self, at: np.ndarray, *, method: str, impute: str | None) -> Scaling:
@@ -167,10 +173,9 @@ class Cohort:
         return self.coding.apply(self.genotypes)
 
 
-def _one_each(genotypes: Genotypes, coding: Coding) -> None:
-    if not np.array_equal(coding.row, np.arange(genotypes.n_variants)):
+def _of_these(coding: Coding, genotypes: Genotypes) -> None:
+    if len(coding.minor_counted) != genotypes.n_variants:
         raise GenotypeError(
-            f"the coding has {len(coding.row):,} columns of {genotypes.n_variants:,} variants; packed genotypes have one of "
-            'each, as "additive", "dominant" and "recessive" give without a column for missing ones. Use Coding.apply, where '
-            "memory has room for numbers."
+            f"the coding was fitted on {len(coding.minor_counted):,} variants, and the genotypes have {genotypes.n_variants:,}. "
+            "Fit it on these genotypes: fit_coding(genotypes)."
         )

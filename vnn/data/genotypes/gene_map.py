@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import pandas as pd
 from vnn._errors import AlignmentError, GenotypeError, choose, culprits
 from vnn.data.genotypes.annotated import INTERGENIC, Annotation, keys
 from vnn.data.genotypes.builds import Placed, agreed, plain
+from vnn.data.genotypes.coding import Coding
 from vnn.data.genotypes.genotypes import Genotypes
 from vnn.data.genotypes.named import places
 from vnn.data.genotypes.ranges import PLACE, GeneRanges
@@ -302,6 +303,40 @@ class GeneMap:
             made[:] = [tuple(names[row]) for row in sets]
             tuples[alike] = made[which.reshape(-1)]
         return dict(zip(self.variants.index.to_numpy(dtype=object)[self._with_gene], tuples, strict=True))
+
+    def columns(self, genotypes: Genotypes, coding: Coding) -> GeneMap:
+        """The same of the columns of a coding, each of which has the genes of its variant: wirings for codings with several.
+
+        Genes whose variants are not among the genotypes are left out and counted in the log.
+
+        Parameters
+        ----------
+        genotypes
+            Those the coding was fitted on.
+
+        Raises
+        ------
+        AlignmentError
+            If a variant of the genotypes was not looked at.
+        """
+        at = places(self.variants.index, genotypes.variants.index, "variants")[coding.row]
+        pair, column = _expanded(*(np.searchsorted(self.variant, at, side=side) for side in ("left", "right")))
+        used, gene = np.unique(self.gene[pair], return_inverse=True)
+        genes = tuple(self.genes[i] for i in used)
+        left = len(self.genes) - len(genes)
+        return replace(
+            self,
+            variants=self.variants.iloc[at].set_axis(pd.Index(coding.names, dtype=object, name="variant"), axis=0),
+            genes=genes,
+            variant=column.astype(np.int32),
+            gene=gene.reshape(-1).astype(np.int32),
+            places=self.places[self.places["gene"].isin(genes)].reset_index(drop=True),
+            intergenic=tuple(name for name in self.intergenic if name in set(genes)),
+            log=(
+                *self.log,
+                *([f"{STEP}: {left:,} genes have no variant among those coded and are left out"] if left else []),
+            ),
+        )
 
     def sizes(self) -> pd.DataFrame:
         """What large genes have more of: `n_variants` and `length`, bases of all places, NaN where unknown, by gene."""

@@ -48,6 +48,8 @@ class Store:
         First panel of each part, and the number of panels at the end.
     identity
         Of everything that decides the content.
+    repeats
+        SHA-256 of how often each variant has its row; "" where each has one.
     """
 
     folder: Path
@@ -55,6 +57,7 @@ class Store:
     ids: tuple[str, ...]
     parts: tuple[int, ...]
     identity: str
+    repeats: str = ""
 
     @property
     def file(self) -> Path:
@@ -91,6 +94,10 @@ class Store:
         """Panels, full or not."""
         return len(self.codes)
 
+    def repeated(self, repeats: np.ndarray) -> bool:
+        """Whether each variant has its row so many times."""
+        return _digest(repeats) == self.repeats and self.codes.shape[1] == repeats.sum()
+
     @cached_property
     def _places(self) -> dict[str, int]:
         return {name: at for at, name in enumerate(self.ids) if name}
@@ -114,6 +121,7 @@ def write_store(
     folder: Path | str,
     *,
     parts: Sequence[Sequence[str]] | None = None,
+    repeats: np.ndarray | None = None,
     seed: int = 0,
     tell: Tell | None = None,
 ) -> Store:
@@ -132,6 +140,9 @@ def write_store(
     parts
         People who share panels with each other only, such as the test parts of the folds, or those who train, validate and
         test: then no panel is read for people who have no say. All together unless given.
+    repeats
+        Rows of each variant, int64 (n_variants,), for codings with several columns of a variant: `Coding.repeats`. One unless
+        given.
     seed
         Of the study; people are dealt at random within their part.
     tell
@@ -147,10 +158,16 @@ def write_store(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     order, starts = _dealt(genotypes, parts, seed)
-    identity = _identity(genotypes, order)
+    each = np.ones(genotypes.n_variants, dtype=np.int64) if repeats is None else np.asarray(repeats, dtype=np.int64)
+    if len(each) != genotypes.n_variants or (each < 1).any():
+        raise GenotypeError(
+            f"`repeats` has {len(each):,} numbers from {each.min(initial=0):,} on for {genotypes.n_variants:,} variants; each "
+            "variant needs one of 1 or more. Take Coding.repeats of a coding of these genotypes."
+        )
+    identity = _identity(genotypes, order, _digest(each))
     with alone(folder / ".lock", lambda: None):
         if not (folder / MANIFEST).exists():
-            _write(genotypes, folder, order, starts, identity, seed, tell)
+            _write(genotypes, folder, order, starts, each, identity, seed, tell)
     return open_store(folder, genotypes, identity=identity)
 
 
@@ -159,21 +176,24 @@ def _write(
     folder: Path,
     order: np.ndarray,
     starts: list[int],
+    repeats: np.ndarray,
     identity: str,
     seed: int,
     tell: Tell | None,
 ) -> None:
-    shape = (len(order) // PANEL, genotypes.n_variants, BYTES)
+    first = np.concatenate([[0], np.cumsum(repeats)])
+    shape = (len(order) // PANEL, int(first[-1]), BYTES)
     done = _begun(folder, identity, shape)
     before = _stamps(genotypes)
     codes = np.memmap(folder / UNFINISHED, dtype=np.uint8, mode="r+", shape=shape)
-    size = max(BLOCK // max(-(-genotypes.n_people // 4), 1), 1)
+    size = max(BLOCK // max(-(-genotypes.n_people // 4) * int(repeats.max(initial=1)), 1), 1)
     marked = time.monotonic()
     for at, rows, columns in genotypes.runs(size):
         if at.stop <= done:
             continue
-        _deal(rows, columns, order, codes[:, at])
-        _compare(genotypes, rows, columns, codes[:, at], order, at)
+        own, held = codes[:, first[at.start] : first[at.stop]], repeated(rows, repeats[at])
+        _deal(held, columns, order, own)
+        _compare(np.repeat(genotypes.variants.index[at], repeats[at]), held, columns, own, order)
         done = at.stop
         if tell is not None:
             tell(done, genotypes.n_variants)
@@ -187,11 +207,11 @@ def _write(
             f"the genotype files changed while {folder} was written from them. Nothing was kept; run it again when they rest."
         )
     codes.flush()
-    _compare_people(genotypes, codes, order)
+    _compare_people(genotypes, codes, order, repeats)
     ids = ["" if at < 0 else genotypes.people.index[at] for at in order]
     manifest = {
         "format": FORMAT, "identity": identity, "seed": seed, "sources": list(genotypes.sources), "ids": ids, "parts": starts,
-        "n_variants": genotypes.n_variants,
+        "n_variants": genotypes.n_variants, "n_rows": shape[1], "repeats": _digest(repeats),
     }  # fmt: skip
     os.replace(folder / UNFINISHED, folder / PANELS)
     write_text(folder / MANIFEST, json.dumps(manifest))
@@ -224,22 +244,23 @@ def open_store(folder: Path | str, genotypes: Genotypes | None = None, *, identi
         raise GenotypeError(f"{folder / MANIFEST} has format {manifest.get('format')!r}; this vnn reads {FORMAT!r}.")
     ids = tuple(manifest["ids"])
     if genotypes is not None:
-        own = _identity(genotypes, genotypes.people.index.get_indexer(list(ids))) if identity is None else identity
+        order = genotypes.people.index.get_indexer(list(ids))
+        own = _identity(genotypes, order, manifest.get("repeats", "")) if identity is None else identity
         if own != manifest["identity"]:
             raise GenotypeError(
                 f"{folder} holds panels of other genotypes, people or variants, or dealt in another way, than asked for. Name "
                 "another folder, or remove this one to have them written anew."
             )
-    shape = (len(ids) // PANEL, manifest["n_variants"], BYTES)
+    shape = (len(ids) // PANEL, manifest.get("n_rows", manifest["n_variants"]), BYTES)
     file = folder / PANELS
     there = file.stat().st_size if file.exists() else 0
     if there != int(np.prod(shape)):
         raise GenotypeError(
-            f"{file} has {there:,} bytes; {shape[0]:,} panels of {shape[1]:,} variants need {int(np.prod(shape)):,}. Remove "
-            "the folder to have them written anew."
+            f"{file} has {there:,} bytes; {shape[0]:,} panels of {shape[1]:,} rows of variants need {int(np.prod(shape)):,}. "
+            "Remove the folder to have them written anew."
         )
     codes = np.memmap(file, dtype=np.uint8, mode="r", shape=shape) if there else np.zeros(shape, dtype=np.uint8)
-    return Store(folder, codes, ids, tuple(manifest["parts"]), manifest["identity"])
+    return Store(folder, codes, ids, tuple(manifest["parts"]), manifest["identity"], manifest.get("repeats", ""))
 
 
 def _dealt(genotypes: Genotypes, parts: Sequence[Sequence[str]] | None, seed: int) -> tuple[np.ndarray, list[int]]:
@@ -258,14 +279,24 @@ def _dealt(genotypes: Genotypes, parts: Sequence[Sequence[str]] | None, seed: in
     return np.concatenate(places), starts
 
 
-def _identity(genotypes: Genotypes, order: np.ndarray) -> str:
-    """SHA-256 over the files, the variants with their alleles and the people in their places."""
+def repeated(codes: np.ndarray, repeats: np.ndarray, axis: int = 0) -> np.ndarray:
+    """The row of each variant so many times, behind each other; the codes themselves where that is once."""
+    return codes if (repeats == 1).all() else np.repeat(codes, repeats, axis=axis)
+
+
+def _digest(repeats: np.ndarray) -> str:
+    return "" if (repeats == 1).all() else hashlib.sha256(repeats.astype("<i8").tobytes()).hexdigest()
+
+
+def _identity(genotypes: Genotypes, order: np.ndarray, repeats: str) -> str:
+    """SHA-256 over the files, the variants with their alleles and rows and the people in their places."""
     digest = hashlib.sha256(json.dumps([FORMAT, [source["sha256"] for source in genotypes.sources]]).encode())
     table = genotypes.variants
     for column in (table.index, table["counted"], table["other"]):
         digest.update("\n".join(column).encode() + b"\0")
     ids = genotypes.people.index
     digest.update("\n".join("" if at < 0 else ids[at] for at in order).encode())
+    digest.update(repeats.encode())
     return digest.hexdigest()
 
 
@@ -316,22 +347,23 @@ def _deal(rows: np.ndarray, columns: np.ndarray, order: np.ndarray, out: np.ndar
             tail[:, n // 4] = (tail[:, n // 4] & keep) | (0b01010101 & ~keep & 0xFF)
 
 
-def _compare(
-    genotypes: Genotypes, rows: np.ndarray, columns: np.ndarray, panels: np.ndarray, order: np.ndarray, at: slice
-) -> None:
+def _compare(ids: np.ndarray, rows: np.ndarray, columns: np.ndarray, panels: np.ndarray, order: np.ndarray) -> None:
     """Every variant must have the same genotypes as often as in the source."""
     there = np.zeros(4 * rows.shape[1], dtype=bool)
     there[columns[order[order >= 0]]] = True
     wanted = code_counts(rows, len(there), keep=there).numpy()
     found = code_counts(panels, len(order), keep=order >= 0).numpy()
     if (wrong := (wanted != found).any(1)).any():
-        names = genotypes.variants.index[at][wrong]
-        raise GenotypeError(f"panels of {wrong.sum():,} variants do not hold what the source holds: {culprits(names)}.")
+        names = list(dict.fromkeys(ids[wrong]))
+        raise GenotypeError(f"panels of {len(names):,} variants do not hold what the source holds: {culprits(names)}.")
 
 
-def _compare_people(genotypes: Genotypes, codes: np.ndarray, order: np.ndarray) -> None:
+def _compare_people(genotypes: Genotypes, codes: np.ndarray, order: np.ndarray, repeats: np.ndarray) -> None:
     """Every person must have the same genotypes as often as in the source."""
-    wanted, found = genotypes.person_counts(), person_counts(codes, len(order)).numpy()
+    wanted, found = np.zeros((genotypes.n_people, 4), dtype=np.int64), person_counts(codes, len(order)).numpy()
+    for at, rows, columns in genotypes.runs():
+        held = repeated(rows, repeats[at])
+        wanted += person_counts(held, int(columns.max(initial=-1)) + 1).numpy()[columns]
     held = order >= 0
     if (wrong := (wanted[order[held]] != found[held]).any(1)).any():
         names = genotypes.people.index[order[held][wrong]]
