@@ -57,7 +57,7 @@ def test_defaults_are_those_of_recipe_and_training(kind: type) -> None:
     known = Recipe().model_dump() | dict(Training())
     shared = given.keys() & known.keys()
     assert {name: given[name] for name in shared} == {name: known[name] for name in shared}
-    left_out = {"min_gain", "dtype"} | ({"class_weight"} if kind is VNNRegressor else set())
+    left_out = {"covariates", "min_gain", "dtype"} | ({"class_weight"} if kind is VNNRegressor else set())
     assert known.keys() - shared == left_out
     assert given.keys() - shared == {"topology", "n_networks", "validation", "random_state"}
 

@@ -43,6 +43,11 @@ def preflight(network: nn.Module) -> None:
             f"the network is a {type(network).__name__}; attributions are made for a vnn.VisibleNetwork. "
             "For other modules use Captum, and check its completeness error."
         )
+    if network.early:
+        raise TypeError(
+            "covariates enter the first level of this network, and attributions do not follow them there yet. Train with "
+            'Recipe(covariates="late") to have attributions.'
+        )
     wrong = []
     for name, module in network.named_modules():
         if name and type(module) not in KNOWN:

@@ -26,12 +26,15 @@ class Signal(NamedTuple):
         Samples of the batch; the columns behind them are padding.
     scaled
         Whether the values are scaled already, alike for all replicates.
+    covariates
+        Raw covariates where nodes read them.
     """
 
     values: Float[Tensor, "n_in 1 batch"] | Packed
     missing: Float[Tensor, "n_in 1 batch"] | Packed | None
     n_samples: int
     scaled: bool = False
+    covariates: Float[Tensor, "n_covariates n_shared batch"] | None = None
 
     @property
     def numbers(self) -> Tensor:
@@ -50,7 +53,7 @@ class Signal(NamedTuple):
 
     def unpacked(self) -> Signal:
         """The same as numbers, 16 times the size where it was packed."""
-        return Signal(self.numbers, self.gaps, self.n_samples, self.scaled)
+        return self._replace(values=self.numbers, missing=self.gaps)
 
 
 def _numbers(values: Tensor | Packed) -> Tensor:

@@ -54,9 +54,10 @@ class DenseLevel(nn.Module):
         self.register_buffer("picked", torch.from_numpy(np.argsort(own + list(copies))))
         self.register_buffer("copied", torch.tensor(list(copies.values()), dtype=torch.long))
 
-    def forward(self, values: dict[str, Tensor], below: Tensor) -> Tensor:
-        """All rows of the level, copies at their place, (batch, n_units)."""
+    def forward(self, values: dict[str, Tensor], below: Tensor, early: Tensor | None = None) -> Tensor:
+        """All rows of the level, copies at their place, (batch, n_units); `early` is added to its products."""
         own = [product(values[name]) for name, product in zip(self.sources, self.products, strict=True)]
+        own += [] if early is None else [early]
         computed = [self.act(self.norm(torch.stack(own).sum(0) if len(own) > 1 else own[0]))] if own else []
         return torch.cat([*computed, below[:, self.copied]], dim=1)[:, self.picked]
 
@@ -109,25 +110,30 @@ class DenseNetwork(nn.Module):
             self.covariate_affine = Affine(*(weights[f"covariates/{what}"] for what in ("scale", "shift", "fill")))
             matrix = weights["covariates/weight"].reshape(network.n_targets, self.n_covariates)
             self.covariate_linear = _linear(matrix, None)
+        self.early_level = network.layers[0][0].level if network.early else ""
+        if self.early_level:
+            matrix = weights[f"{self.early_level}/weight from covariates"].reshape(-1, self.n_covariates)
+            self.early_linear = _linear(matrix, None)
         self.register_buffer("output_scale", weights["output/scale"].clone())
         self.register_buffer("output_shift", weights["output/shift"].clone())
         self.train(network.training)
 
     def forward(self, x: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Logits of shape (batch, n_targets) for raw inputs (batch, n_in)."""
-        values = self.activities(x)
+        values = self.activities(x, covariates)
         stacked = torch.cat(list(values.values()), dim=1)
         logits = torch.stack([head(stacked) for head in self.heads]).mean(0)
         if self.n_covariates:
             logits = logits + self.covariate_linear(self.covariate_affine(covariates))
         return logits * self.output_scale + self.output_shift
 
-    def activities(self, x: Tensor) -> dict[str, Tensor]:
+    def activities(self, x: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         """Values of every level, inputs and copies included, each (batch, n_units)."""
         below = self.affine(x)
         values = {self.topology.levels[0].name: below}
         for level, module in zip(self.topology.levels[1:], self.levels, strict=True):
-            below = values[level.name] = module(values, below)
+            early = self.early_linear(self.covariate_affine(covariates)) if level.name == self.early_level else None
+            below = values[level.name] = module(values, below, early)
         return values
 
 

@@ -58,7 +58,7 @@ class VisibleNetwork(nn.Module):
     seed
         Seed of the study.
     n_covariates
-        Columns that enter late, at the logits.
+        Columns that enter late, at the logits, or at the first level too; see `Recipe.covariates`.
     partners
         Name by which the initial weights and the dropout of each replicate are drawn, as a null carries those of a real
         replicate; its own name unless given.
@@ -129,6 +129,11 @@ class VisibleNetwork(nn.Module):
         }
 
     @property
+    def early(self) -> bool:
+        """Whether the nodes of the first level read covariates."""
+        return self.n_covariates > 0 and self.recipe.covariates == "early"
+
+    @property
     def n_replicates(self) -> int:
         """Length of the replicate axis."""
         return len(self.replicate_names)
@@ -179,6 +184,10 @@ class VisibleNetwork(nn.Module):
             self._units[COVARIATES] = np.ones(self.n_covariates, dtype=np.int64)
             self.covariate_scaling = InputScaling(self.n_covariates, n)
             self.covariate_linear = self._linear(edges, ones, bias=False)
+        if self.early:
+            first = self._stages[0]
+            edges = {COVARIATES: complete(np.arange(self.n_covariates), len(first.nodes))}
+            self.early_linear = self._linear(edges, self._units[first.level], bias=False)
         self.register_buffer("output_scale", torch.ones(self.n_targets, n))
         self.register_buffer("output_shift", torch.zeros(self.n_targets, n))
 
@@ -335,17 +344,21 @@ class VisibleNetwork(nn.Module):
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What `heads` returns, and the values of every computed level in the inner layout, (n_units, R, padded batch)."""
         signal = x if isinstance(x, Signal) else self.entrance(x)
-        late = self._late(covariates, signal.n_samples, signal.width)
+        beside = self._beside(covariates, signal.n_samples, signal.width)
+        if beside is not None:
+            late = self.covariate_linear({COVARIATES: beside}, {COVARIATES: self.covariate_scaling})
+            signal = signal._replace(covariates=beside.values)
         values = self._run(signal, weights, draw)["activation"]
         heads = {}
         for head, linear in zip(self._heads, self.head_linears, strict=True):
             logits = linear(values, {})
-            heads[head.level] = (logits if late is None else logits + late)[:, :, : signal.n_samples].permute(2, 1, 0)
+            heads[head.level] = (logits if beside is None else logits + late)[:, :, : signal.n_samples].permute(2, 1, 0)
         return heads, values
 
     def activities(
         self,
         x: Tensor | Packed | Signal,
+        covariates: Tensor | None = None,
         *,
         after: After = "activation",
         weights: Tensor | None = None,
@@ -360,11 +373,15 @@ class VisibleNetwork(nn.Module):
         ----------
         x
             Raw inputs, shape (batch, n_in).
+        covariates
+            Shape (batch, n_covariates), for a network whose nodes read them.
         after
             "product" (weighted sum and bias), "normalisation" or "activation".
         """
         choose("`after`", after, ("product", "normalisation", "activation"))
         signal = x if isinstance(x, Signal) else self.entrance(x)
+        if covariates is not None:
+            signal = self.beside(signal, covariates)
         values = dict(self._run(signal, weights, draw)[after])
         if any(level.copies for level in self.topology.levels):
             values[self.topology.levels[0].name] = self.scaling.apply_to(signal)
@@ -421,6 +438,11 @@ class VisibleNetwork(nn.Module):
         values, missing = take(columns, at, width, imputes=self.imputes)
         return Signal(values, missing, n_samples)
 
+    def beside(self, signal: Signal, covariates: Tensor | None) -> Signal:
+        """The signal with raw covariates (batch, n_covariates) beside it, for a network that has them."""
+        beside = self._beside(covariates, signal.n_samples, signal.width)
+        return signal if beside is None else signal._replace(covariates=beside.values)
+
     def _packed_signal(self, packed: Packed) -> Signal:
         if packed.codes.shape[1] != len(self.topology.inputs):
             raise AlignmentError(
@@ -465,12 +487,31 @@ class VisibleNetwork(nn.Module):
         normalised: dict[str, Tensor] = {}
         active: dict[str, Tensor] = {}
         for i, stage in enumerate(self._stages):
-            h = products[stage.level] = self.linears[i](values, self._scalings)
+            h = self.linears[i](values, self._scalings)
+            if self.early and i == 0:
+                h = h + self.entering(signal)
+            products[stage.level] = h
             if self.norms:
                 h = self.norms[i](h, share)
             normalised[stage.level] = h
             values[stage.level] = active[stage.level] = self.dropouts[i](self.activations[i](h), draw)
         return {"product": products, "normalisation": normalised, "activation": active}
+
+    def entering(self, signal: Signal) -> Tensor:
+        """What covariates add to the products of the first level, (n_units, R, batch).
+
+        Raises
+        ------
+        AlignmentError
+            If the signal has none beside it.
+        """
+        if signal.covariates is None:
+            raise AlignmentError(
+                f"the nodes of {self._stages[0].level!r} read {self.n_covariates} columns of covariates, and none were given. "
+                "Give them beside the inputs: network.activities(x, covariates)."
+            )
+        beside = Signal(signal.covariates, None, signal.n_samples)
+        return self.early_linear({COVARIATES: beside}, {COVARIATES: self.covariate_scaling})
 
     def _share(self, weights: Tensor | None, n_samples: int, padding: int) -> Tensor:
         if weights is None:
@@ -486,7 +527,7 @@ class VisibleNetwork(nn.Module):
     def _scalings(self) -> dict[str, InputScaling]:
         return {self.topology.levels[0].name: self.scaling}
 
-    def _late(self, covariates: Tensor | None, n_samples: int, width: int) -> Tensor | None:
+    def _beside(self, covariates: Tensor | None, n_samples: int, width: int) -> Signal | None:
         given = None if covariates is None else tuple(covariates.shape)
         needed = (n_samples, self.n_covariates) if self.n_covariates else None
         if given != needed:
@@ -494,8 +535,7 @@ class VisibleNetwork(nn.Module):
         if covariates is None:
             return None
         columns = covariates.T.to(self.output_scale.dtype)
-        signal = Signal(pad(columns, (0, width - n_samples)).contiguous()[:, None, :], None, n_samples)
-        return self.covariate_linear({COVARIATES: signal}, {COVARIATES: self.covariate_scaling})
+        return Signal(pad(columns, (0, width - n_samples)).contiguous()[:, None, :], None, n_samples)
 
     def _rows_of(self, level: Level, values: Mapping[str, Tensor]) -> Tensor:
         if not level.copies:
@@ -556,6 +596,8 @@ class VisibleNetwork(nn.Module):
         if self.n_covariates:
             named[f"{COVARIATES}/weight"] = "covariate_linear.weights.0"
             named |= {f"{COVARIATES}/{what}": f"covariate_scaling.{what}" for what in ("scale", "shift", "fill")}
+        if self.early:
+            named[f"{self._stages[0].level}/weight from {COVARIATES}"] = "early_linear.weights.0"
         named |= {"output/scale": "output_scale", "output/shift": "output_shift"}
         if missed := self.state_dict().keys() - set(named.values()):
             raise RuntimeError(f"arrays without a name: {culprits(sorted(missed))}.")

@@ -28,6 +28,10 @@ class Recipe(BaseModel):
         logits are their mean, and each head adds `head_weight` times its own loss.
     head_weight
         Weight of each single head's loss beside the loss of the deployed logits.
+    covariates
+        Where covariates enter, if there are any. "late": the prediction, as a linear model beside the nodes. "early": every node
+        of the first level above the inputs as well, before its normalisation and activation, so that what genes say can
+        depend on who is asked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +43,7 @@ class Recipe(BaseModel):
     input_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     heads: Literal["outputs", "levels"] = "levels"
     head_weight: Annotated[float, Field(ge=0)] = 0.3
+    covariates: Literal["late", "early"] = "late"
 
     def units_of(self, node: str) -> int:
         """Units of a node above the inputs."""

@@ -108,7 +108,7 @@ class _VisibleEstimator(BaseEstimator):
     ) -> None:
         """Train on checked `X` and `y`: numbers, or names of classes."""
         settings = self.get_params(deep=False) | {"class_weight": class_weight}
-        recipe = Recipe(**{name: settings[name] for name in Recipe.model_fields})
+        recipe = Recipe(**{name: settings[name] for name in Recipe.model_fields if name in settings})
         training = Training(**{name: settings[name] for name in Training.model_fields if name in settings})
         seed = _seed_of(self.random_state)
         features = self._features()

@@ -310,11 +310,8 @@ class Fit:
         logits = np.zeros((values.shape[1], networks.n_replicates, networks.n_targets))
         for batch, columns, at in _pieces(values, PREDICTED_AT_ONCE):
             signal = networks.signal(batch)
-            late = None
-            if covariates is not None:
-                late = covariates.new_zeros(signal.n_samples, covariates.shape[1])
-                late[columns] = covariates[at]
-            logits[at] = networks.deployed(networks.heads(signal, late))[columns].double().numpy()
+            own = _laid(covariates, signal.n_samples, columns, at)
+            logits[at] = networks.deployed(networks.heads(signal, own))[columns].double().numpy()
         sound = self.sound
         ids, splits = (tuple(self.replicates[name].iloc[sound]) for name in ("id", "split"))
         divisors = np.array([t.value for t in self.temperatures])[sound] if self.temperatures else None
@@ -334,14 +331,15 @@ class Fit:
             Where a node is read: "product", "normalisation" or "activation".
         """
         choose("`after`", after, ("product", "normalisation", "activation"))
-        values, _, networks = self.columns(samples)
+        values, covariates, networks = self.columns(samples)
         found = {
             level.name: np.zeros((values.shape[1], networks.n_replicates, int(level.own.sum())), dtype=np.float32)
             for level in self.topology.levels
             if level.name in self.readings
         }
         for batch, columns, at in _pieces(values, READ_AT_ONCE):
-            held = networks.activities(networks.signal(batch), after=after)
+            signal = networks.signal(batch)
+            held = networks.activities(signal, _laid(covariates, signal.n_samples, columns, at), after=after)
             for level, values_of in found.items():
                 reading = self.readings[level]
                 mine, units = self.topology.level(level).own, networks.units(level)
@@ -550,8 +548,9 @@ def fit(
     topology
         The wiring; its inputs must be features of `samples`.
     samples
-        All samples of the study. Their covariates, if any, enter late. The variants of a `Cohort` must be the inputs of the
-        wiring, in their order; their batches are panels of 64 people, of which `training.batch_size` must be a multiple.
+        All samples of the study. Their covariates, if any, enter as `Recipe.covariates` says. The variants of a `Cohort` must be
+        the inputs of the wiring, in their order; their batches are panels of 64 people, of which `training.batch_size` must be
+        a multiple.
     target
         Column of `samples.targets`.
     splits
@@ -982,6 +981,15 @@ def _pieces(
     for at in np.array_split(np.arange(values.shape[1]), range(size, values.shape[1], size)):
         if len(at):
             yield values[:, at], np.arange(len(at)), at
+
+
+def _laid(covariates: torch.Tensor | None, n: int, columns: np.ndarray, at: np.ndarray) -> torch.Tensor | None:
+    """The covariates of the samples `at` in those columns of a batch of n, 0 in the others."""
+    if covariates is None:
+        return None
+    made = covariates.new_zeros(n, covariates.shape[1])
+    made[columns] = covariates[at]
+    return made
 
 
 def _strata(target: Target, at: np.ndarray) -> np.ndarray:

@@ -64,7 +64,8 @@ def orient(network: VisibleNetwork, problem: Problem, centre: np.ndarray, scale:
         n_units = sum(len(mine) for mine in moments.own.values())
         at_once = max(PANEL, VALUES_AT_ONCE // (n_units * network.n_replicates) // PANEL * PANEL)
     for at in problem.seen_by(trains).split(at_once):
-        signal = network.signal(problem.inputs[:, at])
+        beside = None if problem.covariates is None else problem.covariates[:, at].T
+        signal = network.beside(network.signal(problem.inputs[:, at]), beside)
         values = {name: v.permute(2, 1, 0).double().numpy() for name, v in network.activities(signal).items()}
         moments.add(values, signal, trains[:, at].numpy())
     return {level: moments.reading(level, turn=network.recipe.activation in ODD) for level in moments.members}

@@ -190,7 +190,10 @@ class Forward:
     def _level(self, i: int, linear: SparseLinear) -> Tensor:
         network, entering = self.network, self.entering
         a = h = self.workspace.take(_n_out(linear), network.n_replicates, self.width)
-        self._sum(linear, h)
+        early = network.early and i == 0
+        if early:
+            self._sum(network.early_linear, h)
+        self._sum(linear, h, h if early else None)
         self.products.append(h)
         if network.norms:
             norm = network.norms[i]
@@ -392,6 +395,8 @@ class Step(Forward):
                         norm.bias.grad, eps=EPSILON,
                     )
                 )  # fmt: skip
+            if network.early and i == 0:
+                self._turn(network.early_linear, d)
             self._turn(linear, d)
 
     def _turn(self, linear: SparseLinear, g: Tensor, *, bias: bool = True) -> None:
