@@ -83,6 +83,18 @@ def test_columns_of_a_store_predict_and_read_as_their_numbers_do(tmp_path, targe
         np.testing.assert_array_equal(loaded.predict(packed).logits, made.predict(packed).logits)
 
 
+def test_traits_of_different_people_learn_from_one_store(tmp_path):
+    held, code, topology = columns(5, "genotype", "own")
+    cohort = Cohort.of(held, code, write_store(held, tmp_path / "store", repeats=code.repeats, seed=1))
+    labelled = {"case": held.ids[:150], "liability": held.ids[40:]}
+    for target, ids in labelled.items():
+        how = {"target": target, "splits": k_fold(ids, k=3, validation=0.2, seed=1), "recipe": RECIPE, "seed": 3}
+        how["training"] = settings()
+        plain = fit(topology, code.apply(held.select(ids=ids)), **how)
+        packed = fit(topology, cohort.select(ids=ids), **how)
+        same(plain, packed, 1e-9)
+
+
 def test_killed_in_the_middle_and_resumed_columns_have_the_same_bits(tmp_path, monkeypatch):
     held, code, topology = columns(3, "genotype", "nan")
     cohort = Cohort.of(held, code, write_store(held, tmp_path / "store", repeats=code.repeats, seed=1))

@@ -26,7 +26,7 @@ from vnn._errors import AlignmentError, culprits
 from vnn.data.samples import Samples
 from vnn.interpret.axis import node_names
 from vnn.interpret.baseline import Baseline, baseline_of
-from vnn.interpret.batch import reference_signal
+from vnn.interpret.batch import among, reference_signal
 from vnn.interpret.contrast import contrasts
 from vnn.interpret.deeplift import DeepLift, Explained
 from vnn.kernels import Graph, sparse_product, transposed_product
@@ -71,6 +71,8 @@ class Values:
         Samples of the batch; columns behind them are padding.
     rounding
         As in `Comparison`.
+    early
+        What covariates add to the products of the first level, where nodes read them.
     """
 
     sample: dict[str, Tensor]
@@ -79,6 +81,7 @@ class Values:
     logits: Tensor
     n_samples: int
     rounding: float
+    early: Tensor | None = None
 
 
 @torch.no_grad()
@@ -106,7 +109,10 @@ def values_of(
     finally:
         network.train(training)
     sample = {machine.inputs: network.scaling.apply_to(signal)} | held["activation"]
-    return Values(sample, held["normalisation"], compared.delta, compared.logits, compared.n_samples, compared.rounding)
+    early = network.entering(signal) if network.early else None
+    return Values(
+        sample, held["normalisation"], compared.delta, compared.logits, compared.n_samples, compared.rounding, early
+    )
 
 
 @torch.no_grad()
@@ -119,14 +125,20 @@ def change(network: VisibleNetwork, values: Values, where: Mapping[str, Tensor])
         By level, covariates among them, which units do: bool, broadcast to (n_units, R, batch). Different samples and
         replicates may have different ones.
     """
-    held, changed = dict(values.sample), False
+    held, early = dict(values.sample), values.early
+    moved = where[COVARIATES] * values.delta[COVARIATES] if COVARIATES in where else None
+    changed = moved is not None and early is not None
     training = network.training
     network.eval()
     try:
+        if moved is not None and early is not None:
+            early = early - network.early_linear({COVARIATES: moved}, {})
         for i, level in enumerate(values.sample):
             if i and changed:
                 stage, linear = network.layers[i - 1]
                 h = linear(held, {})
+                if i == 1 and early is not None:
+                    h = h + early
                 held[stage.level] = network.activations[i - 1](network.norms[i - 1](h, None) if network.norms else h)
             if level in where:
                 changed = True
@@ -135,9 +147,9 @@ def change(network: VisibleNetwork, values: Values, where: Mapping[str, Tensor])
         if changed:
             for linear in network.head_layers:
                 found += (linear(held, {}) - linear(values.sample, {})) / len(network.head_layers)
-        if COVARIATES in where:
+        if moved is not None:
             weight = network.covariate_linear.weights[0].view(network.n_targets, network.n_covariates, -1)
-            found -= torch.einsum("tcr,crb->trb", weight, where[COVARIATES] * values.delta[COVARIATES])
+            found -= torch.einsum("tcr,crb->trb", weight, moved)
     finally:
         network.train(training)
     return found * network.output_scale[:, :, None]
@@ -260,7 +272,11 @@ class Ablation:
                 expansion.add(levels, values, folded, read, only)
         finally:
             network.train(training)
-        if network.n_covariates:
+        if network.early:
+            alone = torch.eye(network.n_covariates, dtype=torch.bool)[:, :, None, None]
+            lost = [torch.einsum("t,trb->rb", weights, change(network, values, {COVARIATES: one})) for one in alone]
+            levels[COVARIATES] = -torch.stack(lost)
+        elif network.n_covariates:
             late = network.covariate_linear.weights[0].view(network.n_targets, network.n_covariates, -1)
             levels[COVARIATES] = torch.einsum("tr,tcr->cr", upstream, late)[:, :, None] * values.delta[COVARIATES]
         difference = torch.einsum("t,trb->rb", weights, values.logits)
@@ -450,9 +466,9 @@ def batches_of_values(
     drawn = [reference_signal(network, draw) for draw in reference.values]
     late = None if reference.covariates is None else torch.from_numpy(reference.covariates)
     for at in torch.arange(columns.shape[1]).split(SAMPLES_AT_ONCE):
-        signal = network.signal(columns[:, at])
         mine = None if covariates is None else covariates[at]
-        yield [values_of(machine, signal, draw, mine, late) for draw in drawn]
+        signal = network.beside(network.signal(columns[:, at]), mine)
+        yield [values_of(machine, signal, among(signal, draw), mine, late) for draw in drawn]
 
 
 def _found(fit: Fit, network: VisibleNetwork, nodes: Sequence[str | tuple[str, str]]) -> list[tuple[str, str]]:

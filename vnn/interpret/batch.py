@@ -59,7 +59,7 @@ class References:
 
     def signal(self, d: int) -> Signal:
         """One of them as raw inputs of one sample, padded to whole lanes."""
-        return Signal(self.trace.signal.numbers[:, :, d : d + 1].repeat(1, 1, LANES), None, 1)
+        return reference_signal(self.machine.network, self._values[d])
 
 
 class Batch:
@@ -95,10 +95,26 @@ class Batch:
         """By level the derivative of its values for its product, at the samples."""
         return self.sweep.slopes(self.here.state)
 
+    def reference(self, d: int) -> Signal:
+        """One draw as raw inputs: of one sample, or beside the covariates of each where nodes read these."""
+        return among(self.signal, self.references.signal(d))
+
+    @torch.no_grad()
+    def draw(self, d: int) -> Trace:
+        """One draw, gone through."""
+        return self.sweep.trace(self.reference(d)) if self.network.early else self.references.draw(d)
+
     @cached_property
     @torch.no_grad()
     def mean_reference(self) -> dict[str, Tensor]:
-        """By level the mean over the draws, (n_units, R, 1); raw values for the inputs."""
+        """By level the mean over the draws, (n_units, R, 1 or batch); raw values for the inputs."""
+        if self.network.early:
+            total: dict[str, Tensor] = {}
+            for d in range(self.n_draws):
+                one = self.draw(d)
+                for level, values in {self.sweep.inputs: one.signal.numbers, **one.state.values}.items():
+                    total[level] = total[level] + values if level in total else values
+            return {level: values / self.n_draws for level, values in total.items()}
         there = self.references.trace
         every = {self.sweep.inputs: there.signal.numbers, **there.state.values}
         return {level: values[:, :, : self.n_draws].mean(2, keepdim=True) for level, values in every.items()}
@@ -125,7 +141,7 @@ class Batch:
         """The samples beside one draw; kept for other contrasts when there are few draws."""
         if d in self._comparisons:
             return self._comparisons[d]
-        made = self.machine.between(self.here, self.references.draw(d), self.covariates, self.references.covariates)
+        made = self.machine.between(self.here, self.draw(d), self.covariates, self.references.covariates)
         if self.n_draws <= HELD:
             self._comparisons[d] = made
         return made
@@ -133,7 +149,12 @@ class Batch:
     @torch.no_grad()
     def difference(self, contrast: Tensor, draws: slice | None = None) -> Tensor:
         """Contrast of the logits, samples minus the mean over the draws, (R, batch)."""
-        there = self.references.trace.logits[:, :, : self.n_draws][:, :, draws or slice(None)].mean(2, keepdim=True)
+        if self.network.early:
+            some = range(self.n_draws)[draws or slice(None)]
+            there = torch.stack([self.draw(d).logits for d in some]).mean(0)
+        else:
+            logits = self.references.trace.logits[:, :, : self.n_draws]
+            there = logits[:, :, draws or slice(None)].mean(2, keepdim=True)
         total = torch.einsum("t,trb->rb", contrast.to(there), self.here.logits - there)
         if self.moved_late is None:
             return total
@@ -198,7 +219,8 @@ def batches_of(machine: DeepLift, values: Tensor, covariates: Tensor | None, bas
     at_once = VALUES_AT_ONCE // (len(values) * network.n_replicates)
     at_once = min(max(at_once // LANES, 1) * LANES, MOST_AT_ONCE)
     for at in torch.arange(values.shape[1]).split(at_once):
-        yield Batch(machine, network.signal(values[:, at]), None if covariates is None else covariates[at], references)
+        own = None if covariates is None else covariates[at]
+        yield Batch(machine, network.beside(network.signal(values[:, at]), own), own, references)
 
 
 class Mean:
@@ -255,3 +277,14 @@ def reference_signal(network: VisibleNetwork, values: np.ndarray) -> Signal:
     """Raw reference inputs (n_in, R) as the network takes them, one sample wide."""
     columns = torch.from_numpy(np.ascontiguousarray(values)).to(network.output_scale.dtype)
     return Signal(columns[:, :, None].repeat(1, 1, LANES), None, 1)
+
+
+def among(signal: Signal, reference: Signal) -> Signal:
+    """A reference as samples meet it: as it is, or once for each beside its covariates, where nodes read these.
+
+    What genes contribute is then told of a person whose covariates are what they are.
+    """
+    if signal.covariates is None:
+        return reference
+    columns = reference.numbers[:, :, :1].expand(-1, -1, signal.width).contiguous()
+    return Signal(columns, None, signal.n_samples, covariates=signal.covariates)

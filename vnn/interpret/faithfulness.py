@@ -27,7 +27,7 @@ from vnn.interpret.ablation import SAMPLES_AT_ONCE, Values, batches_of_values, c
 from vnn.interpret.attribution import Attributions
 from vnn.interpret.axis import per_node
 from vnn.interpret.baseline import Baseline, baseline_of
-from vnn.interpret.batch import reference_signal
+from vnn.interpret.batch import among, reference_signal
 from vnn.interpret.contrast import Contrast, contrasts
 from vnn.interpret.deeplift import DeepLift, Explained
 from vnn.kernels import transposed_product
@@ -337,9 +337,11 @@ def _contributions(
 ) -> Tensor:
     """What the nodes of a level contribute, averaged over the draws of the baseline, (n_nodes, R, n)."""
     late = None if reference.covariates is None else torch.from_numpy(reference.covariates)
-    signal = network.signal(columns)
+    signal = network.beside(network.signal(columns), covariates)
     found = [
-        explain(network, signal, reference_signal(network, draw), covariates, late, contrast).levels[level]
+        explain(network, signal, among(signal, reference_signal(network, draw)), covariates, late, contrast).levels[
+            level
+        ]
         for draw in reference.values
     ]
     return per_node(network, level, torch.stack(found).mean(0))[:, :, : columns.shape[1]].double()

@@ -176,7 +176,7 @@ def _along(
     batch: Batch, contrast: Tensor, d: int, places: Sequence[float], weights: Sequence[float]
 ) -> tuple[Explained, list[Tensor]]:
     """Gradient times rate at places on the line from one draw to the samples, and how fast the contrast moves at each."""
-    sweep, here, there = batch.sweep, batch.here, batch.references.draw(d)
+    sweep, here, there = batch.sweep, batch.here, batch.draw(d)
     inputs = sweep.inputs
     direct = sweep.direct(sweep.upstream(contrast))
     moved = {level: values - there.entering[level] for level, values in here.entering.items()}
@@ -210,7 +210,7 @@ def _along(
 
 def _across(batch: Batch, contrast: Tensor, d: int, places: Sequence[float], weights: Sequence[float]) -> Explained:
     """Of every level the gradient along the line between its values and those of one draw, what jumps over it included."""
-    sweep, here, there = batch.sweep, batch.here, batch.references.draw(d)
+    sweep, here, there = batch.sweep, batch.here, batch.draw(d)
     direct = sweep.direct(sweep.upstream(contrast))
     delta = {sweep.inputs: sweep.moved(here.signal, there.signal.numbers)}
     delta |= {level: values - there.state.values[level] for level, values in here.state.values.items()}

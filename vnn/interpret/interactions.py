@@ -296,6 +296,11 @@ class _View:
 
     def __init__(self, network: VisibleNetwork, level: str, contrast: Tensor) -> None:
         preflight(network)
+        if network.early:
+            raise ValueError(
+                "the first level of these networks reads covariates, and interactions are looked for between nodes only. Train "
+                'with Recipe(covariates="late").'
+            )
         self.network = network.eval().requires_grad_(False)
         self.level, self.contrast = level, contrast.to(network.output_scale)
         self.inputs = network.topology.levels[0].name

@@ -128,7 +128,7 @@ def averaged(function: Single) -> Explain:
     def explain(batch: Batch, contrast: Tensor) -> Explained:
         mean, late = Mean(), batch.references.covariates
         for d in range(batch.n_draws):
-            reference = batch.references.signal(d)
+            reference = batch.reference(d)
             mean.add(function(batch.network, batch.signal, reference, batch.covariates, late, contrast))
         return mean.result()
 
@@ -142,7 +142,7 @@ def ablated(batch: Batch, contrast: Tensor, *, only: Mapping[str, Sequence[int]]
         prepared["ablation"] = Ablation(batch.network)
     machine: Ablation = prepared["ablation"]
     for d in range(batch.n_draws):
-        reference = batch.references.signal(d)
+        reference = batch.reference(d)
         mean.add(machine.explain(machine.values(batch.signal, reference, batch.covariates, late), contrast, only=only))
     return mean.result()
 

@@ -509,9 +509,9 @@ def _read(
     none = None if covariates is None else torch.zeros(covariates.shape[1], networks.n_replicates)
     multipliers, products = [], []
     for columns in torch.arange(values.shape[1]).split(AT_ONCE):
-        signal = networks.signal(values[:, columns])
-        n = signal.n_samples
         late = None if covariates is None else covariates[columns]
+        signal = networks.beside(networks.signal(values[:, columns]), late)
+        n = signal.n_samples
         comparison = machine.compare(signal, signal, late, none)
         held = networks.trace(signal)["product"]
         by_logit = [machine.explain(comparison, one).multipliers for one in torch.eye(networks.n_targets)]

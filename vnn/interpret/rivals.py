@@ -59,18 +59,20 @@ class BatchFirst(nn.Module):
         inputs = network.topology.levels[0].name
         scaled = self.entry(x) * network.scaling.scale[:, 0] + network.scaling.shift[:, 0]
         values = {inputs: _inner(scaled)}
+        columns = None
+        if covariates is not None:
+            scaling = network.covariate_scaling
+            columns = _inner(covariates * scaling.scale[:, 0] + scaling.shift[:, 0])
         for i, (stage, linear) in enumerate(network.layers):
             h = linear(values, {})
+            if i == 0 and network.early:
+                h = h + _of(network.early_linear, columns)
             if len(network.norms):
                 h = network.norms[i](h, None)
             values[stage.level] = _inner(self.points[i](h[:, 0].T))
         logits = torch.stack([linear(values, {})[:, 0].T for linear in network.head_layers]).mean(0)
-        if covariates is not None:
-            scaling = network.covariate_scaling
-            columns = _inner(covariates * scaling.scale[:, 0] + scaling.shift[:, 0])
-            late = network.covariate_linear
-            assert isinstance(late, SparseLinear)
-            logits = logits + late(dict.fromkeys(late.sources, columns), {})[:, 0].T
+        if columns is not None:
+            logits = logits + _of(network.covariate_linear, columns)[:, 0].T
         return logits * network.output_scale[:, 0] + network.output_shift[:, 0]
 
 
@@ -175,16 +177,6 @@ class Asked:
         return Contrasted(self.model, self.contrast)
 
     @property
-    def inputs(self) -> tuple[Tensor, ...]:
-        """Of every sample."""
-        return (self.x,) if self.late is None else (self.x, self.late[0])
-
-    @property
-    def references(self) -> tuple[Tensor, ...]:
-        """Of every draw."""
-        return (self.points,) if self.late is None else (self.points, self.late[1].expand(len(self.points), -1))
-
-    @property
     def extra(self) -> tuple[Tensor, ...] | None:
         """Covariates of the samples, as arguments that are not explained."""
         return None if self.late is None else (self.late[0],)
@@ -270,12 +262,11 @@ def captum_deeplift(
     with quiet():
         network = Contrasted(model, contrast)
         point = point.expand(len(x), -1).contiguous()
-        inputs = (x,) if late is None else (x, late[0])
-        points = (point,) if late is None else (point, late[1].expand(len(x), -1).contiguous())
+        own_covariates = None if late is None else (late[0],)
         layer, own = _layer(model, level)
         if layer is None:
-            return CaptumDeepLift(network).attribute(inputs, points)[0].detach()
-        found = LayerDeepLift(network, layer).attribute(inputs, points)
+            return _first(CaptumDeepLift(network).attribute(x, point, additional_forward_args=own_covariates))
+        found = LayerDeepLift(network, layer).attribute(x, point, additional_forward_args=own_covariates)
         found = found[0] if isinstance(found, tuple) else found
         return found.detach()[:, own]
 
@@ -298,8 +289,10 @@ def _deeplift_shap(asked: Asked, level: str) -> Tensor:
     layer, own = _layer(asked.model, level)
     with quiet():
         if layer is None:
-            return _first(DeepLiftShap(asked.network).attribute(asked.inputs, asked.references))
-        return _first(LayerDeepLiftShap(asked.network, layer).attribute(asked.inputs, asked.references))[:, own]
+            machine = DeepLiftShap(asked.network)
+            return _first(machine.attribute(asked.x, asked.points, additional_forward_args=asked.extra))
+        layered = LayerDeepLiftShap(asked.network, layer)
+        return _first(layered.attribute(asked.x, asked.points, additional_forward_args=asked.extra))[:, own]
 
 
 def _integrated(asked: Asked, level: str) -> Tensor | tuple[Tensor, float]:
@@ -340,8 +333,9 @@ def _expected(asked: Asked, level: str) -> tuple[Tensor, float]:
             for _ in range(REPEATS):
                 np.random.seed(int(rng.integers(2**32)))  # noqa: NPY002
                 torch.manual_seed(int(rng.integers(2**32)))
+                machine = GradientShap(asked.network)
                 parts.append(
-                    _first(GradientShap(asked.network).attribute(asked.inputs, asked.references, n_samples=100))
+                    _first(machine.attribute(asked.x, asked.points, n_samples=100, additional_forward_args=asked.extra))
                 )
     finally:
         np.random.set_state(before)  # noqa: NPY002
@@ -556,6 +550,14 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def _of(linear: nn.Module, columns: Tensor | None) -> Tensor:
+    """A product of scaled covariates."""
+    assert isinstance(linear, SparseLinear)
+    assert columns is not None
+    made: Tensor = linear(dict.fromkeys(linear.sources, columns), {})
+    return made
 
 
 def _inner(x: Tensor) -> Tensor:

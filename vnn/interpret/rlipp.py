@@ -112,8 +112,8 @@ def _by_split(fit: Fit, samples: Samples, levels: Sequence[str], learn: str) -> 
         truth = part_of(fit.target, np.array([at[i] for i in ids], dtype=np.int64))
         if not replicates or not split.test or n < LEAST or not _all_classes(truth, n):
             continue
-        values, _, networks = fit.columns(samples.select(ids=ids), replicates)
-        levels_of = _levels(networks, values)
+        values, covariates, networks = fit.columns(samples.select(ids=ids), replicates)
+        levels_of = _levels(networks, values, covariates)
         logits = prediction.logits[samples.index(ids)][:, replicates]
         parts = [_of_network(networks, levels_of, levels, r, truth, logits[:, r], n) for r in range(len(replicates))]
         found.append({key: _mean([part[key] for part in parts]) for key in parts[0]})
@@ -127,9 +127,9 @@ def _all_classes(truth: Target, n: int) -> bool:
 
 
 @torch.no_grad()
-def _levels(network: VisibleNetwork, values: torch.Tensor) -> dict[str, np.ndarray]:
+def _levels(network: VisibleNetwork, values: torch.Tensor, covariates: torch.Tensor | None) -> dict[str, np.ndarray]:
     """Values of every level, inputs scaled, (n_units, R, n_samples)."""
-    signal = network.signal(values)
+    signal = network.beside(network.signal(values), covariates)
     found = {network.topology.levels[0].name: network.scaling.apply_to(signal)} | network.trace(signal)["activation"]
     return {level: held[:, :, : signal.n_samples].double().numpy() for level, held in found.items()}
 

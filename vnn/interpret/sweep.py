@@ -43,11 +43,6 @@ def preflight(network: nn.Module) -> None:
             f"the network is a {type(network).__name__}; attributions are made for a vnn.VisibleNetwork. "
             "For other modules use Captum, and check its completeness error."
         )
-    if network.early:
-        raise TypeError(
-            "covariates enter the first level of this network, and attributions do not follow them there yet. Train with "
-            'Recipe(covariates="late") to have attributions.'
-        )
     wrong = []
     for name, module in network.named_modules():
         if name and type(module) not in KNOWN:
@@ -105,7 +100,10 @@ class Trace:
 
     def narrow(self, at: slice) -> Trace:
         """Some of the columns."""
-        own = Signal(self.signal.numbers[:, :, at], None, len(range(*at.indices(self.signal.n_samples))))
+        numbers, beside = self.signal.numbers[:, :, at], self.signal.covariates
+        own = Signal(numbers, None, len(range(*at.indices(self.signal.n_samples))))
+        if beside is not None:
+            own = own._replace(covariates=beside[:, :, at])
         entering = {
             level: values if values.shape[2] == 1 else values[:, :, at] for level, values in self.entering.items()
         }
@@ -197,6 +195,8 @@ class Sweep:
                 if (missing := signal.gaps) is not None:
                     total = sparse_product(missing, filled, graph, None, total)
                 found[stage.level] = total
+                if self.network.early and self.order[stage.level] == 1:
+                    found[stage.level] = total + self.network.entering(signal)
             else:
                 none = self.network.output_scale.new_zeros(int(self.network.own_units(stage.level).sum()), 1)
                 found[stage.level] = (none.expand(-1, self.network.n_replicates) if bias is None else bias)[:, :, None]

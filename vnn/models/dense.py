@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from vnn.kernels.graph import weight_rows
 from vnn.layers import activation
 from vnn.layers.normalisation import EPSILON, MOMENTUM
 from vnn.ontology.topology import Mask
@@ -112,7 +113,9 @@ class DenseNetwork(nn.Module):
             self.covariate_linear = _linear(matrix, None)
         self.early_level = network.layers[0][0].level if network.early else ""
         if self.early_level:
-            matrix = weights[f"{self.early_level}/weight from covariates"].reshape(-1, self.n_covariates)
+            ((_, graph, weight),) = network.early_linear.parts()
+            matrix = weight.new_zeros(graph.n_out, self.n_covariates)
+            matrix[weight_rows(graph.wiring.of(0))] = weights[f"{self.early_level}/weight from covariates"]
             self.early_linear = _linear(matrix, None)
         self.register_buffer("output_scale", weights["output/scale"].clone())
         self.register_buffer("output_shift", weights["output/shift"].clone())

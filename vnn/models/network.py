@@ -346,8 +346,8 @@ class VisibleNetwork(nn.Module):
         signal = x if isinstance(x, Signal) else self.entrance(x)
         beside = self._beside(covariates, signal.n_samples, signal.width)
         if beside is not None:
-            late = self.covariate_linear({COVARIATES: beside}, {COVARIATES: self.covariate_scaling})
-            signal = signal._replace(covariates=beside.values)
+            late = self._of_covariates(self.covariate_linear, beside)
+            signal = signal._replace(covariates=beside) if self.early else signal
         values = self._run(signal, weights, draw)["activation"]
         heads = {}
         for head, linear in zip(self._heads, self.head_linears, strict=True):
@@ -439,9 +439,10 @@ class VisibleNetwork(nn.Module):
         return Signal(values, missing, n_samples)
 
     def beside(self, signal: Signal, covariates: Tensor | None) -> Signal:
-        """The signal with raw covariates (batch, n_covariates) beside it, for a network that has them."""
-        beside = self._beside(covariates, signal.n_samples, signal.width)
-        return signal if beside is None else signal._replace(covariates=beside.values)
+        """The signal with raw covariates (batch, n_covariates) beside it, where nodes read them."""
+        if not self.early:
+            return signal
+        return signal._replace(covariates=self._beside(covariates, signal.n_samples, signal.width))
 
     def _packed_signal(self, packed: Packed) -> Signal:
         if packed.codes.shape[1] != len(self.topology.inputs):
@@ -510,8 +511,12 @@ class VisibleNetwork(nn.Module):
                 f"the nodes of {self._stages[0].level!r} read {self.n_covariates} columns of covariates, and none were given. "
                 "Give them beside the inputs: network.activities(x, covariates)."
             )
-        beside = Signal(signal.covariates, None, signal.n_samples)
-        return self.early_linear({COVARIATES: beside}, {COVARIATES: self.covariate_scaling})
+        return self._of_covariates(self.early_linear, signal.covariates)
+
+    def _of_covariates(self, linear: SparseLinear, columns: Tensor) -> Tensor:
+        signal = Signal(columns, None, columns.shape[2])
+        made: Tensor = linear({COVARIATES: signal}, {COVARIATES: self.covariate_scaling})
+        return made
 
     def _share(self, weights: Tensor | None, n_samples: int, padding: int) -> Tensor:
         if weights is None:
@@ -527,7 +532,7 @@ class VisibleNetwork(nn.Module):
     def _scalings(self) -> dict[str, InputScaling]:
         return {self.topology.levels[0].name: self.scaling}
 
-    def _beside(self, covariates: Tensor | None, n_samples: int, width: int) -> Signal | None:
+    def _beside(self, covariates: Tensor | None, n_samples: int, width: int) -> Tensor | None:
         given = None if covariates is None else tuple(covariates.shape)
         needed = (n_samples, self.n_covariates) if self.n_covariates else None
         if given != needed:
@@ -535,7 +540,7 @@ class VisibleNetwork(nn.Module):
         if covariates is None:
             return None
         columns = covariates.T.to(self.output_scale.dtype)
-        return Signal(pad(columns, (0, width - n_samples)).contiguous()[:, None, :], None, n_samples)
+        return pad(columns, (0, width - n_samples)).contiguous()[:, None, :]
 
     def _rows_of(self, level: Level, values: Mapping[str, Tensor]) -> Tensor:
         if not level.copies:
