@@ -29,7 +29,7 @@ EXPORTED = {
     "vnn.models": {"DenseNetwork", "Recipe", "VisibleNetwork"},
     "vnn.training": {
         "Fit", "NoOntologyWarning", "Prediction", "Progress", "Replicate", "Setting", "Training", "VNNClassifier",
-        "VNNRegressor", "comparison", "fit", "performance",
+        "VNNRegressor", "comparison", "fit", "fit_traits", "performance",
     },
     "vnn.interpret": {
         "Activities", "Attributions", "DeepLift", "NodeScores", "activities", "activity_effects", "attributions",

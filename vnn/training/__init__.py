@@ -6,6 +6,7 @@ from vnn.training.evaluation import comparison, performance
 from vnn.training.fitting import Fit, Prediction, fit
 from vnn.training.loop import Progress
 from vnn.training.settings import Setting, Training
+from vnn.training.traits import fit_traits
 
 __all__ = [
     "Fit",
@@ -19,5 +20,6 @@ __all__ = [
     "VNNRegressor",
     "comparison",
     "fit",
+    "fit_traits",
     "performance",
 ]

@@ -34,7 +34,7 @@ from vnn.ontology.topology import Topology
 from vnn.training.calibration import DIVERGED, Temperature, temperatures, validated
 from vnn.training.design import Replicate, class_weights, drawn, having, replicates_of, resample
 from vnn.training.ensemble import Ensemble, ensemble, log_probabilities
-from vnn.training.loop import Listener, Trainer
+from vnn.training.loop import Listener, Record, Trainer
 from vnn.training.null import Equalised, Null, equalised, equalised_words, null_of
 from vnn.training.orientation import Reading, orient
 from vnn.training.priming import prime
@@ -624,7 +624,7 @@ def fit(
     )  # fmt: skip
     posed = posing(samples, chunk=chunk)
 
-    def train(posed: Posed, chunk: Sequence[Replicate], checkpoint: Path | None) -> _Trained:
+    def train(posed: Posed, chunk: Sequence[Replicate], checkpoint: Path | None) -> Trained:
         how: dict[str, Any] = {"seed": seed, "checkpoint": checkpoint, "own": [r.setting for r in chunk]}
         trainer: Trainer | ChunkTrainer
         if together:
@@ -634,8 +634,8 @@ def fit(
             trainer = ChunkTrainer(posed.network, posed.problem, training, **how)
         else:
             trainer = Trainer(posed.network, posed.problem, training, **how)
-        rows = _rows(chunk, planned, training, recipe)
-        return _trained(posed, trainer, rows, listener)
+        rows = rows_of(chunk, planned, training, recipe)
+        return settled(posed, trainer.run(listener), trainer.record, rows)
 
     if kind == "equalised":
         if isinstance(samples, Cohort):
@@ -645,27 +645,52 @@ def fit(
         trained, words = _trained_in_blocks(posed, posing, train, samples, splits, chunk, seed, checkpoint)
     else:
         trained, words = train(posed, chunk, checkpoint), posed.null.words
-    about = _about(seed) | {
+    about: dict[str, Any] = {"null": words}
+    if together:
+        about["processes"] = n_processes()
+    made = finished(posed, trained, samples, splits, training, about)
+    return made if kind == "equalised" else tempered(made, samples)
+
+
+def finished(
+    posed: Posed,
+    trained: Trained,
+    samples: Samples | Cohort,
+    splits: Sequence[Split],
+    training: Training,
+    about: Mapping[str, Any],
+) -> Fit:
+    """The fit of trained replicates, not yet at their temperatures.
+
+    Parameters
+    ----------
+    about
+        What is to be told beside the machine and the data.
+    """
+    topology = posed.network.topology
+    told = _about(posed.network.seed) | {
         "data": trained.data,
         "sources": list(samples.sources),
         "log": list(samples.log),
         "provenance": list(topology.provenance),
-        "null": words,
     }
-    if together:
-        about["processes"] = n_processes()
-    labels = np.stack([target.truth for target in posed.null.targets]) if kind == "labels" else None
-    made = Fit(
+    permuted = set(trained.replicates["kind"]) == {"labels"}
+    labels = np.stack([target.truth for target in posed.null.targets]) if permuted else None
+    return Fit(
         topology, trained.networks, trained.replicates, tuple(splits), posed.ids, posed.target, posed.coding, trained.readings,
-        trained.history, training, about, labels,
+        trained.history, training, told | dict(about), labels,
     )  # fmt: skip
-    if not posed.target.classes or kind == "equalised":
+
+
+def tempered(made: Fit, samples: Samples | Cohort) -> Fit:
+    """A fit at the temperatures that its validation samples decide, for classes."""
+    if not made.target.classes:
         return made
-    return replace(made, temperatures=_temperatures(made, samples.select(topology.inputs, posed.ids)))
+    return replace(made, temperatures=_temperatures(made, samples.select(made.topology.inputs, made.ids)))
 
 
 @dataclass(frozen=True, eq=False)
-class _Trained:
+class Trained:
     """Networks, their tables and readings as in `Fit`, and the fingerprint of what they learnt from."""
 
     networks: VisibleNetwork
@@ -675,15 +700,23 @@ class _Trained:
     data: str
 
 
-def _trained(posed: Posed, trainer: Trainer | ChunkTrainer, rows: pd.DataFrame, listener: Listener | None) -> _Trained:
-    networks, problem = trainer.run(listener), posed.problem
+def settled(posed: Posed, networks: VisibleNetwork, record: Record, rows: pd.DataFrame) -> Trained:
+    """Networks that were trained, calibrated and read.
+
+    Parameters
+    ----------
+    record
+        Of these replicates, in their order.
+    rows
+        What is known of each replicate before it is trained.
+    """
+    problem = posed.problem
     if posed.target.task == "regression":
         _calibrate(networks, problem)
     elif posed.target.task == "cox":
         _centre(networks, problem)
     real = set(rows["kind"]) == {"real"}
     readings = orient(networks, problem, posed.centre, posed.scale) if real else {}
-    record = trainer.record
     table = rows.assign(state=record.state, best_epoch=record.best_epoch)
     n_epochs = len(record.history)
     history = pd.DataFrame(
@@ -694,23 +727,23 @@ def _trained(posed: Posed, trainer: Trainer | ChunkTrainer, rows: pd.DataFrame, 
             "validation": [x for row in record.history for x in row["validation"]],
         }
     ).dropna(subset=["train"], ignore_index=True)
-    return _Trained(networks, table, readings, history, problem.fingerprint)
+    return Trained(networks, table, readings, history, problem.fingerprint)
 
 
 def _trained_in_blocks(
     posed: Posed,
     posing: Callable[..., Posed],
-    train: Callable[[Posed, Sequence[Replicate], Path | None], _Trained],
+    train: Callable[[Posed, Sequence[Replicate], Path | None], Trained],
     samples: Samples,
     splits: Sequence[Split],
     chunk: Sequence[Replicate],
     seed: int,
     checkpoint: Path | None,
-) -> tuple[_Trained, str]:
+) -> tuple[Trained, str]:
     """Replicates of the null "equalised", those of each draw and split on inputs of their own; and what was changed."""
     ordered = samples.select(posed.network.topology.inputs, posed.ids)
     by_name = {split.name: split for split in splits}
-    parts: list[_Trained] = []
+    parts: list[Trained] = []
     inputs: list[Equalised] = []
     for draw, name in dict.fromkeys((r.draw, r.split) for r in chunk if r.draw is not None):
         mine = [r for r in chunk if (r.draw, r.split) == (draw, name)]
@@ -725,7 +758,7 @@ def _trained_in_blocks(
     history = pd.concat([part.history for part in parts]).sort_values("epoch", kind="stable", ignore_index=True)
     table = pd.concat([part.replicates for part in parts], ignore_index=True)
     data = hashlib.sha256("\n".join(part.data for part in parts).encode()).hexdigest()
-    return _Trained(posed.network.eval(), table, {}, history, data), equalised_words(inputs)
+    return Trained(posed.network.eval(), table, {}, history, data), equalised_words(inputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -810,7 +843,9 @@ def pose(
     return Posed(network, problem, ordered.ids, wanted, coding, null, centre, scale)
 
 
-def _rows(chunk: Sequence[Replicate], planned: Sequence[Replicate], training: Training, recipe: Recipe) -> pd.DataFrame:
+def rows_of(
+    chunk: Sequence[Replicate], planned: Sequence[Replicate], training: Training, recipe: Recipe
+) -> pd.DataFrame:
     """A row per replicate; settings in full where any of the design has one of its own."""
     table = pd.DataFrame([asdict(r) for r in chunk]).drop(columns="setting")
     if all(r.setting == Setting() for r in planned):
@@ -877,7 +912,7 @@ def _problem(
     if missing and impute is None:
         _scaling(samples, np.arange(samples.n_samples), method="standard", impute=None)
     network.imputes = missing
-    inputs, place = _inputs(samples, dtype)
+    inputs, place = inputs_of(samples, dtype)
     _put(network.scaling, [scalings[r.split] for r in chunk], [standards[r.split] for r in chunk])
     if columns is not None:
         fitted = [fit_scaling(columns[:, train_at[r.split]]) for r in chunk]
@@ -958,7 +993,7 @@ def _scaling(samples: Samples | Cohort, at: np.ndarray, *, method: str, impute: 
     return fit_scaling(samples.values[:, at], method=method, impute=impute, features=samples.features)
 
 
-def _inputs(samples: Samples | Cohort, dtype: torch.dtype) -> tuple[torch.Tensor | PackedPeople, np.ndarray | None]:
+def inputs_of(samples: Samples | Cohort, dtype: torch.dtype) -> tuple[torch.Tensor | PackedPeople, np.ndarray | None]:
     """What batches are taken from, and where the samples stand in it; None where in their order."""
     if not isinstance(samples, Cohort):
         return torch.from_numpy(np.array(samples.values)).to(dtype), None
