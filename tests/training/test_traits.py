@@ -78,6 +78,8 @@ def test_who_lacks_a_trait_takes_no_part_in_it(start):
         extra = {"event": "event"} if name == "time" else {}
         extra |= {"classes": ("control", "case")} if name == "case" else {}
         alone = fit(topology, samples.select(ids=known), target=name, **extra, **(how | {"splits": own}))
+        line = f"{name}: {10 * (at + 1)} of 200 samples have no value and take no part in it"
+        assert numbers[name].about["log"][-1] == panels[name].about["log"][-1] == line
         assert numbers[name].ids == alone.ids == panels[name].ids
         tolerance = 1e-9 if start == "random" else 1e-4
         for one, close in ((numbers[name], 1e-9), (panels[name], tolerance)):

@@ -13,6 +13,7 @@ from vnn._errors import choose, culprits
 from vnn.data.genotypes.cohort import Cohort
 from vnn.data.samples import Samples
 from vnn.data.splits import Split
+from vnn.kernels import PackedPeople
 from vnn.models import Recipe, VisibleNetwork
 from vnn.ontology.topology import Topology
 from vnn.training.design import Replicate, replicates_of
@@ -44,9 +45,10 @@ def fit_traits(
 ) -> dict[str, Fit]:
     """The `fit` of each of several traits, trained side by side where their tasks are alike.
 
-    Every trait has networks of its own, and each batch is read once for all. Who has no value of a trait takes no part in it: not
-    in its scaling, its training or its splits. A trait of everybody gets the very networks that `fit` gives it alone; one that
-    some people lack gets those of batches that are cut from all people. Nodes are not shared between traits.
+    Every trait has networks of its own, and each batch is read once for all. Who has no value of a trait takes no part in it, not
+    in its scaling, its training or its splits, and is counted in its log. A trait of everybody gets the very networks that `fit`
+    gives it alone; one that some people lack gets those of batches that are cut from all people. Nodes are not shared between
+    traits.
 
     Parameters
     ----------
@@ -93,7 +95,9 @@ def fit_traits(
             training=training, task=(tasks or {}).get(name), classes=(classes or {}).get(name), seed=seed,
         )  # fmt: skip
         place = None if isinstance(ordered, Cohort) else ordered.index(own.ids)
-        trait = _Trait(name, kept, _laid(posed, inputs, place))
+        left = ordered.n_samples - own.n_samples
+        log = (f"{name}: {left:,} of {len(known):,} samples have no value and take no part in it",) if left else ()
+        trait = _Trait(name, kept, log, _laid(posed, inputs, place))
         key = (posed.target.task, posed.target.n_outputs, posed.coding)
         alike.setdefault(key, []).append(trait)
     found: dict[str, Fit] = {}
@@ -111,17 +115,19 @@ def fit_traits(
             at = range(i * len(planned), (i + 1) * len(planned))
             mine = replace(trait.posed, problem=problem.keep(at))
             trained = settled(mine, _named(networks, at, planned), _part(trainer.record, at, planned), rows)
-            made = finished(mine, trained, ordered, trait.splits, training, {"null": ""})
+            about = {"null": "", "log": [*ordered.log, *trait.log]}
+            made = finished(mine, trained, ordered, trait.splits, training, about)
             found[trait.name] = tempered(made, ordered)
     return {name: found[name] for name in targets}
 
 
 @dataclass(frozen=True, eq=False)
 class _Trait:
-    """One of them: the splits of those who have it, and what is learnt of it, people in the places of all."""
+    """One of them: the splits of those who have it, how many lack it, and what is learnt of it, people in the places of all."""
 
     name: str
     splits: tuple[Split, ...]
+    log: tuple[str, ...]
     posed: Posed
 
 
@@ -132,10 +138,10 @@ def _kept(split: Split, known: set[str]) -> Split:
     return Split(split.name, train, validation, test)
 
 
-def _laid(posed: Posed, inputs: object, place: np.ndarray | None) -> Posed:
+def _laid(posed: Posed, inputs: torch.Tensor | PackedPeople, place: np.ndarray | None) -> Posed:
     """With the inputs of everybody; people stand where they stand among all, and others weigh nothing."""
     old = posed.problem
-    n = inputs.shape[1]  # type: ignore[attr-defined]
+    n = inputs.shape[1]
 
     def laid(values: torch.Tensor) -> torch.Tensor:
         if place is None:
@@ -146,7 +152,7 @@ def _laid(posed: Posed, inputs: object, place: np.ndarray | None) -> Posed:
 
     each = torch.stack([old.target_of(slice(r, r + 1)) for r in range(len(old.train_weight))])
     problem = Problem(
-        inputs,  # type: ignore[arg-type]
+        inputs,
         None if old.covariates is None else laid(old.covariates),
         laid(each.reshape(len(each), *each.shape[-2 if old.task == "cox" else -1 :])),
         old.task,
