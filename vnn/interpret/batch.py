@@ -208,14 +208,29 @@ def batches_of(
     baseline
         For the replicates of the machine's network.
     """
-    network, references = machine.network, References(machine, baseline)
-    at_once = VALUES_AT_ONCE // (len(values) * network.n_replicates)
+    references = References(machine, baseline)
+    for signal, at in _signals(machine, values):
+        yield Batch(machine, signal, None if covariates is None else covariates[at], references, at)
+
+
+def _signals(machine: DeepLift, values: Tensor | PackedPeople) -> Iterator[tuple[Signal, np.ndarray]]:
+    """The samples as a network takes them, and which they are.
+
+    Genotypes come a panel at a time as numbers; they stay packed where the inputs are not explained.
+    """
+    network = machine.network
+    widest = max(len(stage.nodes) for stage, _ in network.layers) if machine.above else len(values)
+    at_once = VALUES_AT_ONCE // max(widest * network.n_replicates, len(values))
     at_once = min(max(at_once // LANES, 1) * LANES, MOST_AT_ONCE)
+    if isinstance(values, PackedPeople) and machine.above:
+        for packed, columns, at in values.sweep(MOST_AT_ONCE):
+            first = np.array_equal(columns, np.arange(len(at)))
+            yield network.signal(packed._replace(batch=len(at)) if first else values[:, at]), at
+        return
     for numbers, whose in _numbers(values):
+        held = numbers.to(network.output_scale.dtype).contiguous()
         for some in torch.arange(len(whose)).split(at_once):
-            at = whose[some.numpy()]
-            late = None if covariates is None else covariates[at]
-            yield Batch(machine, network.signal(numbers[:, some]), late, references, at)
+            yield network.signal(held, some), whose[some.numpy()]
 
 
 def _numbers(values: Tensor | PackedPeople) -> Iterator[tuple[Tensor, np.ndarray]]:

@@ -24,6 +24,7 @@ from vnn.interpret.baseline import baseline_of
 from vnn.interpret.batch import Batch, batches_of
 from vnn.interpret.contrast import Contrast, contrasts, part_of
 from vnn.interpret.deeplift import DeepLift
+from vnn.interpret.gradients import deeplift
 from vnn.interpret.methods import Method, method_of
 from vnn.interpret.stability import NetworkScores
 from vnn.kernels import PackedPeople
@@ -258,7 +259,7 @@ def scored(
             columns = _without(columns, silent)
             network.imputes = True
         weights = _weights(fit, asked, replicates, np.array([at[i] for i in split.test]))
-        machine = DeepLift(network)
+        machine = DeepLift(network, above=all(method.function is deeplift for method in how))
         tally = _Tally(machine, how, asked, weights)
         for batch in batches_of(machine, columns, covariates, reference.of(replicates.tolist())):
             tally.add(batch)
