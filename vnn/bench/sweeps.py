@@ -57,7 +57,7 @@ def attributions(
 
     def ours() -> dict[str, Tensor]:
         found: dict[str, list[Tensor]] = {}
-        for (comparison,) in batches(machine, x.T.contiguous(), None, reference):
+        for (comparison,), _ in batches(machine, x.T.contiguous(), None, reference):
             for level, values in machine.explain(comparison, contrast).levels.items():
                 found.setdefault(level, []).append(values[:, 0, : comparison.n_samples].T)
         return {level: torch.cat(parts) for level, parts in found.items()}

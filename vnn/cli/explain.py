@@ -129,8 +129,8 @@ def explained_sample(
     known = None
     held = [*stated.files.values(), *stated.label_files]
     if all(Path(file).exists() for file in held):
-        whole = read_material(Study(**record)).samples if record.get("genotypes") else None
-        whole = prepare(stated, [], dtype=fit.training.dtype).samples if whole is None else whole
+        genotyped = record.get("genotypes") is not None
+        whole = (read_material(Study(**record)) if genotyped else prepare(stated, [], dtype=fit.training.dtype)).samples
         if set(fit.ids) <= set(whole.ids):
             known = whole.select(ids=fit.ids)
     if known is None and not set(fit.ids) <= set(samples.ids):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from vnn._errors import AlignmentError, choose, culprits
+from vnn.data.scaling import ROWS, Scaling, fit_scaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +168,45 @@ class Samples:
             groups=self.groups.loc[list(kept)],
             log=(*self.log, line + culprits(absent)) if absent else self.log,
         )
+
+    @cached_property
+    def missing(self) -> np.ndarray:
+        """Whether a value of each feature is missing, bool (n_features,)."""
+        return np.isnan(self.values).any(axis=1)
+
+    @cached_property
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Smallest and largest value of each feature, NaN where it has none."""
+        return np.fmin.reduce(self.values, axis=1), np.fmax.reduce(self.values, axis=1)
+
+    def numbers(self, ids: Iterable[str]) -> np.ndarray:
+        """The values of these samples, (n_features, n), in the order asked for."""
+        return self.values[:, self.index(ids)]
+
+    def moments(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How many samples of those at these columns have each feature, and its mean and standard deviation there, in float64.
+
+        Both are 0 where none has it.
+        """
+        found = np.zeros((3, self.n_features))
+        for rows, values in self.blocks():
+            part = values[:, at]
+            there = ~np.isnan(part)
+            count = np.maximum(there.sum(1), 1)
+            mean = np.where(there, part, 0).sum(1) / count
+            sd = np.sqrt(np.where(there, (part - mean[:, None]) ** 2, 0).sum(1) / count)
+            found[:, rows] = there.sum(1), mean, sd
+        return found[0].astype(np.int64), found[1], found[2]
+
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """All values, some features at a time: which these are, and (n, n_samples) in float64."""
+        for start in range(0, self.n_features, ROWS):
+            at = slice(start, min(start + ROWS, self.n_features))
+            yield at, self.values[at].astype(np.float64)
+
+    def scaling(self, at: np.ndarray, *, method: str, impute: str | None) -> Scaling:
+        """`fit_scaling` of the samples at these columns."""
+        return fit_scaling(self.values[:, at], method=method, impute=impute, features=self.features)
 
     @classmethod
     def from_frame(

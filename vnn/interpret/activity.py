@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from vnn.data.genotypes import Cohort
 from vnn.data.samples import Samples
 from vnn.models.network import After
 from vnn.training import Fit
@@ -91,7 +92,7 @@ class Activities:
         return adata
 
 
-def activities(fit: Fit, samples: Samples, *, after: After = "activation") -> Activities:
+def activities(fit: Fit, samples: Samples | Cohort, *, after: After = "activation") -> Activities:
     """The activity of every named node in every sample and replicate.
 
     Oriented without labels, as `vnn.training.orientation` says; k units of a node are read as their first

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vnn._errors import choose
+from vnn.data.genotypes import Cohort
 from vnn.data.samples import Samples
 from vnn.interpret.activity import into_anndata, long, wide
 from vnn.interpret.axis import by_sample, node_names, per_node
@@ -21,6 +22,7 @@ from vnn.interpret.batch import batches_of
 from vnn.interpret.contrast import contrasts
 from vnn.interpret.deeplift import Comparison, DeepLift, Explained
 from vnn.interpret.methods import Completeness, Method, method_of
+from vnn.kernels import PackedPeople
 from vnn.models.network import COVARIATES
 from vnn.training import Fit
 
@@ -120,11 +122,11 @@ class Attributions:
 
 def attributions(
     fit: Fit,
-    samples: Samples,
+    samples: Samples | Cohort,
     *,
     method: str | Method = "deeplift",
     baseline: str | np.ndarray | pd.Series | None = None,
-    background: Samples | None = None,
+    background: Samples | Cohort | None = None,
     group: tuple[str, str] | None = None,
     label: str | None = None,
     levels: Sequence[str] | None = None,
@@ -179,12 +181,13 @@ def attributions(
     found: dict[str, list[np.ndarray]] = {level: [] for level in kept}
     passing: dict[str, list[np.ndarray]] = {}
     missed: dict[str, list[np.ndarray]] = {}
-    difference, errors = [], []
+    difference, errors, whose = [], [], []
     contrast = torch.from_numpy(asked[0].logits)
     for batch in batches_of(machine, values, covariates, reference):
         one = how.explain(batch, contrast)
         check_completeness([one], how.completeness)
         n_samples = batch.n_samples
+        whose.append(batch.at)
         for level in kept:
             found[level].append(by_sample(per_node(networks, level, one.levels[level])[:, :, :n_samples]))
         for into, parts in ((passing, one.passing), (missed, one.missed())):
@@ -193,30 +196,36 @@ def attributions(
         difference.append(one.difference[:, :n_samples].T.numpy())
         if one.standard_error is not None:
             errors.append(one.standard_error[:, :n_samples].T.numpy())
+    order = np.argsort(np.concatenate(whose))
+
+    def joined(parts: list[np.ndarray]) -> np.ndarray:
+        """In the order of the samples."""
+        return np.concatenate(parts)[order]
+
     made = Attributions(
         samples.ids,
         tuple(fit.replicates["id"].to_numpy()[fit.sound]),
         asked[0].name,
         reference.text,
-        {level: np.concatenate(parts) for level, parts in found.items()},
+        {level: joined(parts) for level, parts in found.items()},
         {level: node_names(fit, networks, level) for level in kept},
         dict(fit.topology.names),
         fit.held_out(samples.ids)[:, fit.sound],
-        {level: np.concatenate(parts) for level, parts in passing.items()},
-        {level: np.concatenate(parts) for level, parts in missed.items()},
-        np.concatenate(difference),
+        {level: joined(parts) for level, parts in passing.items()},
+        {level: joined(parts) for level, parts in missed.items()},
+        joined(difference),
         how.name,
         how.completeness,
-        np.concatenate(errors) if errors else None,
+        joined(errors) if errors else None,
     )
     _warn_of_steps(made)
     return made
 
 
 def batches(
-    machine: DeepLift, values: Tensor, covariates: Tensor | None, reference: Baseline
-) -> Iterator[list[Comparison]]:
-    """The samples in batches that fit the cache, each compared with every draw of the baseline.
+    machine: DeepLift, values: Tensor | PackedPeople, covariates: Tensor | None, reference: Baseline
+) -> Iterator[tuple[list[Comparison], np.ndarray]]:
+    """The samples in batches that fit the cache, each compared with every draw of the baseline, and which they are.
 
     Parameters
     ----------
@@ -228,7 +237,7 @@ def batches(
         For the replicates of the machine's network.
     """
     for batch in batches_of(machine, values, covariates, reference):
-        yield [batch.comparison(d) for d in range(batch.n_draws)]
+        yield [batch.comparison(d) for d in range(batch.n_draws)], batch.at
 
 
 def check_completeness(explained: Sequence[Explained], completeness: Completeness = "exact") -> None:

@@ -12,6 +12,7 @@ from scipy import stats
 
 from vnn._errors import AlignmentError, choose, culprits
 from vnn.chance import generator
+from vnn.data.genotypes import Cohort
 from vnn.data.samples import Samples
 from vnn.training import Fit
 
@@ -55,7 +56,7 @@ def baseline_of(
     fit: Fit,
     kind: str | np.ndarray | pd.Series = "mean",
     *,
-    background: Samples | None = None,
+    background: Samples | Cohort | None = None,
     group: tuple[str, str] | None = None,
     n_draws: int = 10,
 ) -> Baseline:
@@ -113,15 +114,11 @@ def baseline_of(
     return Baseline(TEXT[kind].format(n=n_draws), np.stack([drawn[name] for name in splits], axis=2), _late(fit))
 
 
-def _moments(fit: Fit, known: Samples | None, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _moments(fit: Fit, known: Samples | Cohort | None, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each input over the training samples of a split."""
     train = next(s.train for s in fit.splits if s.name == split)
     if known is not None and set(train) <= set(known.ids):
-        part = known.values[:, known.index(train)].astype(np.float64)
-        there = ~np.isnan(part)
-        count = np.maximum(there.sum(1), 1)
-        mean = np.where(there, part, 0).sum(1) / count
-        return mean, np.sqrt(np.where(there, (part - mean[:, None]) ** 2, 0).sum(1) / count)
+        return known.moments(known.index(train))[1:]
     if fit.training.scaling != "standard":
         raise AlignmentError(
             f"this baseline is made from the training samples of {split!r}, and they are not among the samples given. "
@@ -142,7 +139,7 @@ def _draws(kind: str, mean: np.ndarray, sd: np.ndarray, seed: int, split: str, n
     return sigma * stats.norm.ppf(0.5 + uniform * (stats.norm.cdf(1) - 0.5))
 
 
-def _people(fit: Fit, known: Samples | None, splits: Sequence[str], n: int) -> np.ndarray:
+def _people(fit: Fit, known: Samples | Cohort | None, splits: Sequence[str], n: int) -> np.ndarray:
     """Values of training samples, (n_draws, n_in, R) in float32; what is missing is filled as the network fills it."""
     train = {split.name: split.train for split in fit.splits if split.name in splits}
     absent = {i for ids in train.values() for i in ids} - set(() if known is None else known.ids)
@@ -158,13 +155,15 @@ def _people(fit: Fit, known: Samples | None, splits: Sequence[str], n: int) -> n
         name: generator(fit.networks.seed, "background", name).choice(sorted(ids), n, replace=False).tolist()
         for name, ids in train.items()
     }
-    columns = {name: known.values[:, known.index(ids)].astype(np.float32) for name, ids in drawn.items()}
+    columns = {name: known.numbers(ids).astype(np.float32) for name, ids in drawn.items()}
     values = np.stack([columns[name] for name in splits], axis=2).transpose(1, 0, 2)
     fill = fit.networks.scaling.fill.numpy()[:, fit.sound].astype(np.float32)
     return np.where(np.isnan(values), fill[None], values)
 
 
-def _of_group(fit: Fit, known: Samples | None, group: tuple[str, str], splits: Sequence[str]) -> tuple[np.ndarray, str]:
+def _of_group(
+    fit: Fit, known: Samples | Cohort | None, group: tuple[str, str], splits: Sequence[str]
+) -> tuple[np.ndarray, str]:
     column, value = group
     if known is None:
         raise AlignmentError("a reference group is looked up in the samples of the fit; pass them as background=.")
@@ -182,15 +181,13 @@ def _of_group(fit: Fit, known: Samples | None, group: tuple[str, str], splits: S
             raise AlignmentError(
                 f"no training sample of {name!r} has {column} = {str(value)!r}; the column holds {culprits(found)}."
             )
-        part = known.values[:, known.index(ids)].astype(np.float64)
-        there = ~np.isnan(part)
-        mean = np.where(there, part, 0).sum(1) / np.maximum(there.sum(1), 1)
-        means[name] = np.where(there.any(1), mean, _moments(fit, known, name)[0])
+        count, mean, _ = known.moments(known.index(ids))
+        means[name] = np.where(count > 0, mean, _moments(fit, known, name)[0])
     text = f"the mean over training samples with {column} = {value}; over all of them where none of these has a value"
     return np.stack([means[name] for name in splits], axis=1), text
 
 
-def _own(inputs: tuple[str, ...], given: np.ndarray | pd.Series, known: Samples | None) -> np.ndarray:
+def _own(inputs: tuple[str, ...], given: np.ndarray | pd.Series, known: Samples | Cohort | None) -> np.ndarray:
     if isinstance(given, pd.Series):
         if missing := [name for name in inputs if name not in given.index]:
             raise AlignmentError(
@@ -207,7 +204,7 @@ def _own(inputs: tuple[str, ...], given: np.ndarray | pd.Series, known: Samples 
         wrong = [inputs[i] for i in np.flatnonzero(~np.isfinite(values)).tolist()]
         raise ValueError(f"the baseline of {len(wrong):,} inputs is not finite: {culprits(wrong)}.")
     if known is not None:
-        low, high = np.fmin.reduce(known.values, axis=1), np.fmax.reduce(known.values, axis=1)
+        low, high = known.ends
         wrong = [inputs[i] for i in np.flatnonzero((values < low) | (values > high)).tolist()]
         if wrong:
             raise ValueError(
@@ -217,10 +214,10 @@ def _own(inputs: tuple[str, ...], given: np.ndarray | pd.Series, known: Samples 
     return values
 
 
-def _warn_of_zero(inputs: tuple[str, ...], known: Samples | None) -> None:
+def _warn_of_zero(inputs: tuple[str, ...], known: Samples | Cohort | None) -> None:
     if known is None:
         return
-    low, high = np.fmin.reduce(known.values, axis=1), np.fmax.reduce(known.values, axis=1)
+    low, high = known.ends
     outside = [inputs[i] for i in np.flatnonzero((low > 0) | (high < 0)).tolist()]
     if outside:
         warnings.warn(

@@ -14,6 +14,8 @@ from torch import Tensor
 from vnn.interpret.baseline import Baseline
 from vnn.interpret.deeplift import Comparison, DeepLift, Explained
 from vnn.interpret.sweep import Multipliers, Trace
+from vnn.kernels import PackedPeople
+from vnn.kernels.packed import PANEL
 from vnn.layers import Signal
 from vnn.models import VisibleNetwork
 from vnn.models.network import COVARIATES
@@ -75,11 +77,21 @@ class Batch:
         Coded columns (n_samples, n_columns), or None.
     references
         What they are compared with.
+    at
+        Which of all samples they are, int64 (n_samples,); all in their order unless given.
     """
 
-    def __init__(self, machine: DeepLift, signal: Signal, covariates: Tensor | None, references: References) -> None:
+    def __init__(
+        self,
+        machine: DeepLift,
+        signal: Signal,
+        covariates: Tensor | None,
+        references: References,
+        at: np.ndarray | None = None,
+    ) -> None:
         self.machine, self.sweep, self.network = machine, machine.sweep, machine.network
         self.signal, self.covariates, self.references = signal, covariates, references
+        self.at = np.arange(signal.n_samples) if at is None else at
         self.n_samples, self.n_draws = signal.n_samples, references.n_draws
         self._comparisons: dict[int, Comparison] = {}
 
@@ -203,8 +215,10 @@ class Batch:
         return Explained(ordered, passing or {}, self.difference(contrast), {}, {}, self.here.rounding)
 
 
-def batches_of(machine: DeepLift, values: Tensor, covariates: Tensor | None, baseline: Baseline) -> Iterator[Batch]:
-    """The samples in batches that fit the cache.
+def batches_of(
+    machine: DeepLift, values: Tensor | PackedPeople, covariates: Tensor | None, baseline: Baseline
+) -> Iterator[Batch]:
+    """The samples in batches that fit the cache, those of genotypes panel by panel.
 
     Parameters
     ----------
@@ -215,12 +229,39 @@ def batches_of(machine: DeepLift, values: Tensor, covariates: Tensor | None, bas
     baseline
         For the replicates of the machine's network.
     """
-    network, references = machine.network, References(machine, baseline)
-    at_once = VALUES_AT_ONCE // (len(values) * network.n_replicates)
-    at_once = min(max(at_once // LANES, 1) * LANES, MOST_AT_ONCE)
-    for at in torch.arange(values.shape[1]).split(at_once):
+    references = References(machine, baseline)
+    for signal, at in _signals(machine, values):
         own = None if covariates is None else covariates[at]
-        yield Batch(machine, network.beside(network.signal(values[:, at]), own), own, references)
+        yield Batch(machine, machine.network.beside(signal, own), own, references, at)
+
+
+def _signals(machine: DeepLift, values: Tensor | PackedPeople) -> Iterator[tuple[Signal, np.ndarray]]:
+    """The samples as a network takes them, and which they are.
+
+    Genotypes come a panel at a time as numbers; they stay packed where the inputs are not explained.
+    """
+    network = machine.network
+    widest = max(len(stage.nodes) for stage, _ in network.layers) if machine.above else len(values)
+    at_once = VALUES_AT_ONCE // max(widest * network.n_replicates, len(values))
+    at_once = min(max(at_once // LANES, 1) * LANES, MOST_AT_ONCE)
+    if isinstance(values, PackedPeople) and machine.above:
+        for packed, columns, at in values.sweep(MOST_AT_ONCE):
+            first = np.array_equal(columns, np.arange(len(at)))
+            yield network.signal(packed._replace(batch=len(at)) if first else values[:, at]), at
+        return
+    for numbers, whose in _numbers(values):
+        held = numbers.to(network.output_scale.dtype).contiguous()
+        for some in torch.arange(len(whose)).split(at_once):
+            yield network.signal(held, some), whose[some.numpy()]
+
+
+def _numbers(values: Tensor | PackedPeople) -> Iterator[tuple[Tensor, np.ndarray]]:
+    """The samples as numbers, and which they are; of genotypes a panel at a time."""
+    if isinstance(values, PackedPeople):
+        for packed, columns, at in values.sweep(PANEL):
+            yield packed.values()[:, 0, columns], at
+    else:
+        yield values, np.arange(values.shape[1])
 
 
 class Mean:
@@ -286,5 +327,4 @@ def among(signal: Signal, reference: Signal) -> Signal:
     """
     if signal.covariates is None:
         return reference
-    columns = reference.numbers[:, :, :1].expand(-1, -1, signal.width).contiguous()
-    return Signal(columns, None, signal.n_samples, covariates=signal.covariates)
+    return Signal(reference.numbers[:, :, :1].contiguous(), None, signal.n_samples, covariates=signal.covariates)

@@ -97,6 +97,9 @@ class DeepLift:
     ----------
     network
         Any number of replicates; read in evaluation mode, its own mode is restored.
+    above
+        Explain the levels above the inputs only, where nothing jumps from the inputs over the first of them: no value of an
+        input is looked at then, so that genotypes stay packed.
 
     Raises
     ------
@@ -104,9 +107,12 @@ class DeepLift:
         If `preflight` refuses it.
     """
 
-    def __init__(self, network: VisibleNetwork) -> None:
+    def __init__(self, network: VisibleNetwork, *, above: bool = False) -> None:
         self.sweep, self.network = Sweep(network), network
         self.inputs, self.order = self.sweep.inputs, self.sweep.order
+        leaving = {source for source, _ in self.sweep.jumps}
+        leaving |= {source for linear in network.head_layers for source in linear.sources}
+        self.above = above and self.inputs not in leaving
 
     @torch.no_grad()
     def compare(
@@ -145,7 +151,8 @@ class DeepLift:
     ) -> Comparison:
         """`compare` for batches that were traced before; the reference has one column, or one for each sample."""
         sweep, network = self.sweep, self.network
-        delta, slope = {self.inputs: sweep.moved(here.signal, there.signal.numbers)}, {}
+        delta = {} if self.above else {self.inputs: sweep.moved(here.signal, there.signal.numbers)}
+        slope = {}
         for stage, _, activation in sweep.above(self.inputs):
             level = stage.level
             delta[level] = here.state.values[level] - there.state.values[level]
@@ -176,9 +183,11 @@ class DeepLift:
         upstream = sweep.upstream(contrast)
         direct = sweep.direct(upstream)
         found = sweep.back(direct, lambda level, values: values * comparison.slope[level], self.inputs)
-        values = {self.inputs: sweep.against(self.inputs, direct, found.products)} | found.values
-        levels = {level: values[level] * delta[level] for level in self.order}
-        passing = {level: comparison.logits.new_zeros(comparison.logits.shape[1:]) for level in self.order}
+        values = dict(found.values)
+        if not self.above:
+            values[self.inputs] = sweep.against(self.inputs, direct, found.products)
+        levels = {level: values[level] * delta[level] for level in self.order if level in values}
+        passing = {level: comparison.logits.new_zeros(comparison.logits.shape[1:]) for level in levels}
         for source, target in sweep.jumps:
             carried = found.products[target] * sweep.over(source, target, delta[source])
             sweep.spread(passing, source, target, carried.sum(0))

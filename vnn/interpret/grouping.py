@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from vnn.data.genotypes import Cohort
 from vnn.data.samples import Samples
 from vnn.interpret.methods import Method
 from vnn.interpret.scored import Scored, scored
@@ -182,7 +183,7 @@ def _together(rows: pd.Index, nodes: list[Node], table: pd.DataFrame, loci: Loci
 
 
 def without(
-    fit: Fit, samples: Samples, method: str | Method, **baseline: object
+    fit: Fit, samples: Samples | Cohort, method: str | Method, **baseline: object
 ) -> Callable[[tuple[str, ...]], np.ndarray]:
     """What `grouped` asks: the scores of all nodes, contrasts one after the other, when some inputs stand at their mean.
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vnn._errors import AlignmentError, choose
+from vnn.data.genotypes import Cohort
 from vnn.data.samples import Samples
 from vnn.interpret.attribution import Attributions, attributions
 from vnn.interpret.contrast import contrasts
@@ -159,7 +160,7 @@ def one_sample(
     samples: Samples,
     sample: str,
     *,
-    known: Samples | None = None,
+    known: Samples | Cohort | None = None,
     label: str | None = None,
     baseline: str | np.ndarray | pd.Series = "mean",
     group: tuple[str, str] | None = None,
@@ -260,7 +261,9 @@ def shown(explained: OneSample, individuals: str) -> OneSample:
     return explained if individuals == "full" else replace(explained, sample=PSEUDONYM)
 
 
-def _nodes(fit: Fit, one: Samples, known: Samples | None, found: Attributions, counts: np.ndarray) -> pd.DataFrame:
+def _nodes(
+    fit: Fit, one: Samples, known: Samples | Cohort | None, found: Attributions, counts: np.ndarray
+) -> pd.DataFrame:
     inputs = fit.topology.levels[0].name
     read = fit.read(one)
     there = {} if known is None else fit.read(known)
@@ -283,8 +286,9 @@ def _nodes(fit: Fit, one: Samples, known: Samples | None, found: Attributions, c
             own = aligned.values[:, 0]
             measured = ~np.isnan(own)
             if known is not None and train is not None:
-                held = fit.align(known).values.T[:, None]
-                percentile = _percentile(np.tile(own, (len(train), 1)), held, train)
+                mine = np.tile(own, (len(train), 1))
+                blocks = fit.align(known).blocks()
+                percentile = np.concatenate([_percentile(mine[:, at], held.T[:, None], train) for at, held in blocks])
         columns = {
             "level": level, "node": nodes, "name": [found.names.get(node, node) for node in nodes], "contribution": mean,
             "low": low, "high": high, "agreement": (np.sign(values) == np.sign(mean)).mean(0), "activity": activity,
@@ -295,7 +299,7 @@ def _nodes(fit: Fit, one: Samples, known: Samples | None, found: Attributions, c
     return pd.concat(parts, ignore_index=True)
 
 
-def _training(fit: Fit, known: Samples) -> np.ndarray:
+def _training(fit: Fit, known: Samples | Cohort) -> np.ndarray:
     """Which of these samples each network learnt from, (R, n_samples)."""
     parts = {split.name: set(split.train) for split in fit.splits}
     names = fit.replicates["split"].to_numpy()[fit.sound]
@@ -324,21 +328,22 @@ def _percentile(mine: np.ndarray, there: np.ndarray, train: np.ndarray) -> np.nd
     return found
 
 
-def _unusual(fit: Fit, one: Samples, known: Samples, counts: np.ndarray) -> tuple[float, float]:
+def _unusual(fit: Fit, one: Samples, known: Samples | Cohort, counts: np.ndarray) -> tuple[float, float]:
     """Root mean squared z-score of the inputs, and its percentile among training samples; means over networks."""
-    own, held = fit.align(one).values[:, 0].astype(np.float64), fit.align(known).values.astype(np.float64)
-    there = ~np.isnan(held)
+    own, among = fit.align(one).values[:, 0].astype(np.float64), fit.align(known)
+    training = _training(fit, known)[counts]
+    moments = [among.moments(np.flatnonzero(rows)) for rows in training]
+    total = np.zeros((len(training), 2, 1 + among.n_samples))
+    for at, held in among.blocks():
+        both = np.column_stack([own[at], held])
+        for r, (_, mean, sd) in enumerate(moments):
+            varies = sd[at] > FLAT
+            z = (both[varies] - mean[at][varies, None]) / sd[at][varies, None]
+            total[r] += np.nansum(z**2, axis=0), (~np.isnan(z)).sum(0)
     found = []
-    for rows in _training(fit, known)[counts]:
-        part = there[:, rows]
-        n = np.maximum(part.sum(1), 1)
-        mean = np.where(part, held[:, rows], 0).sum(1) / n
-        sd = np.sqrt(np.where(part, (held[:, rows] - mean[:, None]) ** 2, 0).sum(1) / n)
-        varies = sd > FLAT
-        z = (np.column_stack([own, held[:, rows]])[varies] - mean[varies, None]) / sd[varies, None]
-        measured = ~np.isnan(z)
-        size = np.sqrt(np.where(measured, z**2, 0).sum(0) / np.maximum(measured.sum(0), 1))
-        found.append((size[0], 100 * (size[1:] < size[0]).mean()))
+    for (square, measured), rows in zip(total, training, strict=True):
+        size = np.sqrt(square / np.maximum(measured, 1))
+        found.append((size[0], 100 * (size[1:][rows] < size[0]).mean()))
     distance, percentile = np.mean(found, axis=0)
     return float(distance), float(percentile)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vnn._errors import choose
 from vnn.chance import generator
+from vnn.data.genotypes import Cohort
 from vnn.data.samples import Samples
 from vnn.interpret.baseline import Baseline, baseline_of
 from vnn.interpret.batch import batches_of
@@ -78,7 +79,7 @@ class BatchFirst(nn.Module):
 
 def crosscheck(
     fit: Fit,
-    samples: Samples,
+    samples: Samples | Cohort,
     *,
     methods: Sequence[str] = ("deeplift",),
     baseline: str = "mean",
@@ -111,6 +112,7 @@ def crosscheck(
     for name in methods:
         choose("the method", name, COMPARED)
     part = samples.select(ids=sorted(samples.ids)[:n_samples])
+    part = part.samples() if isinstance(part, Cohort) else part
     values, covariates, networks = fit.columns(part)
     worst: dict[tuple[str, str, str, str], dict[str, object]] = {}
     contrast = torch.from_numpy(contrasts(fit.target)[-1].logits)

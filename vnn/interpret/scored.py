@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vnn._atomic import replacing
 from vnn._errors import AlignmentError, culprits
+from vnn.data.genotypes import Cohort
 from vnn.data.samples import Samples
 from vnn.data.splits import half_of
 from vnn.data.targets import Target
@@ -23,8 +24,10 @@ from vnn.interpret.baseline import baseline_of
 from vnn.interpret.batch import Batch, batches_of
 from vnn.interpret.contrast import Contrast, contrasts, part_of
 from vnn.interpret.deeplift import DeepLift
+from vnn.interpret.gradients import deeplift
 from vnn.interpret.methods import Method, method_of
 from vnn.interpret.stability import NetworkScores
+from vnn.kernels import PackedPeople
 from vnn.training import Fit
 
 NETWORKS = ["kind", "draw", "split", "seed", "half"]
@@ -202,7 +205,7 @@ class Scored:
 
 def scored(
     fit: Fit,
-    samples: Samples,
+    samples: Samples | Cohort,
     *,
     methods: Sequence[str | Method] = ("deeplift",),
     baseline: str | np.ndarray | pd.Series = "mean",
@@ -253,10 +256,10 @@ def scored(
         part = samples.select(ids=split.test)
         columns, covariates, network = fit.columns(part, replicates.tolist())
         if silent:
-            columns[silent] = torch.nan
+            columns = _without(columns, silent)
             network.imputes = True
         weights = _weights(fit, asked, replicates, np.array([at[i] for i in split.test]))
-        machine = DeepLift(network)
+        machine = DeepLift(network, above=all(method.function is deeplift for method in how))
         tally = _Tally(machine, how, asked, weights)
         for batch in batches_of(machine, columns, covariates, reference.of(replicates.tolist())):
             tally.add(batch)
@@ -275,6 +278,16 @@ def scored(
     return Scored(
         nodes, tuple(c.name for c in asked), _networks(rows), values, correlations, separation, reference.text
     )
+
+
+def _without(columns: Tensor | PackedPeople, silent: Sequence[int]) -> Tensor | PackedPeople:
+    """With the values of some inputs missing."""
+    if isinstance(columns, PackedPeople):
+        book = columns.codebook.clone()
+        book[silent] = torch.nan
+        return columns.coded(book)
+    columns[silent] = torch.nan
+    return columns
 
 
 def mean(values: np.ndarray, axis: int) -> np.ndarray:
@@ -336,19 +349,19 @@ class _Tally:
         self, machine: DeepLift, how: Sequence[Method], asked: Sequence[Contrast], weights: np.ndarray
     ) -> None:
         network = machine.network
-        self.network, self.how, self.asked, self.start = network, how, asked, 0
+        self.network, self.how, self.asked = network, how, asked
         self.levels = [stage.level for stage, _ in network.layers]
         self.weights = torch.from_numpy(weights)
         self.sums: dict[tuple[str, int], Tensor] = {}
-        self.logits: list[list[Tensor]] = [[] for _ in asked]
+        self.logits = torch.full_like(self.weights, torch.nan)
 
     def add(self, batch: Batch) -> None:
         """One batch more."""
         n = batch.n_samples
         for c, contrast in enumerate(self.asked):
-            u = self.weights[c, :, self.start : self.start + n]
+            u = self.weights[c][:, batch.at]
             vector = torch.from_numpy(contrast.logits)
-            self.logits[c].append(batch.difference(vector)[:, :n].double())
+            self.logits[c][:, batch.at] = batch.difference(vector)[:, :n].double()
             for method in self.how:
                 explained = method.explain(batch, vector)
                 check_completeness([explained], method.completeness)
@@ -357,10 +370,9 @@ class _Tally:
                 total = torch.stack([(held * u).sum(-1), held.sum(-1), held.square().sum(-1)])
                 key = (method.name, c)
                 self.sums[key] = self.sums[key] + total if key in self.sums else total
-        self.start += n
 
     def _spread(self, c: int) -> Tensor:
-        sd = torch.cat(self.logits[c], dim=1).std(1, correction=0)
+        sd = self.logits[c].std(1, correction=0)
         return torch.where(sd > FLAT, sd, torch.inf)
 
     def scores(self, method: Method) -> tuple[np.ndarray, np.ndarray]:
@@ -379,8 +391,5 @@ class _Tally:
     def separation(self) -> np.ndarray:
         """Of the logit itself, (n_contrasts, R)."""
         return np.stack(
-            [
-                ((torch.cat(own, dim=1) * self.weights[c]).sum(1) / self._spread(c)).numpy()
-                for c, own in enumerate(self.logits)
-            ]
+            [((own * self.weights[c]).sum(1) / self._spread(c)).numpy() for c, own in enumerate(self.logits)]
         )

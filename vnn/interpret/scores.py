@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from vnn.data.genotypes import Cohort
 from vnn.data.samples import Samples
 from vnn.data.targets import Target
 from vnn.interpret.attribution import batches, check_completeness
@@ -49,7 +50,7 @@ class NodeScores:
 
 def node_scores(
     fit: Fit,
-    samples: Samples,
+    samples: Samples | Cohort,
     *,
     baseline: str | np.ndarray | pd.Series = "mean",
     group: tuple[str, str] | None = None,
@@ -119,7 +120,7 @@ class _Tally:
         self.scale = 0.0
         self.nodes: dict[str, tuple[str, ...]] = {}
 
-    def add(self, part: Samples, truth: Target, replicates: list[int], reference: Baseline) -> None:
+    def add(self, part: Samples | Cohort, truth: Target, replicates: list[int], reference: Baseline) -> None:
         values, covariates, networks = self.fit.columns(part, replicates)
         machine = DeepLift(networks)
         self.machine = machine
@@ -128,11 +129,10 @@ class _Tally:
         score: dict[tuple[str, str], Tensor] = {}
         size: dict[tuple[str, str], Tensor] = {}
         carried: dict[tuple[str, str, str], Tensor] = {}
-        start = 0
-        for batch in batches(machine, values, covariates, reference):
-            n = batch[0].n_samples
+        for batch, at in batches(machine, values, covariates, reference):
+            n = len(at)
             for name, u in weights.items():
-                here = torch.from_numpy(u[start : start + n])
+                here = torch.from_numpy(u[at])
                 explained = [machine.explain(comparison, vectors[name]) for comparison in batch]
                 check_completeness(explained)
                 for one in explained:
@@ -146,7 +146,6 @@ class _Tally:
                 for comparison, one in zip(batch, explained, strict=True):
                     for ends, flow in machine.flows(comparison, one, here).items():
                         _add(carried, (name, *ends), flow.double().mean(1) / len(batch))
-            start += n
         for level in (*machine.order, *([COVARIATES] if networks.n_covariates else [])):
             self.nodes[level] = node_names(self.fit, machine.network, level)
         for key in score:

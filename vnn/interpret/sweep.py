@@ -19,6 +19,7 @@ from vnn._errors import culprits
 from vnn.kernels import Graph, sparse_product, transposed_product
 from vnn.layers import BatchNorm, InputScaling, NodeDropout, Signal, SparseLinear
 from vnn.layers.normalisation import EPSILON
+from vnn.layers.sparse import product
 from vnn.models import VisibleNetwork
 from vnn.models.wiring import Stage
 
@@ -191,9 +192,9 @@ class Sweep:
             if self.inputs in stage.edges:
                 _, graph, weight = next(part for part in linear.parts() if part[0] == self.inputs)
                 folded, shift, filled = self.network.scaling.fold(weight, graph)
-                total = sparse_product(signal.numbers, folded, graph, shift if bias is None else bias + shift)
-                if (missing := signal.gaps) is not None:
-                    total = sparse_product(missing, filled, graph, None, total)
+                total = product(signal.values, folded, graph, shift if bias is None else bias + shift)
+                if signal.missing is not None:
+                    total = product(signal.missing, filled, graph, None, total)
                 found[stage.level] = total
                 if self.network.early and self.order[stage.level] == 1:
                     found[stage.level] = total + self.network.entering(signal)
@@ -208,7 +209,7 @@ class Sweep:
         state = self.run(entering, self.inputs)
         heads = self.network.head_layers
         logits = torch.stack([linear(state.values, {}) for linear in heads]).mean(0)
-        largest = (signal.numbers.abs().amax((1, 2))[:, None] * self.network.scaling.scale).max()
+        largest = (signal.largest[:, None] * self.network.scaling.scale).max()
         rounding = float(largest) * torch.finfo(logits.dtype).eps
         return Trace(signal, entering, state, logits * self.network.output_scale[:, :, None], rounding)
 

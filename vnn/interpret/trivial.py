@@ -8,7 +8,6 @@ out, and `structure_band` says which nodes score more than it predicts.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from vnn._errors import AlignmentError, choose, culprits
+from vnn.data.genotypes import Cohort
 from vnn.data.samples import Samples
 from vnn.ontology import Topology
 
@@ -28,7 +28,7 @@ QUARTILE = float(stats.norm.ppf(0.75))
 FLAT = 1e-9
 
 
-def structure(topology: Topology, samples: Samples | None = None) -> pd.DataFrame:
+def structure(topology: Topology, samples: Samples | Cohort | None = None) -> pd.DataFrame:
     """What is known of every node before training: size, degrees, and expression of its members.
 
     Parameters
@@ -68,18 +68,15 @@ def structure(topology: Topology, samples: Samples | None = None) -> pd.DataFram
             f"`samples` lacks {len(missing):,} of the {len(topology.inputs):,} inputs of the topology: "
             f'{culprits(sorted(missing))}. Align first: `samples.select(topology.inputs, missing="mean")`.'
         )
-    at = {name: i for i, name in enumerate(samples.features)}
-    values = samples.values[[at[name] for name in topology.inputs]].astype(np.float64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # an input that is missing everywhere
-        moments = {"mean_value": np.nanmean(values, axis=1), "variance": np.nanvar(values, axis=1)}
-    for name, per_input in moments.items():
-        known = ~np.isnan(per_input)
+    held = samples.select(topology.inputs)
+    count, mean, sd = held.moments(np.arange(held.n_samples))
+    known = count > 0
+    for name, per_input in {"mean_value": mean, "variance": sd**2}.items():
         means = []
         for level in topology.levels:
             members = topology.members[level.name].astype(np.float64)
             counted = members @ known.astype(np.float64)
-            total = members @ np.where(known, per_input, 0)
+            total = members @ per_input
             means.append(np.where(counted > 0, total / np.maximum(counted, 1), np.nan))
         made[name] = np.concatenate(means)
     return made

@@ -51,9 +51,24 @@ class Signal(NamedTuple):
         """What is missing, as numbers."""
         return None if self.missing is None else _numbers(self.missing)
 
+    @property
+    def largest(self) -> Float[Tensor, " n_in"]:
+        """The largest absolute value of each input; of packed genotypes, that any of its codes has."""
+        held = self.values.codebook if isinstance(self.values, Packed) else self.values.flatten(1)
+        return held.abs().amax(1)
+
     def unpacked(self) -> Signal:
         """The same as numbers, 16 times the size where it was packed."""
         return self._replace(values=self.numbers, missing=self.gaps)
+
+
+def product(
+    x: Tensor | Packed, weight: Tensor, graph: Graph, bias: Tensor | None = None, addend: Tensor | None = None
+) -> Tensor:
+    """`vnn.kernels.sparse_product` of numbers, or of packed genotypes."""
+    if isinstance(x, Packed):
+        return packed_product(x, weight, graph, bias, addend)
+    return sparse_product(x, weight, graph, bias, addend)
 
 
 def _numbers(values: Tensor | Packed) -> Tensor:
@@ -115,10 +130,7 @@ class SparseLinear(nn.Module):
             else:
                 pending.append((values, weight, graph))
         for x, weights, graph in pending:
-            if isinstance(x, Packed):
-                total = packed_product(x, weights, graph, bias, total)
-            else:
-                total = sparse_product(x, weights, graph, bias, total)
+            total = product(x, weights, graph, bias, total)
             bias = None
         assert total is not None
         return total if bias is None else total + bias[:, :, None]

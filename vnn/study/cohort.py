@@ -13,10 +13,11 @@ import pandas as pd
 
 from vnn._atomic import sha256
 from vnn._errors import AlignmentError, StudyError, culprits
-from vnn.data import Samples, read_table
+from vnn.data import Samples, Split, read_table
 from vnn.data.genotypes import (
     Annotation,
     Coding,
+    Cohort,
     GeneMap,
     Genotypes,
     fam_phenotype,
@@ -26,17 +27,20 @@ from vnn.data.genotypes import (
     read_genotypes,
     read_variant_genes,
     read_vep,
+    write_store,
 )
 from vnn.data.genotypes.gennet import read_subjects
 from vnn.data.genotypes.plink import PHENOTYPE
 from vnn.data.genotypes.reading import genotype_files
+from vnn.kernels.packed import PANEL
 from vnn.ontology import Level, Mask, Topology
 from vnn.ontology.log import Entry
 from vnn.ontology.measured import Measured
 from vnn.ontology.order import ranks
 from vnn.study.settings import DataSection, GenotypeSection
 
-MOST_BYTES = 8e9
+MANY_BYTES, MOST_BYTES = 1e9, 8e9
+HALF_EMPTY = 0.05  # of the places in panels
 GENNET = "genotype.h5"
 TABLES: dict[str, Callable[..., Annotation]] = {
     "variants": read_variant_genes,
@@ -51,10 +55,10 @@ class Entered:
 
     Parameters
     ----------
-    samples
-        The coded variants that have a gene; missing where genotypes are, each training part fills them.
     genotypes
-        These variants, packed, in the same people.
+        The variants that have a gene, packed.
+    coding
+        What they are worth; missing where genotypes are, each training part fills them.
     genes
         Their genes.
     owners
@@ -64,11 +68,53 @@ class Entered:
         `frequency` of the counted one, and the codebook: what `two`, `one` and `none` of its copies are worth.
     """
 
-    samples: Samples
     genotypes: Genotypes
+    coding: Coding
     genes: GeneMap
     owners: dict[str, tuple[str, ...]]
     inputs: pd.DataFrame
+
+    def samples(
+        self, asked: GenotypeSection, inputs: Collection[str], splits: Sequence[Split], panels: Path, *, seed: int
+    ) -> Samples | Cohort:
+        """What networks learn from: all inputs as numbers, or those of a wiring packed.
+
+        Parameters
+        ----------
+        inputs
+            Of the wiring.
+        splits
+            Who learns together; people of other parts lie in other panels, where these are few beside the people.
+        panels
+            Folder for the panels.
+        seed
+            Of the study.
+
+        Raises
+        ------
+        StudyError
+            If numbers are asked for and need too much memory.
+        """
+        n_bytes = 4 * len(self.coding.names) * self.genotypes.n_people
+        batches = asked.batches or ("numbers" if n_bytes <= MANY_BYTES else "panels")
+        if batches == "numbers":
+            if n_bytes > MOST_BYTES:
+                raise StudyError(
+                    f"{self.genotypes.n_variants:,} variants of {self.genotypes.n_people:,} people need {n_bytes / 1e9:,.1f} GB as "
+                    f'numbers, and studies take up to {MOST_BYTES / 1e9:.0f}. Set genotypes.batches = "panels", which take a '
+                    "sixteenth."
+                )
+            made = self.coding.apply(self.genotypes)
+            return replace(made, log=(*self.genes.log, *made.log))
+        used = np.array([name in inputs for name in self.coding.names])
+        at = np.unique(self.coding.row[used])
+        own, coding = self.genotypes.select(list(self.genotypes.variants.index[at])), self.coding.of(at)
+        line = (
+            f"panels: {own.n_variants:,} variants of {own.n_people:,} people keep their two bits, "
+            f"{len(coding.names) * own.n_people / 4e9:,.2f} GB; as numbers they are {4 * used.sum() * own.n_people / 1e9:,.2f} GB"
+        )
+        store = write_store(own, panels, parts=parts_of(splits, own.ids), repeats=coding.repeats, seed=seed)
+        return Cohort.of(own.told(*self.genes.log, line), coding, store, batches=batches)
 
 
 def read_people(data: DataSection, asked: GenotypeSection, targets: Sequence[str]) -> Genotypes:
@@ -130,18 +176,31 @@ def inputs_of(genotypes: Genotypes, asked: GenotypeSection, own: Mapping[str, Se
     genes = genes_of(genotypes, asked) if own is None else GeneMap.of(genotypes, own)
     features = genes.features()
     genotypes = genotypes.select(list(features))
-    n_bytes = 4 * genotypes.n_variants * genotypes.n_people * (2 if asked.coding == "genotype" else 1)
-    if n_bytes > MOST_BYTES:
-        raise StudyError(
-            f"{genotypes.n_variants:,} variants of {genotypes.n_people:,} people need {n_bytes / 1e9:,.1f} GB as numbers; studies "
-            f"take up to {MOST_BYTES / 1e9:.0f}. Choose variants or people with plink --extract or --keep."
-        )
     coding = fit_coding(genotypes, asked.coding, missing="nan")
-    samples = coding.apply(genotypes)
     ids = genotypes.variants.index
     owners = {name: features[str(ids[row])] for name, row in zip(coding.names, coding.row.tolist(), strict=True)}
-    samples = replace(samples, log=(*genes.log, *samples.log))
-    return Entered(samples, genotypes, genes, owners, input_table(genotypes, coding))
+    return Entered(genotypes, coding, genes, owners, input_table(genotypes, coding))
+
+
+def parts_of(splits: Sequence[Split], ids: Sequence[str]) -> list[list[str]]:
+    """People by the part they play, so that no panel is read for people who have no say.
+
+    By their part in every split; where that would leave many panels half empty, by the first split that holds them out; else all
+    together.
+    """
+    roles: dict[str, list[tuple[int, str]]] = {name: [] for name in ids}
+    for number, split in enumerate(splits):
+        for part in ("train", "validation", "test"):
+            for name in getattr(split, part):
+                roles[name].append((number, part))
+    tested = {name: next((number for number, part in own if part == "test"), -1) for name, own in roles.items()}
+    for role in (roles, tested):
+        groups: dict[str, list[str]] = {}
+        for name in ids:
+            groups.setdefault(repr(role[name]), []).append(name)
+        if len(groups) * PANEL / 2 <= HALF_EMPTY * len(ids):
+            return [groups[key] for key in sorted(groups)]
+    return [list(ids)]
 
 
 def input_table(genotypes: Genotypes, coding: Coding) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from vnn._errors import culprits
 from vnn.data import Samples, Target
+from vnn.data.genotypes import Cohort
 from vnn.interpret import NodeScores
 from vnn.models.network import COVARIATES
 from vnn.ontology import Topology
@@ -133,7 +134,7 @@ def fewer_flows(flows: pd.DataFrame, inputs: str, most: int = MOST_FLOWS) -> pd.
     return pd.concat([flows[~weak], summed[flows.columns]], ignore_index=True)
 
 
-def _summary(target: Target, samples: Samples, topology: Topology) -> str:
+def _summary(target: Target, samples: Samples | Cohort, topology: Topology) -> str:
     above = [level for level in topology.levels[1:] if level.name != GENES]
     what = "pathways" if above else "genes"
     terms = sum(len(level) - len(level.copies) for level in above or topology.levels[1:])
@@ -166,7 +167,7 @@ def _facts(results: Results) -> dict[str, str]:
     }
 
 
-def _dropped(samples: Samples, topology: Topology) -> pd.DataFrame:
+def _dropped(samples: Samples | Cohort, topology: Topology) -> pd.DataFrame:
     rows: list[tuple[object, ...]] = []
     for line in samples.log:
         step, _, reason = line.partition(": ")
@@ -178,7 +179,7 @@ def _dropped(samples: Samples, topology: Topology) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["step", "kind", "count", "reason", "examples"])
 
 
-def _outcome(target: Target, samples: Samples) -> pd.Series:
+def _outcome(target: Target, samples: Samples | Cohort) -> pd.Series:
     index = pd.Index(samples.ids, name="sample")
     values = dict(zip(sorted(samples.ids), range(samples.n_samples), strict=True))
     ordered = [values[i] for i in samples.ids]

@@ -13,7 +13,7 @@ import pandas as pd
 from vnn._atomic import write_csv
 from vnn.chance import generator
 from vnn.data import Samples
-from vnn.data.genotypes import GeneMap, Genotypes, in_regions, ld_regions, loci, pruned, r2_between
+from vnn.data.genotypes import Cohort, GeneMap, Genotypes, in_regions, ld_regions, loci, pruned, r2_between
 from vnn.data.genotypes.builds import plain
 from vnn.data.genotypes.coding import GAP, HET, HOM
 from vnn.data.genotypes.single_variants import Task, association
@@ -194,7 +194,7 @@ def with_sizes(ruled: Verdict, genome: Genome) -> Verdict:
     return replace(ruled, table=table.assign(**{name: own[name].where(is_gene) for name in SIZES}))
 
 
-def associations(genome: Genome, trained: Fit, samples: Samples) -> pd.DataFrame:
+def associations(genome: Genome, trained: Fit, samples: Samples | Cohort) -> pd.DataFrame:
     """Every variant by itself for every contrast, given the covariates, in all people: contrast, variant, z, p."""
     target = trained.target
     order = {name: i for i, name in enumerate(trained.ids)}
@@ -214,7 +214,12 @@ def associations(genome: Genome, trained: Fit, samples: Samples) -> pd.DataFrame
 
 
 def genome_tables(
-    genome: Genome, trained: Fit, samples: Samples, scores: NodeScores, pathways: pd.DataFrame, ruled: Verdict | None
+    genome: Genome,
+    trained: Fit,
+    samples: Samples | Cohort,
+    scores: NodeScores,
+    pathways: pd.DataFrame,
+    ruled: Verdict | None,
 ) -> GenomeTables:
     """Relative importance, attribution and association of variants, genes and pathways, and the scores of people.
 
@@ -279,7 +284,7 @@ def _best(genome: Genome, variants: pd.DataFrame) -> pd.DataFrame:
     return held.rename(columns={"variant": "best_variant", "p": "best_p"})
 
 
-def scores_per_person(trained: Fit, samples: Samples) -> pd.DataFrame:
+def scores_per_person(trained: Fit, samples: Samples | Cohort) -> pd.DataFrame:
     """What the networks that held a person out say of the person: means and standard deviations over them.
 
     Columns: the outcome under the name of the target; `logit` (for several classes one for each, for a quantity or survival

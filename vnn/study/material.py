@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 
 from vnn._atomic import sha256
 from vnn._errors import AlignmentError, StudyError, choose, culprits
+from vnn.chance import generator
 from vnn.data import (
     Check,
     Samples,
@@ -32,13 +34,14 @@ from vnn.data import (
     read_samples,
     read_table,
 )
-from vnn.data.genotypes import GeneMap, Genotypes
+from vnn.data.genotypes import Cohort, GeneMap, Genotypes
 from vnn.data.genotypes.control import FAMILY
 from vnn.data.genotypes.reading import genotype_files
 from vnn.data.read import columns_beside
 from vnn.ontology import Identifiers, Topology, load_topology, read_gennet, read_translation
 from vnn.ontology.log import Entry
 from vnn.study.cohort import (
+    Entered,
     gene_wiring,
     genes_of_paths,
     genes_told_by,
@@ -59,9 +62,12 @@ from vnn.study.quality import CONTROL, components_of, controlled
 from vnn.study.rivals import known_rivals
 from vnn.study.settings import DataSection, GenotypeSection, OntologySection, Study, is_file
 from vnn.training.baselines import ON_REQUEST
+from vnn.training.fitting import fit_for_panels
 from vnn.training.null import placed
 
 FEWEST_SHOWN = 5
+LOOKED_AT = 1 << 26  # genotypes as numbers
+PANELS = "panels"
 PARTS = ("train", "validation", "test")
 
 
@@ -72,7 +78,7 @@ class Material:
     Parameters
     ----------
     samples
-        Joined, translated and merged as the study says.
+        Joined, translated and merged as the study says; of many genotypes a `Cohort`.
     topology
         The wiring over their features; its log holds what became of identifiers as well.
     target
@@ -86,7 +92,7 @@ class Material:
         Of a genotype study the variants behind the inputs, packed, in the order of its samples, and their genes.
     """
 
-    samples: Samples
+    samples: Samples | Cohort
     topology: Topology
     target: Target
     splits: tuple[Split, ...]
@@ -95,38 +101,73 @@ class Material:
     genes: GeneMap | None = None
 
 
-def read_material(study: Study) -> Material:
+def read_material(study: Study, panels: Path | None = None) -> Material:
     """Read the files of a study and make its wiring and splits.
+
+    Parameters
+    ----------
+    panels
+        Where packed genotypes are written that networks learn from; `panels` in the study's own folder unless given.
 
     Raises
     ------
     StudyError, AlignmentError, OntologyError, ValueError
         If a file, a column or a label is not as it must be.
     """
+    if study.genotypes is None:
+        material = _measured(study)
+    else:
+        with unchanged(genotype_files(study.data.files[""]).values()):
+            material = _genotyped(study, study.genotypes, study.output / PANELS if panels is None else panels)
+    _keep(study, material)
+    return material
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
+    """Where names do not meet, say which keys of a study file decide it."""
     try:
-        prepared = _samples(study)
+        yield
     except AlignmentError as error:
         error.add_note("In a study file these are keys of [data]: unmatched, samples_in, sample_column, identifiers.")
         raise
-    samples, asked = prepared.samples, study.ontology
-    if asked.name == "genes":
-        topology = gene_wiring(prepared.genes or {})
-    elif asked.name.endswith(".csv"):
-        topology = without_inputs(read_gennet(asked.name), prepared.genes or {})
-    else:
-        features = samples.features if prepared.genes is None else prepared.genes
-        topology = wiring_of(asked, features, study.data.identifiers)
-    genes = None if study.genotypes is None else study.genotypes.genes
-    told = () if genes is None else (genes_told_by(genes),)
-    topology = replace(topology, log=(*prepared.log, *topology.log), provenance=(*told, *topology.provenance))
-    if prepared.genotypes is not None:
-        topology = topology.in_order(samples.features)
-    material = Material(
-        samples, topology, _target(study, samples), splits_of(study, samples), prepared.kept, prepared.genotypes,
-        prepared.gene_map,
+
+
+def _measured(study: Study) -> Material:
+    """Of a table of values."""
+    with _noted():
+        prepared = prepare(study.data, outcomes(study.data), dtype=study.training.dtype)
+    samples = _limited(study, _labelled(study, prepared.samples))
+    features = samples.features if prepared.genes is None else prepared.genes
+    topology = wiring_of(study.ontology, features, study.data.identifiers)
+    topology = replace(topology, log=(*prepared.log, *topology.log))
+    return Material(samples, topology, _target(study, samples), splits_of(study, samples))
+
+
+def _genotyped(study: Study, asked: GenotypeSection, panels: Path) -> Material:
+    """Of genotypes: first people, then inputs, then the wiring, then what networks learn from."""
+    with _noted():
+        entered, kept = _entered(study, asked)
+    topology = _wired(study, asked, entered)
+    people = without_values(entered.genotypes)
+    splits = splits_of(study, people)
+    samples = entered.samples(asked, set(topology.inputs), splits, panels, seed=study.seed)
+    topology = topology.in_order(samples.features)
+    return Material(
+        samples, topology, _target(study, people), splits, {VARIANTS: entered.inputs, **kept}, entered.genotypes, entered.genes
     )  # fmt: skip
-    _keep(study, material)
-    return material
+
+
+def _wired(study: Study, asked: GenotypeSection, entered: Entered) -> Topology:
+    name = study.ontology.name
+    if name == "genes":
+        topology = gene_wiring(entered.owners)
+    elif name.endswith(".csv"):
+        topology = without_inputs(read_gennet(name), entered.owners)
+    else:
+        topology = wiring_of(study.ontology, entered.owners, study.data.identifiers)
+    told = () if asked.genes is None else (genes_told_by(asked.genes),)
+    return replace(topology, provenance=(*told, *topology.provenance))
 
 
 def checks_of(study: Study, material: Material) -> tuple[Check, ...]:
@@ -135,17 +176,19 @@ def checks_of(study: Study, material: Material) -> tuple[Check, ...]:
     used = {*outcomes(data), *data.traits, *data.covariates, *data.groups, *(group[:1] if group else ())}
     known = [*data.label_files, *(file for file in data.files.values() if file.suffix == ".h5ad")]
     others = columns_beside(known, used, material.samples.ids, sample_column=data.sample_column)
-    return data_checks(material.samples, material.target, splits=material.splits, others=others, seed=study.seed)
+    samples, looked = material.samples, tuple[Check, ...]()
+    if isinstance(samples, Cohort):
+        samples, looked = _looked_at(samples, study.seed)
+    return (*looked, *data_checks(samples, material.target, splits=material.splits, others=others, seed=study.seed))
 
 
-def _samples(study: Study) -> Prepared:
-    data = study.data
-    if study.genotypes is None:
-        found = prepare(data, outcomes(data), dtype=study.training.dtype)
-    else:
-        with unchanged(genotype_files(data.files[""]).values()):
-            return _genotyped(study, study.genotypes)
-    return Prepared(_limited(study, _labelled(study, found.samples)), found.genes, found.log)
+def _looked_at(cohort: Cohort, seed: int) -> tuple[Samples, tuple[Check, ...]]:
+    """As many variants as memory has room for as numbers, drawn at random, and a check that says so."""
+    n = cohort.genotypes.n_variants
+    most = max(LOOKED_AT // cohort.n_samples, 1)
+    at = np.sort(generator(seed, "data checks", "variants").choice(n, min(n, most), replace=False))
+    text = f"What follows looks at {len(at):,} of {n:,} variants, drawn at random, in all {cohort.n_samples:,} people."
+    return cohort.some(at), (Check("variants looked at", "note", text, {"variants": len(at)}),) if len(at) < n else ()
 
 
 def _limited(study: Study, samples: Samples) -> Samples:
@@ -155,7 +198,7 @@ def _limited(study: Study, samples: Samples) -> Samples:
     return limit_classes(samples, data.target, least=data.least_per_class, rule=data.rare)
 
 
-def _genotyped(study: Study, asked: GenotypeSection) -> Prepared:
+def _entered(study: Study, asked: GenotypeSection) -> tuple[Entered, dict[str, pd.DataFrame]]:
     """People first: who has a target, passes quality control and is in which part; then components, and the inputs."""
     genotypes = read_people(study.data, asked, outcomes(study.data))
     people = _limited(study, _labelled(study, without_values(genotypes)))
@@ -184,10 +227,7 @@ def _genotyped(study: Study, asked: GenotypeSection) -> Prepared:
         genotypes = genotypes.joined(covariates=pd.concat([genotypes.covariates, made.scores], axis=1)).told(*made.log)
         kept[COMPONENTS] = component_table(genotypes, made)
     own = None if asked.genes else genes_of_paths(read_gennet(study.ontology.name), read, genotypes)
-    entered = inputs_of(genotypes, asked, own)
-    return Prepared(
-        entered.samples, entered.owners, (), {VARIANTS: entered.inputs, **kept}, entered.genotypes, entered.genes
-    )
+    return inputs_of(genotypes, asked, own), kept
 
 
 def _torn(study: Study, genotypes: Genotypes) -> tuple[str, ...]:
@@ -246,16 +286,11 @@ class Prepared:
         The genes of each feature, None where features are genes.
     log
         What became of identifiers.
-    kept, genotypes, gene_map
-        As in `Material`.
     """
 
     samples: Samples
     genes: Mapping[str, tuple[str, ...]] | None
-    log: tuple[Entry, ...]
-    kept: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    genotypes: Genotypes | None = None
-    gene_map: GeneMap | None = None
+    log: tuple[Entry, ...] = ()
 
 
 def prepare(data: DataSection, targets: Sequence[str], *, dtype: str) -> Prepared:
@@ -322,7 +357,9 @@ def _keep(study: Study, material: Material) -> None:
             listed = [str(name) for t in (samples.targets, samples.groups, samples.covariates) for name in t.columns]
             choose("the column of attribution.group", group[0], listed)
         choose("the value of attribution.group", group[1], sorted(set(tables[0][group[0]].astype(str))))
-    missing = np.isnan(samples.select(material.topology.inputs).values).any(1)
+    if isinstance(samples, Cohort):
+        _fits_panels(study, samples)
+    missing = samples.select(material.topology.inputs).missing
     if missing.any() and study.training.impute == "none":
         names = [material.topology.inputs[i] for i in np.flatnonzero(missing).tolist()]
         raise StudyError(
@@ -337,6 +374,24 @@ def _keep(study: Study, material: Material) -> None:
                 f'report.individuals is "none", so no group under {FEWEST_SHOWN} people may be shown, and the classes '
                 f"{culprits(small)} are smaller. Merge or drop them: data.least_per_class = {FEWEST_SHOWN}, data.rare."
             )
+
+
+def _fits_panels(study: Study, cohort: Cohort) -> None:
+    """Refuse what packed genotypes cannot follow."""
+    try:
+        fit_for_panels(cohort, study.network, study.training)
+    except ValueError as error:
+        raise StudyError(f'{error} Or set genotypes.batches = "numbers", where memory has room for them.') from None
+    if study.search.n and study.search.space.input_dropout != "fixed":
+        raise StudyError(
+            "search.space draws input_dropout, and genotypes that keep their two bits are not dropped one by one. Set "
+            'search.space.input_dropout = "fixed".'
+        )
+    if study.nulls.n_draws("equalised"):
+        raise StudyError(
+            "nulls.equalised draws inputs of its own, and packed genotypes stay as they are. Leave it out, or set "
+            'genotypes.batches = "numbers".'
+        )
 
 
 def places_of(study: Study, material: Material) -> pd.DataFrame | None:
@@ -363,7 +418,7 @@ def _labelled(study: Study, samples: Samples) -> Samples:
     return replace(kept, log=(*kept.log, line))
 
 
-def _target(study: Study, samples: Samples) -> Target:
+def _target(study: Study, samples: Samples | Cohort) -> Target:
     data = study.data
     if data.event is not None:
         return encode_survival(samples.targets[data.target], samples.targets[data.event])
@@ -383,7 +438,7 @@ def wiring_of(
     )  # fmt: skip
 
 
-def stratum_of(study: Study, samples: Samples) -> pd.Series | None:
+def stratum_of(study: Study, samples: Samples | Cohort) -> pd.Series | None:
     """What splits keep the proportions of: the event, the class, or nothing."""
     data = study.data
     if not study.splits.stratify:
@@ -393,7 +448,7 @@ def stratum_of(study: Study, samples: Samples) -> pd.Series | None:
     return samples.targets[data.target].astype(str) if _target(study, samples).classes else None
 
 
-def splits_of(study: Study, samples: Samples) -> tuple[Split, ...]:
+def splits_of(study: Study, samples: Samples | Cohort) -> tuple[Split, ...]:
     """The splits a study asks for; survival is stratified by the event."""
     asked, stratify = study.splits, stratum_of(study, samples)
     if asked.group is not None and asked.group not in samples.groups.columns:
@@ -413,7 +468,7 @@ def splits_of(study: Study, samples: Samples) -> tuple[Split, ...]:
     return leave_one_group_out(samples.ids, samples.groups[asked.group], **common)
 
 
-def together_of(study: Study, samples: Samples) -> pd.Series | None:
+def together_of(study: Study, samples: Samples | Cohort) -> pd.Series | None:
     """Who stays in one part of every split: the members of a group, and families that quality control found.
 
     Groups that share a family become one.
@@ -431,7 +486,7 @@ def together_of(study: Study, samples: Samples) -> pd.Series | None:
     return pd.Series(joined[codes[0]].astype(str), index=samples.groups.index)
 
 
-def given_split(samples: Samples, group: str | None) -> Split:
+def given_split(samples: Samples | Cohort, group: str | None) -> Split:
     """The one split that a group column states: "train", "validation" and "test", or 1, 2 and 3 as in GenNet's subjects.csv.
 
     Raises

@@ -16,6 +16,7 @@ import pandas as pd
 
 from vnn._errors import StudyError
 from vnn.data import Samples, Split, half_samples
+from vnn.data.genotypes import Cohort
 from vnn.data.splits import half_of
 from vnn.models import VisibleNetwork
 from vnn.study.folder import chosen_settings, common_setting
@@ -234,7 +235,7 @@ def _which(study: Study, material: Material, folder: Path, chunk: Chunk) -> dict
     }  # fmt: skip
 
 
-def halves_of(study: Study, samples: Samples) -> tuple[Split, ...]:
+def halves_of(study: Study, samples: Samples | Cohort) -> tuple[Split, ...]:
     """The half-samples a study asks for."""
     return half_samples(
         samples.ids, pairs=study.nulls.n_draws(HALVES), validation=study.splits.validation, seed=study.seed,

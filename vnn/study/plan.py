@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from vnn.data import CovariateCoding
+from vnn.data.genotypes import Cohort
 from vnn.models import VisibleNetwork
 from vnn.study.folder import CHECKPOINT, CHOSEN, RECORD, differences
 from vnn.study.material import Material, checks_of, read_material
@@ -23,7 +26,11 @@ STATES, TIMED = 3, 8
 
 def plan(study: Study) -> str:
     """What `run_study` would read, train and write, as text; whatever is wrong is the error the run would give."""
-    material = read_material(study)
+    with TemporaryDirectory() as panels:
+        return _plan(study, read_material(study, Path(panels)))
+
+
+def _plan(study: Study, material: Material) -> str:
     samples, topology, target = material.samples, material.topology, material.target
     lines = [f"{study.name}: {samples!r}", f"  {topology!r}", *(f"  {line}" for line in samples.log)]
     lines += [f"  {entry}" for entry in topology.log]
@@ -64,11 +71,17 @@ def _networks(study: Study, material: Material) -> list[str]:
     width = np.dtype(study.training.dtype).itemsize
     units = sum(int(one.units(level.name).sum()) for level in material.topology.levels)
     batch = min(study.training.batch_size, material.samples.n_samples)
-    bytes_needed = width * (material.samples.values.size + n * (weights * (STATES + 1) + 2 * STATES * units * batch))
+    bytes_needed = _size(material) + width * (n * (weights * (STATES + 1) + 2 * STATES * units * batch))
     return [
         f"{n} networks ({len(material.splits)} splits x {study.n_seeds} seeds) of {weights:,} weights each, trained side by side",
         f"  at most {study.training.epochs} epochs in batches of {batch}, about {bytes_needed / 2**20:,.0f} MB of memory",
     ]
+
+
+def _size(material: Material) -> int:
+    """Bytes of the inputs of everybody."""
+    samples = material.samples
+    return samples.people.codes.numel() if isinstance(samples, Cohort) else samples.values.nbytes
 
 
 def _search(study: Study, material: Material) -> list[str]:

@@ -12,6 +12,7 @@ import pandas as pd
 from vnn._atomic import write_csv
 from vnn._errors import choose
 from vnn.data import Samples
+from vnn.data.genotypes import Cohort
 from vnn.data.genotypes.burden import gene_tests
 from vnn.data.genotypes.single_variants import Task, association
 from vnn.study.settings import Study
@@ -101,7 +102,7 @@ def _truth(fit: Fit) -> pd.Series | pd.DataFrame:
     return made if fit.target.task == "cox" else made[0]
 
 
-def _columns(fit: Fit, samples: Samples) -> pd.DataFrame | None:
+def _columns(fit: Fit, samples: Samples | Cohort) -> pd.DataFrame | None:
     if fit.coding is None:
         return None
     return pd.DataFrame(fit.coding.encode(samples.covariates).T, index=list(samples.ids), columns=fit.coding.names)

@@ -13,6 +13,7 @@ import pandas as pd
 from vnn._atomic import write_csv, write_text
 from vnn._errors import StudyError
 from vnn.data import Check, Samples
+from vnn.data.genotypes import Cohort
 from vnn.interpret import (
     Activities,
     NodeScores,
@@ -88,7 +89,7 @@ class Results:
     """
 
     study: Study
-    samples: Samples
+    samples: Samples | Cohort
     topology: Topology
     fit: Fit
     activities: Activities

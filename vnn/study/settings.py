@@ -207,6 +207,10 @@ class GenotypeSection(_Section):
     coding
         "additive", "dominant", "recessive", "genotype" or "standardised"; see `fit_coding`. The minor allele is that of all
         people of the study. Missing genotypes need `training.impute`.
+    batches
+        What networks learn from: "numbers" in memory; "panels" of 64 people on disk, two bits for a genotype, from which a batch
+        takes whole ones; or "people", rows on disk from which a batch takes anyone. Numbers unless they need more than 1 GB, and
+        panels then. Panels need `network.input_dropout = 0` and a `training.batch_size` that is a multiple of 64.
     phenotype
         Coding of the phenotype of the .fam, "1/2" (PLINK's), "0/1" or "quantitative", where there are no labels.
     bim
@@ -229,6 +233,7 @@ class GenotypeSection(_Section):
     intergenic: Literal["drop", "nearest", "chromosome", "node"] = "drop"
     within: Annotated[int, Field(ge=1)] | None = None
     coding: Literal["additive", "dominant", "recessive", "genotype", "standardised"] = "additive"
+    batches: Literal["numbers", "panels", "people"] | None = None
     phenotype: Literal["1/2", "0/1", "quantitative"] | None = None
     bim: Path | None = None
     outside: Literal["error", "missing"] = "error"
@@ -629,6 +634,8 @@ class Study(_Section):
         if self.genotypes is None:
             stated.pop("genotypes")
         else:
+            if self.genotypes.batches is None:
+                stated["genotypes"].pop("batches")
             for key in ("genes", "bim"):
                 if (path := getattr(self.genotypes, key)) is not None:
                     stated["genotypes"][key] = sha256(path)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from vnn.data import Samples
+from vnn.data.genotypes import Cohort
 from vnn.interpret.grouping import Loci, Relations, grouped, without
 from vnn.interpret.methods import Method
 from vnn.interpret.scored import Scored, scored
@@ -94,7 +95,7 @@ def all_scored(
     study: Study,
     material: Material,
     trained: Fit,
-    samples: Samples,
+    samples: Samples | Cohort,
     folder: Path,
     tell: Callable[[str], None],
     method: Method,
@@ -116,7 +117,7 @@ def all_scored(
     return Scored.join(parts)
 
 
-def beside(study: Study, trained: Fit, samples: Samples) -> Scored:
+def beside(study: Study, trained: Fit, samples: Samples | Cohort) -> Scored:
     """The real networks by many methods, for the matrix of their agreement."""
     return scored(trained, samples, methods=BESIDE, **_baseline(study))
 

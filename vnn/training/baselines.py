@@ -12,6 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from vnn._errors import choose
 from vnn.chance import generator
+from vnn.data.genotypes import Cohort
 from vnn.data.samples import Samples
 from vnn.data.scaling import fit_scaling
 from vnn.data.targets import martingale_residuals
@@ -70,7 +71,7 @@ class Part:
     groups: np.ndarray | None = None
 
 
-def baselines(fit: Fit, samples: Samples, models: Sequence[str] | None = None) -> pd.DataFrame:
+def baselines(fit: Fit, samples: Samples | Cohort, models: Sequence[str] | None = None) -> pd.DataFrame:
     """Metrics of baseline models on the test part of every split of a fit.
 
     - "covariates only": a linear model of the covariates, when there are any.
@@ -129,11 +130,17 @@ def baselines(fit: Fit, samples: Samples, models: Sequence[str] | None = None) -
     return table
 
 
-def applicable(task: str, samples: Samples, inputs: Sequence[str]) -> tuple[str, ...]:
-    """Names of the baselines that make sense for these inputs of the samples, in the order in which they are shown."""
-    missing = bool(np.isnan(samples.select(inputs).values).any())
+def applicable(task: str, samples: Samples | Cohort, inputs: Sequence[str]) -> tuple[str, ...]:
+    """Names of the baselines that make sense for these inputs of the samples, in the order in which they are shown.
+
+    Of packed genotypes those that need no numbers of them; others are in `vnn.training.genotype_baselines`.
+    """
+    covariates = [COVARIATES] if len(samples.covariates.columns) else []
+    if isinstance(samples, Cohort):
+        return (*covariates, DENSE)
+    missing = bool(samples.select(inputs).missing.any())
     return (
-        *([COVARIATES] if len(samples.covariates.columns) else []),
+        *covariates,
         *([MISSINGNESS] if missing else []),
         LINEAR[task],
         MEANS,
@@ -142,7 +149,7 @@ def applicable(task: str, samples: Samples, inputs: Sequence[str]) -> tuple[str,
     )
 
 
-def network_rows(fit: Fit, samples: Samples, model: str) -> list[dict[str, object]]:
+def network_rows(fit: Fit, samples: Samples | Cohort, model: str) -> list[dict[str, object]]:
     """The metrics of networks on the test part of every split, averaged over seeds, as rows of a table."""
     prediction = fit.predict(samples)
     values, truth = prediction.values, dict(zip(fit.ids, fit.target.truth, strict=True))
@@ -164,10 +171,10 @@ def metric_rows(split: str, n_test: int, model: str, found: dict[str, float]) ->
     return [shared | {"metric": name, "value": value} for name, value in found.items()]
 
 
-def _parts(fit: Fit, samples: Samples) -> list[tuple[Part, tuple[str, ...]]]:
-    inputs = samples.select(fit.topology.inputs)
-    values = inputs.values.T
-    columns = np.empty((samples.n_samples, 0)) if fit.coding is None else fit.coding.encode(samples.covariates).T
+def _parts(fit: Fit, samples: Samples | Cohort) -> list[tuple[Part, tuple[str, ...]]]:
+    nothing = np.empty((samples.n_samples, 0))
+    values = nothing if isinstance(samples, Cohort) else samples.select(fit.topology.inputs).values.T
+    columns = nothing if fit.coding is None else fit.coding.encode(samples.covariates).T
     truth = dict(zip(fit.ids, fit.target.truth, strict=True))
     members, groups = _members(fit.topology), kept_together(fit, samples)
     trained = set(fit.replicates["split"])
@@ -186,7 +193,7 @@ def _parts(fit: Fit, samples: Samples) -> list[tuple[Part, tuple[str, ...]]]:
     return parts
 
 
-def kept_together(fit: Fit, samples: Samples) -> np.ndarray | None:
+def kept_together(fit: Fit, samples: Samples | Cohort) -> np.ndarray | None:
     """The group of every sample in the first group column that no split tears apart, None without one."""
     for name in samples.groups.columns:
         column = samples.groups[name].astype(str)
@@ -288,12 +295,12 @@ MODELS: dict[str, Callable[[Part], np.ndarray]] = {
 NETWORKS = (DENSE, LINEAR_NETWORK)
 
 
-def control_networks(name: str, fitted: Fit, samples: Samples) -> tuple[Fit, str]:
+def control_networks(name: str, fitted: Fit, samples: Samples | Cohort) -> tuple[Fit, str]:
     """The networks of a name in `NETWORKS`, and their size in words."""
     return (dense_networks if name == DENSE else linear_networks)(fitted, samples)
 
 
-def dense_networks(fitted: Fit, samples: Samples) -> tuple[Fit, str]:
+def dense_networks(fitted: Fit, samples: Samples | Cohort) -> tuple[Fit, str]:
     """Fully connected networks of as many parameters, trained as the visible ones were, and their size in words."""
     recipe = fitted.networks.recipe.model_copy(update={"units": 1})
     inputs, n_targets = fitted.topology.inputs, fitted.target.n_outputs
@@ -312,7 +319,7 @@ def dense_networks(fitted: Fit, samples: Samples) -> tuple[Fit, str]:
     return _trained_alike(fitted, samples, complete_wiring(inputs, n_hidden), recipe), size
 
 
-def linear_networks(fitted: Fit, samples: Samples) -> tuple[Fit, str]:
+def linear_networks(fitted: Fit, samples: Samples | Cohort) -> tuple[Fit, str]:
     """The same wiring with identity activations, trained as the visible networks were, and their size in words.
 
     Every weight of the visible network has its counterpart, drawn from the same numbers, yet what is computed is a linear
@@ -326,7 +333,7 @@ def linear_networks(fitted: Fit, samples: Samples) -> tuple[Fit, str]:
     return _trained_alike(fitted, samples, fitted.topology, recipe), size
 
 
-def _trained_alike(fitted: Fit, samples: Samples, topology: Topology, recipe: Recipe) -> Fit:
+def _trained_alike(fitted: Fit, samples: Samples | Cohort, topology: Topology, recipe: Recipe) -> Fit:
     """Other networks with the splits, seeds and settings of the fit."""
     return fit(
         topology, samples, target=fitted.target.name, event=fitted.target.event, splits=fitted.splits,

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
+from vnn.data.genotypes import Cohort
 from vnn.data.samples import Samples
 from vnn.training.baselines import COLUMNS, network_rows
 from vnn.training.baselines import baselines as measured
@@ -70,7 +71,7 @@ class Calibration:
 
 
 def performance(
-    fit: Fit, samples: Samples, *, baselines: Sequence[str] | None = None, rivals: pd.DataFrame | None = None
+    fit: Fit, samples: Samples | Cohort, *, baselines: Sequence[str] | None = None, rivals: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Held-out performance per split: the networks, and baselines that learnt from the same samples.
 
@@ -115,7 +116,7 @@ def performance(
     return table
 
 
-def replicate_scores(fit: Fit, samples: Samples) -> pd.DataFrame:
+def replicate_scores(fit: Fit, samples: Samples | Cohort) -> pd.DataFrame:
     """The headline metric of every network on the test part of its split, on the labels it learnt.
 
     Parameters
@@ -146,11 +147,12 @@ def replicate_scores(fit: Fit, samples: Samples) -> pd.DataFrame:
     return table.assign(value=found)
 
 
-def _predictions(fit: Fit, samples: Samples, table: pd.DataFrame) -> Iterator[tuple[list[int], Prediction]]:
+def _predictions(fit: Fit, samples: Samples | Cohort, table: pd.DataFrame) -> Iterator[tuple[list[int], Prediction]]:
     """Rows of the table of replicates with what all predict from the inputs these were trained for."""
     if set(fit.replicates["kind"]) != {"equalised"}:
         yield list(range(len(table))), fit.predict(samples)
         return
+    assert isinstance(samples, Samples)
     ordered = samples.select(fit.topology.inputs, fit.ids)
     splits = {split.name: split for split in fit.splits}
     blocks: dict[tuple[int, str], list[int]] = {}
@@ -161,7 +163,7 @@ def _predictions(fit: Fit, samples: Samples, table: pd.DataFrame) -> Iterator[tu
         yield rows, fit.predict(made.samples)
 
 
-def calibration(fit: Fit, samples: Samples) -> Calibration | None:
+def calibration(fit: Fit, samples: Samples | Cohort) -> Calibration | None:
     """Whether what the networks call 80 % likely happens in 80 % of the samples they held out; None for quantities.
 
     Nobody who is counted decided a temperature of, or trained, a network that speaks of them. A sample of the study has only

@@ -822,7 +822,7 @@ def pose(
             choose(what, column, map(str, samples.targets.columns))
     ordered = samples.select(topology.inputs, sorted(samples.ids))
     if isinstance(ordered, Cohort):
-        _fit_for_panels(ordered, recipe, training)
+        fit_for_panels(ordered, recipe, training)
     wanted = _wanted(ordered, target, event, task, classes)
     coding = CovariateCoding.fit(ordered.covariates) if len(ordered.covariates.columns) else None
     columns = None if coding is None else coding.encode(ordered.covariates)
@@ -899,18 +899,18 @@ def _problem(
     by_name = {split.name: split for split in splits}
     train_at = {name: samples.index(split.train) for name, split in by_name.items()}
     impute = None if training.impute == "none" else training.impute
-    missing, ends = _extent(samples)
+    missing, ends = bool(samples.missing.any()), samples.ends
     scalings, standards = {}, {}
     for name in dict.fromkeys(r.split for r in chunk):
-        scalings[name] = _scaling(samples, train_at[name], method=training.scaling, impute=impute)
+        scalings[name] = samples.scaling(train_at[name], method=training.scaling, impute=impute)
         standards[name] = (
             scalings[name]
             if training.scaling == "standard"
-            else _scaling(samples, train_at[name], method="standard", impute=impute)
+            else samples.scaling(train_at[name], method="standard", impute=impute)
         )
         _within_reach(samples, ends, scalings[name], training.dtype)
     if missing and impute is None:
-        _scaling(samples, np.arange(samples.n_samples), method="standard", impute=None)
+        samples.scaling(np.arange(samples.n_samples), method="standard", impute=None)
     network.imputes = missing
     inputs, place = inputs_of(samples, dtype)
     _put(network.scaling, [scalings[r.split] for r in chunk], [standards[r.split] for r in chunk])
@@ -964,7 +964,7 @@ def _problem(
     )
 
 
-def _fit_for_panels(cohort: Cohort, recipe: Recipe, training: Training) -> None:
+def fit_for_panels(cohort: Cohort, recipe: Recipe, training: Training) -> None:
     """Refuse settings that packed genotypes cannot follow."""
     if recipe.input_dropout:
         raise ValueError(
@@ -976,21 +976,6 @@ def _fit_for_panels(cohort: Cohort, recipe: Recipe, training: Training) -> None:
             f"batch_size is {training.batch_size}; people lie in panels of {PANEL}, of which a batch takes whole ones. Choose a "
             f"multiple of {PANEL}, such as {max(training.batch_size // PANEL, 1) * PANEL}."
         )
-
-
-def _extent(samples: Samples | Cohort) -> tuple[bool, tuple[np.ndarray, np.ndarray]]:
-    """Whether any value is missing, and the smallest and largest of each feature."""
-    if isinstance(samples, Cohort):
-        return bool(samples.missing.any()), samples.ends
-    ends = np.fmin.reduce(samples.values, axis=1), np.fmax.reduce(samples.values, axis=1)
-    return bool(np.isnan(samples.values).any()), ends
-
-
-def _scaling(samples: Samples | Cohort, at: np.ndarray, *, method: str, impute: str | None) -> Scaling:
-    """Of the samples `at`."""
-    if isinstance(samples, Cohort):
-        return samples.scaling(at, method=method, impute=impute)
-    return fit_scaling(samples.values[:, at], method=method, impute=impute, features=samples.features)
 
 
 def inputs_of(samples: Samples | Cohort, dtype: torch.dtype) -> tuple[torch.Tensor | PackedPeople, np.ndarray | None]:

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from vnn._errors import FitError, culprits
 from vnn.chance import generator
+from vnn.data.genotypes import Cohort
 from vnn.data.samples import Samples
 from vnn.data.splits import Split
 from vnn.models import Recipe
@@ -191,7 +192,7 @@ def rungs(n: int, epochs: int, *, eta: int = 3, first: int = 5) -> tuple[Rung, .
 
 def search(
     topology: Topology,
-    samples: Samples,
+    samples: Samples | Cohort,
     *,
     target: str,
     splits: Sequence[Split],

@@ -51,6 +51,13 @@ class Coding:
         """Columns of each variant, int64 (n_variants,)."""
         return np.bincount(self.row, minlength=len(self.minor_counted))
 
+    def of(self, variants: np.ndarray) -> Coding:
+        """That of some variants, by place in ascending order."""
+        kept = np.isin(self.row, variants)
+        names = tuple(name for name, own in zip(self.names, kept.tolist(), strict=True) if own)
+        row = np.searchsorted(variants, self.row[kept])
+        return Coding(names, row, self.values[kept], self.minor_counted[variants], self.log)
+
     def apply(self, genotypes: Genotypes) -> Samples:
         """The coded values (n_columns, n_people), 16 to 32 times the size of the genotypes, with their tables.
 
@@ -208,9 +215,22 @@ def scaling_of(coding: Coding, counts: np.ndarray, *, method: str = "standard", 
     return Scaling(centre, scale, None if impute is None else fill)
 
 
+def moments_of(coding: Coding, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How many genotypes of each column have a number, and their mean and standard deviation, from how often each code occurs."""
+    n_each, numbers = _known(coding.values, counts[coding.row])
+    n = n_each.sum(1)
+    mean = (numbers * n_each).sum(1) / np.maximum(n, 1)
+    return n, mean, np.sqrt(((numbers - mean[:, None]) ** 2 * n_each).sum(1) / np.maximum(n, 1))
+
+
+def _known(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and numbers of the codes that are worth a number, 0 elsewhere."""
+    gaps = np.isnan(values)
+    return np.where(gaps, 0, counts), np.where(gaps, 0.0, values.astype(np.float64))
+
+
 def _scaling_of(values: np.ndarray, counts: np.ndarray, method: str, impute: str | None) -> tuple[np.ndarray, ...]:
-    n_each = np.where(np.isnan(values), 0, counts)
-    numbers = np.where(np.isnan(values), 0.0, values.astype(np.float64))
+    n_each, numbers = _known(values, counts)
     n = n_each.sum(1)
     count = np.maximum(n, 1)
     low = np.where(n, np.where(n_each > 0, numbers, np.inf).min(1), 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -13,11 +13,11 @@ import torch
 
 from vnn._errors import AlignmentError, GenotypeError, choose, culprits
 from vnn.chance import generator
-from vnn.data.genotypes.coding import NONE, Coding, scaling_of
+from vnn.data.genotypes.coding import NONE, Coding, moments_of, scaling_of
 from vnn.data.genotypes.genotypes import Genotypes
 from vnn.data.genotypes.store import Store, repeated
 from vnn.data.samples import Samples
-from vnn.data.scaling import Scaling
+from vnn.data.scaling import ROWS, Scaling
 from vnn.kernels import PackedPeople
 
 Batches = Literal["panels", "people"]
@@ -95,6 +95,14 @@ class Cohort:
         """The people."""
         return self.genotypes.ids
 
+    def __repr__(self) -> str:
+        return f"Cohort({self.n_features:,} columns of packed genotypes in {self.n_samples:,} people)"
+
+    @property
+    def n_features(self) -> int:
+        """How many columns the variants have."""
+        return len(self.coding.names)
+
     @property
     def n_samples(self) -> int:
         """How many people there are."""
@@ -162,11 +170,37 @@ class Cohort:
         """Smallest and largest number of each column."""
         return np.fmin.reduce(self.coding.values, axis=1), np.fmax.reduce(self.coding.values, axis=1)
 
+    def numbers(self, ids: Iterable[str]) -> np.ndarray:
+        """The values of some people, (n_features, n): 16 times the size of their genotypes."""
+        at = self.index(ids)
+        found: np.ndarray = self.people[:, at].values()[:, 0, : len(at)].numpy()
+        return found
+
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """As of `Samples`: values of all people, some variants at a time."""
+        start = 0
+        for at in np.array_split(np.arange(self.genotypes.n_variants), -(-self.genotypes.n_variants // ROWS)):
+            values = self.some(at).values.astype(np.float64)
+            yield slice(start, start + len(values)), values
+            start += len(values)
+
+    def moments(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As of `Samples`, from the counts of genotypes."""
+        return moments_of(self.coding, self._counts(at))
+
     def scaling(self, at: np.ndarray, *, method: str, impute: str | None) -> Scaling:
         """`fit_scaling` of the people `at`, from the counts of their genotypes."""
+        return scaling_of(self.coding, self._counts(at), method=method, impute=impute)
+
+    def _counts(self, at: np.ndarray) -> np.ndarray:
         keep = np.zeros(self.n_samples, dtype=bool)
         keep[at] = True
-        return scaling_of(self.coding, self.genotypes.counts(keep), method=method, impute=impute)
+        return self.genotypes.counts(keep)
+
+    def some(self, variants: np.ndarray) -> Samples:
+        """Some of the variants, by place, in everybody, with values written out."""
+        names = self.genotypes.variants.index[variants]
+        return self.coding.of(variants).apply(self.genotypes.select(variants=list(names)))
 
     def samples(self) -> Samples:
         """The same with its values written out, 16 times the size."""
