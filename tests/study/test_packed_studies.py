@@ -170,3 +170,17 @@ def test_panels_may_be_removed_from_a_finished_study(tmp_path) -> None:
     assert (again.folder / "panels" / "panels.bin").exists()
     pd.testing.assert_frame_equal(first.pathways, again.pathways)
     assert json.loads((again.folder / "panels" / "panels.json").read_text())["n_variants"] == 18
+
+
+def test_several_columns_of_a_variant_and_early_covariates(tmp_path) -> None:
+    asked = (
+        ("[genotypes]", '[genotypes]\ncoding = "genotype"'),
+        ('target = "case"', 'target = "case"\ncovariates = ["age"]'),
+        ("[network]", '[network]\ncovariates = "early"'),
+    )
+    numbers, other = both(tmp_path, *asked)
+    assert isinstance(other.samples, Cohort)
+    assert other.samples.n_features == 2 * other.samples.genotypes.n_variants
+    assert other.fit.networks.early
+    agree(numbers.folder, other.folder, *(name for name in TABLES if name != "nulls.csv"))
+    assert other.agreement["agrees"].all()
