@@ -221,3 +221,22 @@ def test_more_people_and_more_variants_leave_the_others_as_they_are(tmp_path):
     part = large.select(small.variants.index, small.ids)
     assert part.variants.equals(small.variants)
     np.testing.assert_array_equal(part.dosages(), small.dosages())
+
+
+@pytest.mark.parametrize("n", [400_000, 3_000])
+def test_variants_fit_into_the_chromosomes_of_the_build(n):
+    """Chromosome 21 has 46,709,983 bases in GRCh38, room for about 11,000 variants 4,000 bases apart."""
+    made = landscape.lay_out(n, 60, 2, frequencies="uniform", chromosomes=["1", "21"], strong=False, seed=1)
+    on = made.variants.groupby("chromosome")["position"]
+    assert on.max()["21"] < 46_709_983
+    assert on.max()["1"] < 248_956_422
+    assert made.variants.index.is_unique
+    assert all(on.apply(lambda at: (np.diff(at) > 0).all()))
+    assert (made.genes["end"] <= made.genes["chromosome"].map({"1": 248_956_422, "21": 46_709_983})).all()
+    if n > 100_000:
+        assert on.max()["21"] > 46_500_000
+
+
+def test_a_chromosome_has_no_room_for_more_variants_than_bases():
+    with pytest.raises(ValueError, match="has room for"):
+        landscape._fitting(np.ones(46_000_000), "21")

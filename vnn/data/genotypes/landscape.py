@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from vnn.chance import generator
+from vnn.data.genotypes.builds import LENGTHS
 
 BLOCK = 16  # variants that recombine as one
 SPACING = 4_000  # base pairs between neighbouring variants, on average
@@ -24,6 +25,7 @@ LEAST = 3  # variants of a gene
 SHARED = 0.2  # share of genes in a second pathway
 PER_SYSTEM = 10  # pathways of a system
 FIRST = 1_000_000  # position of the first variant
+BUILD: Literal["GRCh38"] = "GRCh38"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,8 @@ def lay_out(
 ) -> Landscape:
     """Draw a landscape; chromosomes share variants and genes evenly.
 
-    Variants of a chromosome are drawn block by block: of a longer one the first are the same. Frequencies are those of neutral
+    Variants of a chromosome are drawn block by block: of a longer one the first are the same, as long as it fits into the
+    chromosome of GRCh38 (11,000 to 62,000 variants); more of them lie closer together. Frequencies are those of neutral
     variants (density 1 / p(1 - p) between 0.01 and 0.5), or uniform between 0.2 and 0.5.
     """
     if n_variants < LEAST * n_genes:
@@ -112,6 +115,7 @@ def _variants(chromosome: str, n: int, frequencies: str, stretch: tuple[int, int
         drawn["tail"][at] = np.where(rng.random(BLOCK) < 0.5, 1, -1)
         kind[at] = rng.choice(len(ALLELES), BLOCK, p=COMMON)
     gap, rate, tail = (drawn[name][:n] for name in ("gap", "rate", "tail"))
+    gap = _fitting(gap, chromosome)
     if frequencies == "uniform":
         frequency = 0.2 + 0.3 * drawn["frequency"][:n]
     else:
@@ -130,6 +134,20 @@ def _variants(chromosome: str, n: int, frequencies: str, stretch: tuple[int, int
     }  # fmt: skip
     ids = [f"{chromosome}:{at}" for at in position]
     return pd.DataFrame(table, index=pd.Index(ids, dtype=object, name="variant"))
+
+
+def _fitting(gap: np.ndarray, chromosome: str) -> np.ndarray:
+    """The gaps, all smaller where the chromosome of the build would end before the last variant."""
+    room = LENGTHS[BUILD][chromosome] - FIRST - 2 * SPACING
+    if gap.sum() <= room:
+        return gap
+    if len(gap) > room:
+        raise ValueError(
+            f"{len(gap):,} variants are asked for on chromosome {chromosome}, which has room for {room:,}. Ask for fewer "
+            "variants or for more chromosomes."
+        )
+    shrunk: np.ndarray = 1 + np.floor((gap - 1) * ((room - len(gap)) / (gap - 1).sum()))
+    return shrunk
 
 
 def _genes(per_chromosome: list[int], n_genes: list[int], chromosomes: Sequence[str], seed: int) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import pandas as pd
 from vnn._atomic import replacing, sha256, write_text
 from vnn._errors import StudyError, choose, culprits
 from vnn.data.genotypes.genotypes import VARIANTS, Genotypes, Part
-from vnn.data.genotypes.landscape import Landscape, lay_out
+from vnn.data.genotypes.landscape import BUILD, Landscape, lay_out
 from vnn.data.genotypes.mosaics import write_mosaics
 from vnn.data.genotypes.pedigree import Pedigree, draw_pedigree
 from vnn.data.genotypes.plink import PHENOTYPE
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 AUTOSOMES = tuple(str(number) for number in range(1, 23))
 INTERACTING = ("within", "across")
-BUILD: Literal["GRCh38"] = "GRCh38"
 
 
 @dataclass(frozen=True, eq=False)
