@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vnn.interpret.methods import METHODS, Method, method_of
 from vnn.interpret.scored import Scored, mean
-from vnn.interpret.significance import least_draws, significance
+from vnn.interpret.significance import least_draws, pooled_p, significance
 from vnn.interpret.stability import Stability, stability
 from vnn.training.interval import interval
 
@@ -23,7 +23,12 @@ LINKED = "in linkage with a robust gene"  # said by `vnn.interpret.grouping`, of
 VERDICTS = (NOT_INFORMATIVE, NOT_RESOLVABLE, CHANCE, STRUCTURE, METHOD, UNSTABLE, LINKED, ROBUST)
 FEW_FAMILIES = "families of explainers were asked, which is too few"
 PROPAGATION, ABLATION, RELEVANCE = "deeplift", "ablation", "lrp-gamma"
-LABELS, WIRINGS = "labels", ("rewired", "reassigned", "shifted")
+LABELS, SHIFTED = "labels", "shifted"
+WIRINGS = {  # the first of which there are draws is asked
+    SHIFTED: "networks whose variants were shifted along the genome",
+    "rewired": "rewired networks",
+    "reassigned": "networks whose genes changed places",
+}
 LEAST_PAIRS = 3
 
 
@@ -35,7 +40,8 @@ class Thresholds(BaseModel):
     informative
         Largest p of the networks' held-out performance among networks of permuted labels, and beside covariates alone.
     chance, structure
-        Largest q against permuted labels, and against rewired networks.
+        Largest q against permuted labels, and against rewired networks; where variants were shifted along the genome, the largest
+        share of places that reach the node's score.
     band
         Whether a node must also lie above the prediction band of its size, degrees, level and expression.
     families
@@ -68,7 +74,7 @@ class Thresholds(BaseModel):
         rows = [
             ("informative", self.informative, "largest p of held-out performance, against permuted labels and covariates alone"),
             ("chance", self.chance, "largest q of a node against permuted labels"),
-            ("structure", self.structure, "largest q of a node against rewired networks"),
+            ("structure", self.structure, "largest q of a node against rewired networks, or share of shifted places"),
             ("band", self.band, "whether a node must score more than nodes of its size, degrees, level and expression do"),
             ("families", self.families, "families of explainers, of three, that must find it at the same q"),
             ("signs", self.signs, "smallest share of half-samples of the people in which it pushes the same way"),
@@ -116,7 +122,7 @@ class Verdict:
     table
         A row per contrast and node: contrast, level, node, name, score (in standard deviations of the logit), low, high (95 % over
         splits), correlation (of what the node adds with the labels), p_labels, q_labels, maxt_labels, z_labels (of the
-        correlation), the same of the wiring null (of the score), by family whether it was asked and
+        correlation), the same of the wiring null (of the score), reached_wiring (see `reached`), by family whether it was asked and
         passes ("asked ablation", "passes ablation"), families (that pass), seeds_agree, halves_sign, halves_top, band_low,
         band_high, verdict, decided_by, draws_needed; once grouped n_genes, group, leader, driven_by,
         left, and for genotype studies locus and in_ld_with.
@@ -164,6 +170,10 @@ def verdict(
     networks whether it adds as much only in its place (its score). Both have a unit that all nodes share, so they are
     pooled over nodes and draws as they are; q is never below the p of the whole study, so that a study of nothing calls
     any node in at most 5 % of cases.
+
+    Networks of shifted variants are asked differently (`reached`): a shift carries every cause to another gene, so that each draw
+    has as many nodes that matter as the study itself, and no q against them could be small. What is asked is whether
+    at most 5 % of the places of the level reach the node's score.
 
     Parameters
     ----------
@@ -250,6 +260,8 @@ def _evidence(
     for what, kind, threshold in _nulls(wiring, asked):
         null = _draws(scores, kind, main, what)
         table = table.join(_against(null, _real(scores, main, what), table, what, threshold))
+        if what == "wiring":
+            table["reached_wiring"] = _reached(null, real, table)
         if len(null) >= least_draws(threshold):
             continue
         short.append(f"too few draws of the null of the {what}")
@@ -285,7 +297,8 @@ def _decided(evidence: _Evidence, scores: Scored) -> Verdict:
     decided = [_judge(row, evidence, len(families)) for row in table.to_dict("records")]
     table["verdict"], table["decided_by"] = zip(*decided, strict=True) if decided else ([], [])
     open_ = table["verdict"].isin([CHANCE, STRUCTURE])
-    needed = np.where(table["verdict"] == STRUCTURE, table["more_wiring"], table["more_labels"])
+    more = np.nan if evidence.wiring == SHIFTED else table["more_wiring"]
+    needed = np.where(table["verdict"] == STRUCTURE, more, table["more_labels"])
     table["draws_needed"] = np.where(open_, needed, np.nan)
     table = table.drop(columns=["more_labels", "more_wiring"])
     return Verdict(table, asked, evidence.stability, evidence.wiring, tuple(families), evidence.left_out)
@@ -311,8 +324,8 @@ def _judge(row: Mapping[Hashable, Any], evidence: _Evidence, n_families: int) ->
         return NOT_RESOLVABLE, ", ".join(evidence.short) or "no score"
     if not row["q_labels"] <= asked.chance:
         return CHANCE, f"q = {row['q_labels']:.2g} against permuted labels"
-    if not row["q_wiring"] <= asked.structure:
-        return STRUCTURE, f"q = {row['q_wiring']:.2g} against rewired networks"
+    if not row[_place(evidence.wiring)] <= asked.structure:
+        return STRUCTURE, f"{against_wiring(row, evidence.wiring)} {WIRINGS[evidence.wiring]}"
     if asked.band and evidence.has_band and not abs(row["score"]) > row["band_high"]:
         return STRUCTURE, f"score {row['score']:.2g}, and nodes of its size and place reach {row['band_high']:.2g}"
     if n_families < asked.families:
@@ -364,6 +377,47 @@ def _against(null: np.ndarray, real: np.ndarray, table: pd.DataFrame, what: str,
     return columns.set_index(np.flatnonzero(alive)).reindex(table.index)
 
 
+def reached(real: np.ndarray, null: np.ndarray, levels: Sequence[Hashable]) -> np.ndarray:
+    """Share of the places of a level, in all draws, that reach the score of a node: (1 + number) / (1 + places x draws).
+
+    It says how rare so large a score is along the genome, and controls no rate over nodes; that is what permuted labels do.
+    Nodes of a level are places for each other, as 20 draws at one place would make 1/21 of a single neighbour.
+
+    Parameters
+    ----------
+    real, null
+        Scores, (n_nodes,) and (n_draws, n_nodes); at least 3 draws.
+    levels
+        Of the nodes, (n_nodes,).
+    """
+    found = np.full(len(real), np.nan)
+    names = pd.Series(list(levels), dtype=object)
+    for nodes in names.groupby(names, sort=False).indices.values():
+        found[nodes] = pooled_p(real[nodes], null[:, nodes], sides="upper", scale="shared")
+    return found
+
+
+def _reached(null: np.ndarray, real: np.ndarray, table: pd.DataFrame) -> np.ndarray:
+    """`reached` within contrast and level; missing where `_against` is."""
+    found, alive = np.full(len(real), np.nan), np.isfinite(real)
+    if len(null) >= 3 and alive.any():
+        levels = list(zip(table.loc[alive, "contrast"], table.loc[alive, "level"], strict=True))
+        found[alive] = reached(real[alive], null[:, alive], levels)
+    return found
+
+
+def against_wiring(row: Mapping[Hashable, Any], wiring: str) -> str:
+    """The number that a node is held to against a null of the wiring, up to the name of the null."""
+    if wiring == SHIFTED:
+        return f"{row['reached_wiring']:.2g} of places reach its score in"
+    return f"q = {row['q_wiring']:.2g} against"
+
+
+def _place(wiring: str) -> str:
+    """The column that is held against the threshold of structure."""
+    return "reached_wiring" if wiring == SHIFTED else "q_wiring"
+
+
 def _families(
     scores: Scored, table: pd.DataFrame, wiring: str, asked: Thresholds
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -385,7 +439,9 @@ def _families(
                 ],
                 axis=1,
             )
-        passes = (against["q_labels"] <= asked.chance) & (against["q_wiring"] <= asked.structure)
+            null = _draws(scores, wiring, method, "wiring")
+            against["reached_wiring"] = _reached(null, _real(scores, method, "wiring"), table)
+        passes = (against["q_labels"] <= asked.chance) & (against[_place(wiring)] <= asked.structure)
         found[family] = passes.to_numpy(), np.isfinite(_real(scores, method, "wiring"))
     return found
 
