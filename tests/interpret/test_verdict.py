@@ -216,8 +216,21 @@ def test_of_shifted_variants_it_is_asked_how_rare_the_score_is() -> None:
     many = verdict(shifted(n_causes=12), informative=GOOD).table
     weakest = many.loc[STAR]
     assert weakest["verdict"] == STRUCTURE, "a fifth of all places reach as much"
-    assert "of places reach its score in networks whose variants were shifted along the genome" in weakest["decided_by"]
+    assert (
+        "of the places of its level reach its score in networks whose variants were shifted along the genome"
+        in weakest["decided_by"]
+    )
     assert np.isnan(weakest["draws_needed"])
+
+
+def test_rewired_variants_are_asked_so_too() -> None:
+    made = shifted()
+    networks = made.networks.assign(kind=made.networks["kind"].replace("shifted", "rewired"))
+    rewired = replace(made, networks=networks)
+    assert not len(verdict(rewired, informative=GOOD).robust)
+    found = verdict(rewired, informative=GOOD, variants=True)
+    assert found.robust["node"].tolist() == verdict(made, informative=GOOD).robust["node"].tolist()
+    assert found.places
 
 
 def test_shifted_networks_are_asked_before_rewired_ones() -> None:

@@ -14,7 +14,10 @@ import pytest
 from tests.data.genotypes.test_plink import made
 from tests.study.test_cohort import FILE, change, write_study
 from vnn._errors import StudyError
-from vnn.study import Study, plan, read_material, run_study
+from vnn.data.genotypes.simulated import SimulatedGenotypes, simulate_genotypes
+from vnn.data.genotypes.traits import Trait
+from vnn.interpret.verdict import CHANCE, NOT_INFORMATIVE
+from vnn.study import Results, Study, plan, read_material, run_study
 from vnn.study.nulls import missing_chunks, wiring_null
 
 DESIGN = '[nulls]\ndesign = "screening"\nat_once = 40\n'
@@ -112,3 +115,77 @@ def test_few_variants_have_few_shifts_and_the_page_says_so(tmp_path: Path) -> No
     assert results.verdict.wiring == "rewired"
     assert any(why in line for line in results.verdict.left_out)
     assert why in (results.folder / "page.html").read_text()
+
+
+SIMULATED = """
+name = "simulated"
+n_seeds = 2
+[data]
+values = "cohort.bed"
+labels = "phenotypes.csv"
+target = "phenotype"
+classes = ["control", "case"]
+covariates = ["age", "sex"]
+[genotypes]
+genes = "genes.txt"
+build = "GRCh38"
+upstream = 0
+downstream = 0
+components = {components}
+[ontology]
+name = "genes"
+[splits]
+k = 3
+[training]
+epochs = 60
+impute = "mean"
+[compare]
+models = ["logistic regression"]
+[nulls]
+design = "screening"
+[report]
+figures = false
+"""
+
+
+def simulated(folder: Path, trait: Trait, components: int, seed: int) -> tuple[SimulatedGenotypes, Results]:
+    """A cohort and its study, with as many components declared."""
+    cohort = simulate_genotypes(
+        folder, people=800, variants=300, genes=60, pathways=6, traits=[trait], fst=0.05, seed=seed
+    )
+    (folder / "study.toml").write_text(SIMULATED.format(components=components))
+    return cohort, run_study(folder / "study.toml")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("components", [1, 0])
+def test_a_declared_population_makes_no_gene_robust(tmp_path: Path, components: int) -> None:
+    """No gene matters, the trait differs by population; undeclared, permuted labels stop hardly any gene."""
+    _, results = simulated(tmp_path / "s", Trait(scenario="confounder"), components, seed=1)
+    assert results.verdict is not None
+    table = results.verdict.table
+    beyond = ~table["verdict"].isin([NOT_INFORMATIVE, CHANCE])
+    if components:
+        assert not len(results.verdict.robust)
+        assert beyond.mean() <= 0.05
+    else:
+        assert beyond.mean() > 0.5
+
+
+@pytest.mark.slow
+def test_causal_genes_are_robust_and_no_gene_without_linkage_to_them(tmp_path: Path) -> None:
+    cohort, results = simulated(tmp_path / "s", Trait(genes=4, pathways=2), 0, seed=1)
+    assert results.verdict is not None
+    assert results.verdict.wiring == "shifted"
+    assert results.verdict.places
+    genotypes, causes = cohort.genotypes, list(cohort.truth.variants("phenotype"))
+    values = genotypes.dosages()
+    r2 = np.corrcoef(values)[:, genotypes.variants.index.get_indexer(causes)] ** 2
+    strongest = pd.Series(r2.max(1), genotypes.variants.index)
+    linked = cohort.variant_genes.groupby("gene")["variant"].agg(lambda own: strongest.loc[list(own)].max())
+    robust = set(results.verdict.robust["node"])
+    assert len(robust & set(cohort.truth.genes("phenotype"))) >= 2
+    assert not [gene for gene in robust if linked[gene] < 0.1]
+    table = results.verdict.table.set_index("node")
+    assert (table.loc[list(robust), "reached_wiring"] <= 0.05).all()
+    assert "Places that reach it" in (results.folder / "page.html").read_text()

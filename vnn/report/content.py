@@ -78,7 +78,7 @@ class Content:
         p_wiring, q_wiring, z_wiring, reached_wiring, families ("2 of 3"), seeds_agree, halves_sign, halves_top, band_low,
         band_high, decided_by (a sentence), draws_needed. left, seeds_agree, halves_sign and halves_top are parts of 1. `attrs` may
         hold "words": sentences to be said beside the table (the unit of permutation, the smallest p these draws can give, a search
-        on the same data), and "wiring": the kind of the null of the wiring.
+        on the same data), "wiring": the kind of the null of the wiring, and "places": whether nodes are held to reached_wiring.
     thresholds
         Columns name, value, meaning.
     draws

@@ -53,6 +53,10 @@ SAYS = {
         "that is due to genes of a pathway going together, for rewiring takes that away too."
     ),
 }
+CARRIED = (
+    "Every cause is carried to another gene, so that each draw has as many genes that matter as this study; what is asked of a "
+    "node is how rare its score is among all places of its level."
+)
 OTHER_WIRINGS = {
     "reassigned": (
         "genes reassigned",
@@ -61,9 +65,8 @@ OTHER_WIRINGS = {
     "shifted": (
         "variants shifted",
         "Variants shifted along the genome, connections above genes rewired: what places of the network are worth when the "
-        "variants of another stretch of the chromosome lead there. A shift carries every cause to another gene, so that each "
-        "draw has as many genes that matter as this study; what is asked of a node is how rare its score is among all places. "
-        "It cannot say which of neighbours in linkage matters.",
+        "variants of another stretch of the chromosome lead there. It cannot say which of neighbours in linkage matters. "
+        + CARRIED,
     ),
 }
 MOST_GROUPS = 100
@@ -165,7 +168,7 @@ COLUMNS = (
 )  # fmt: skip
 REACHED = Column(
     "reached_wiring", "Places that reach it", "part",
-    "Share of the places of its level that reach the score, in all draws of networks whose variants were shifted along the genome.",
+    "Share of the places of its level that reach the score, in all draws of networks whose variants lead to other genes.",
     main=True,
 )  # fmt: skip
 LOCUS = (
@@ -226,7 +229,7 @@ def columns(content: Content) -> tuple[Column, ...]:
         "n_genes", called.capitalize(), "count", f"Measured {called}, those of its descendants included.", main=True
     )
     known = tuple(own if column.key == own.key else column for column in COLUMNS)
-    if _wiring(content) == "shifted":
+    if content.verdict.attrs.get("places"):
         place = next(i for i, column in enumerate(known) if column.key == "q_wiring")
         known = (*known[:place], REACHED, replace(known[place], main=False), *known[place + 1 :])
     if "locus" not in content.verdict:
@@ -241,8 +244,10 @@ def nulls(content: Content) -> dict[str, str]:
 
 
 def says(content: Content) -> dict[str, str]:
-    """What each null can and cannot say."""
-    return SAYS | ({"wiring": OTHER_WIRINGS[_wiring(content)][1]} if _wiring(content) in OTHER_WIRINGS else {})
+    """What each null can and cannot say, and what is asked of a node."""
+    if _wiring(content) in OTHER_WIRINGS:
+        return SAYS | {"wiring": OTHER_WIRINGS[_wiring(content)][1]}
+    return SAYS | {"wiring": f"{SAYS['wiring']} {CARRIED}"} if content.verdict.attrs.get("places") else SAYS
 
 
 def _wiring(content: Content) -> str:

@@ -74,6 +74,7 @@ def judged(
         structure=structure(material.topology, samples),
         ratio=ratio_of(trained.splits),
         seed=study.seed,
+        variants=study.genotypes is not None,
     )
     left = without(trained, samples, PROPAGATION, **_baseline(study))
     if found.wiring == REWIRED and (instead := wiring_null(study, material).instead):
