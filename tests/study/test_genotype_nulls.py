@@ -16,7 +16,7 @@ from tests.study.test_cohort import FILE, change, write_study
 from vnn._errors import StudyError
 from vnn.data.genotypes.simulated import SimulatedGenotypes, simulate_genotypes
 from vnn.data.genotypes.traits import Trait
-from vnn.interpret.verdict import CHANCE, NOT_INFORMATIVE
+from vnn.interpret.verdict import CHANCE, LINKED, NOT_INFORMATIVE, ROBUST
 from vnn.study import Results, Study, plan, read_material, run_study
 from vnn.study.nulls import missing_chunks, wiring_null
 
@@ -189,3 +189,14 @@ def test_causal_genes_are_robust_and_no_gene_without_linkage_to_them(tmp_path: P
     table = results.verdict.table.set_index("node")
     assert (table.loc[list(robust), "reached_wiring"] <= 0.05).all()
     assert "Places that reach it" in (results.folder / "page.html").read_text()
+
+
+@pytest.mark.slow
+def test_one_causal_variant_in_linkage_over_three_genes_is_one_locus(tmp_path: Path) -> None:
+    cohort, results = simulated(tmp_path / "s", Trait(scenario="locus", h2=0.1), 0, seed=1)
+    assert results.verdict is not None
+    table = results.verdict.table.set_index("node")
+    called = table["verdict"].isin([ROBUST, LINKED])
+    assert (table["verdict"] == ROBUST).sum() == 1
+    assert table.loc[called, "group"].nunique() == 1
+    assert set(cohort.truth.loci["phenotype"]) & set(table.index[called])
