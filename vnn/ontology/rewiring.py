@@ -352,7 +352,7 @@ def why_no_shift(
     leading = [wire for wire in _wires(topology) if wire.source_level == topology.levels[0].name]
     for draw in numbers:
         moved = places.moved(seed, draw)[:, None]
-        report = pd.DataFrame(row for wire in leading for row in _shift_report(wire, (draw,), _moved(wire, moved)))
+        report = pd.DataFrame(row for wire in leading for row in _shift_report(wire, (draw,), moved[wire.edges[:, 0]]))
         if (poor := _poorest(report, least)) is not None:
             return (
                 f"a shift can leave genes much as they are (draw {draw} changes {poor['changed']:,} of {poor['changeable']:,} "
