@@ -378,7 +378,7 @@ class TestCircularShift:
         alone = [str(i) for i in range(66)]
         assert "none of the 66 chromosomes has enough" in why_no_shift(topology, alone, positions, seed=1, draws=[0])
         small, where, at, _ = genome(sizes=(12,), genes_of=3)
-        moved = circular_shift(small, where, at, seed=1, draws=range(200), least=0.0).moved
+        moved = circular_shift(small, where, at, seed=1, draws=range(100), least=0.0).moved
         assert moved is not None
         assert len(np.unique(moved, axis=1).T) == 9, "2 to 10 of 12"
         assert why_no_shift(small, where, at, seed=1, draws=range(9), least=0.0) == ""

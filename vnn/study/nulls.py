@@ -43,7 +43,7 @@ MOST_AT_ONCE = 256
 
 
 REWIRED, SHIFTED = "rewired", "shifted"
-NOWHERE = ("0", "", "nan")
+NOWHERE = ("0", "")
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,9 @@ def _no_shift(study: Study, material: Material, draws: Sequence[int]) -> str:
     """Why variants cannot be shifted; empty where they can."""
     held = placed(material.topology, places_of(study, material))
     chromosome, position = held["chromosome"], held["position"].to_numpy(dtype=float)
-    lost = chromosome.isna().to_numpy() | chromosome.astype(str).isin(NOWHERE).to_numpy() | ~(position > 0)
+    lost = chromosome.isna().to_numpy() | ~np.isfinite(position)
+    if study.nulls.places is None:  # as genotypes tell that a place is not known
+        lost |= chromosome.astype(str).isin(NOWHERE).to_numpy() | (position <= 0)
     if lost.any():
         return f"{int(lost.sum()):,} of {len(lost):,} inputs have no place on the genome"
     return why_no_shift(material.topology, list(chromosome), position, seed=study.seed, draws=draws)
