@@ -185,6 +185,63 @@ def test_permuted_labels_are_asked_for_correlations_and_rewired_networks_for_sco
     assert np.allclose(found.table["p_labels"], own)
 
 
+def shifted(n_causes: int = 3, seed: int = 0) -> Scored:
+    """Networks of shifted variants: in every draw as many nodes matter as in the study, and as much, but they are others."""
+    made, rng = scores(wiring=0.0, star=0.0, noise=0.001, seed=seed), np.random.default_rng(seed)
+    networks = made.networks.assign(kind=made.networks["kind"].replace("rewired", "shifted"))
+    values = {m: held.copy() for m, held in made.values.items()}
+    for (kind, _), part in networks.fillna({"draw": -1}).groupby(["kind", "draw"]):
+        causes = rng.choice(N, n_causes, replace=False) if kind == "shifted" else np.arange(STAR, STAR + n_causes)
+        for held in values.values():
+            held[0, part.index] += 0.001 * rng.random(N)
+            if kind != "labels":
+                held[0][np.ix_(part.index, causes)] += np.linspace(0.5, 1.0, n_causes)
+    return replace(made, networks=networks, values=values, correlations=values)
+
+
+def test_of_shifted_variants_it_is_asked_how_rare_the_score_is() -> None:
+    """No q against such draws is small, whatever matters: they hold as much as the study does."""
+    found = verdict(shifted(), informative=GOOD)
+    causes, table = range(STAR, STAR + 3), found.table
+    assert found.wiring == "shifted"
+    assert (table.loc[causes, "q_wiring"] > 0.3).all()
+    assert found.robust["node"].tolist() == [f"n{i}" for i in reversed(causes)]
+    made = shifted()
+    kinds, held = made.networks["kind"].to_numpy(), made.values["deeplift"][0]
+    real, draws = held[kinds == "real"].mean(0), held[kinds == "shifted"].reshape(P, -1, N).mean(1)
+    for level, nodes in made.nodes.groupby("level").indices.items():
+        places = draws[:, nodes]
+        expected = [(1 + (places >= real[i]).sum()) / (1 + places.size) for i in nodes]
+        assert np.allclose(table.loc[table["level"] == level, "reached_wiring"], expected)
+    many = verdict(shifted(n_causes=12), informative=GOOD).table
+    weakest = many.loc[STAR]
+    assert weakest["verdict"] == STRUCTURE, "a fifth of all places reach as much"
+    assert (
+        "of the places of its level reach its score in networks whose variants were shifted along the genome"
+        in weakest["decided_by"]
+    )
+    assert np.isnan(weakest["draws_needed"])
+
+
+def test_rewired_variants_are_asked_so_too() -> None:
+    made = shifted()
+    networks = made.networks.assign(kind=made.networks["kind"].replace("shifted", "rewired"))
+    rewired = replace(made, networks=networks)
+    assert not len(verdict(rewired, informative=GOOD).robust)
+    found = verdict(rewired, informative=GOOD, variants=True)
+    assert found.robust["node"].tolist() == verdict(made, informative=GOOD).robust["node"].tolist()
+    assert found.places
+
+
+def test_shifted_networks_are_asked_before_rewired_ones() -> None:
+    made = shifted()
+    both = Scored.join([made, scores(wiring=0.9, star=0.0, noise=0.001).of("rewired")])
+    assert (
+        verdict(both, informative=GOOD).robust["node"].tolist()
+        == verdict(made, informative=GOOD).robust["node"].tolist()
+    )
+
+
 @pytest.mark.parametrize("n_studies", [20, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_study_of_nothing_is_rarely_called(n_studies: int) -> None:
     """The p of the whole study is exact, so that at most 1 in 21 studies of nothing calls a node."""

@@ -28,6 +28,7 @@ from vnn.ontology import (
     rewired_topology,
     rewiring,
 )
+from vnn.ontology.rewiring import why_no_shift
 
 Matrix = tuple[tuple[int, ...], ...]
 
@@ -369,6 +370,20 @@ class TestCircularShift:
         topology, chromosomes, positions, _ = genome(sizes=(30, 30), genes_of=100)
         with pytest.raises(OntologyError, match="changed 0 of the 60 edges that could change"):
             circular_shift(topology, chromosomes, positions, seed=0, draws=[0])
+        assert "draw 0 changes 0 of 60 connections" in why_no_shift(topology, chromosomes, positions, seed=0, draws=[0])
+
+    def test_why_variants_cannot_be_shifted_is_known_beforehand(self):
+        topology, chromosomes, positions, _ = genome()
+        assert why_no_shift(topology, chromosomes, positions, seed=1, draws=range(40)) == ""
+        alone = [str(i) for i in range(66)]
+        assert "none of the 66 chromosomes has enough" in why_no_shift(topology, alone, positions, seed=1, draws=[0])
+        small, where, at, _ = genome(sizes=(12,), genes_of=3)
+        moved = circular_shift(small, where, at, seed=1, draws=range(100), least=0.0).moved
+        assert moved is not None
+        assert len(np.unique(moved, axis=1).T) == 9, "2 to 10 of 12"
+        assert why_no_shift(small, where, at, seed=1, draws=range(9), least=0.0) == ""
+        why = why_no_shift(small, where, at, seed=1, draws=range(10), least=0.0)
+        assert why == "12 variants allow 9 different shifts, and 10 draws are asked for"
 
 
 @pytest.mark.data

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -126,6 +128,8 @@ def test_the_verdict_counts_groups_and_names_who_leads_and_follows() -> None:
         "     with Repair of breaks (driven by it)",
     ]
     assert verdict_text(judged(), most=1).count("score") == 1
+    held = replace(judged(reached_wiring=[0.02] * 5), places=True)
+    assert "q 0.01 against permuted labels, 0.02 of places reach it in rewired networks, 9 genes" in verdict_text(held)
 
 
 def test_without_robust_nodes_the_verdict_says_what_stopped_the_largest() -> None:

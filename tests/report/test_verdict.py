@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
@@ -221,6 +222,24 @@ def test_the_table_on_the_page_is_the_frame() -> None:
     assert [held["levels"].index(nodes["levels"][nodes["level"][at]]) for at in held["columns"]["at"]] == [
         ["level 1", "level 2", "level 3"].index(level) for level in frame["level"]
     ]
+
+
+def test_shifted_variants_have_words_and_a_column_of_their_own() -> None:
+    table = whole().verdict.assign(reached_wiring=0.03)
+    table.attrs = whole().verdict.attrs | {"wiring": "shifted", "places": True}
+    genotypes = replace(whole(), verdict=table)
+    known = {column.key: column for column in verdict.columns(genotypes)}
+    assert known["reached_wiring"].main
+    assert not known["q_wiring"].main
+    said = html.unescape(pages.page(genotypes))
+    assert "networks whose variants were shifted along the genome its share of the separation" in said
+    assert verdict.says(genotypes)["wiring"] in said
+    assert verdict.SAYS["wiring"] not in said
+    assert "reached_wiring" not in {column.key for column in verdict.columns(whole())}
+    assert verdict.nulls(whole()) == verdict.NULLS
+    table.attrs = table.attrs | {"wiring": "rewired"}
+    assert verdict.says(replace(whole(), verdict=table))["wiring"].endswith(verdict.CARRIED)
+    assert verdict.nulls(replace(whole(), verdict=table)) == verdict.NULLS
 
 
 def test_people_are_shown_only_where_they_may_be() -> None:

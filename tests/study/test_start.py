@@ -132,6 +132,8 @@ def test_a_fileset_gets_a_file_that_runs(simulated: Path) -> None:
     material = read_material(study)
     assert material.samples.n_features > 100
     assert (study.report.individuals, study.ontology.name) == ("none", "genes")
+    assert (study.network.dropout, study.network.input_dropout) == (0.2, 0.0)
+    assert study.training.batch_size % 64 == 0, "packed genotypes stand in panels of 64 people"
 
 
 def test_the_phenotype_of_a_fam_and_its_two_readings(simulated: Path) -> None:
@@ -189,6 +191,6 @@ def test_a_folder_of_gennets_gets_a_file_that_runs(real, tmp_path: Path) -> None
     (tmp_path / "study.toml").write_text(text)
     study = Study.read(tmp_path / "study.toml")
     material = read_material(study)
-    assert study.network.dropout == 0
+    assert study.network.dropout == study.network.input_dropout == 0
     assert [len(level) for level in material.topology.levels] == [100, 10]
     assert len(material.splits[0].train) == 10_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vnn.interpret.methods import METHODS, Method, method_of
 from vnn.interpret.scored import Scored, mean
-from vnn.interpret.significance import least_draws, significance
+from vnn.interpret.significance import least_draws, pooled_p, significance
 from vnn.interpret.stability import Stability, stability
 from vnn.training.interval import interval
 
@@ -23,7 +23,12 @@ LINKED = "in linkage with a robust gene"  # said by `vnn.interpret.grouping`, of
 VERDICTS = (NOT_INFORMATIVE, NOT_RESOLVABLE, CHANCE, STRUCTURE, METHOD, UNSTABLE, LINKED, ROBUST)
 FEW_FAMILIES = "families of explainers were asked, which is too few"
 PROPAGATION, ABLATION, RELEVANCE = "deeplift", "ablation", "lrp-gamma"
-LABELS, WIRINGS = "labels", ("rewired", "reassigned", "shifted")
+LABELS, SHIFTED = "labels", "shifted"
+WIRINGS = {  # the first of which there are draws is asked
+    SHIFTED: "networks whose variants were shifted along the genome",
+    "rewired": "rewired networks",
+    "reassigned": "networks whose genes changed places",
+}
 LEAST_PAIRS = 3
 
 
@@ -35,7 +40,8 @@ class Thresholds(BaseModel):
     informative
         Largest p of the networks' held-out performance among networks of permuted labels, and beside covariates alone.
     chance, structure
-        Largest q against permuted labels, and against rewired networks.
+        Largest q against permuted labels, and against rewired networks; where inputs are variants, the largest share of places in
+        these that reach the node's score.
     band
         Whether a node must also lie above the prediction band of its size, degrees, level and expression.
     families
@@ -68,7 +74,7 @@ class Thresholds(BaseModel):
         rows = [
             ("informative", self.informative, "largest p of held-out performance, against permuted labels and covariates alone"),
             ("chance", self.chance, "largest q of a node against permuted labels"),
-            ("structure", self.structure, "largest q of a node against rewired networks"),
+            ("structure", self.structure, "largest q of a node against rewired networks; for variants, share of places"),
             ("band", self.band, "whether a node must score more than nodes of its size, degrees, level and expression do"),
             ("families", self.families, "families of explainers, of three, that must find it at the same q"),
             ("signs", self.signs, "smallest share of half-samples of the people in which it pushes the same way"),
@@ -116,7 +122,7 @@ class Verdict:
     table
         A row per contrast and node: contrast, level, node, name, score (in standard deviations of the logit), low, high (95 % over
         splits), correlation (of what the node adds with the labels), p_labels, q_labels, maxt_labels, z_labels (of the
-        correlation), the same of the wiring null (of the score), by family whether it was asked and
+        correlation), the same of the wiring null (of the score), reached_wiring (see `reached`), by family whether it was asked and
         passes ("asked ablation", "passes ablation"), families (that pass), seeds_agree, halves_sign, halves_top, band_low,
         band_high, verdict, decided_by, draws_needed; once grouped n_genes, group, leader, driven_by,
         left, and for genotype studies locus and in_ld_with.
@@ -130,6 +136,8 @@ class Verdict:
         Of methods, that were asked.
     left_out
         What could not be computed and why, a sentence each.
+    places
+        Whether nodes were held to reached_wiring and not to q_wiring.
     """
 
     table: pd.DataFrame
@@ -138,6 +146,7 @@ class Verdict:
     wiring: str
     families: tuple[str, ...]
     left_out: tuple[str, ...] = field(default=())
+    places: bool = False
 
     @property
     def robust(self) -> pd.DataFrame:
@@ -153,6 +162,7 @@ def verdict(
     structure: pd.DataFrame | None = None,
     ratio: float = 0.0,
     seed: int = 0,
+    variants: bool = False,
 ) -> Verdict:
     """Judge every node by an ordered rule: the first question it fails is its verdict.
 
@@ -164,6 +174,10 @@ def verdict(
     networks whether it adds as much only in its place (its score). Both have a unit that all nodes share, so they are
     pooled over nodes and draws as they are; q is never below the p of the whole study, so that a study of nothing calls
     any node in at most 5 % of cases.
+
+    Other wirings of variants are asked differently (`reached`): they carry every cause to another gene, so that each draw has as
+    many nodes that matter as the study itself, and no q against them could be small. What is asked is whether at most 5 % of
+    the places of the level reach the node's score.
 
     Parameters
     ----------
@@ -179,8 +193,11 @@ def verdict(
         Test part over training part of a split, for the intervals; see `vnn.training.interval`.
     seed
         Of the sets of networks in `stability`.
+    variants
+        Whether inputs are variants of genotypes. Where variants were shifted they are, unasked.
     """
-    evidence = _evidence(scores, informative or Informative(), thresholds or Thresholds(), structure, ratio, seed)
+    asked = thresholds or Thresholds()
+    evidence = _evidence(scores, informative or Informative(), asked, structure, ratio, seed, variants)
     return _decided(evidence, scores)
 
 
@@ -192,6 +209,7 @@ def judge(
     structure: pd.DataFrame | None = None,
     ratio: float = 0.0,
     seed: int = 0,
+    variants: bool = False,
 ) -> tuple[Verdict, Scored]:
     """The verdict, asking for no more than it needs: explainers of other families only where DeepLIFT found something.
 
@@ -201,11 +219,11 @@ def judge(
     ----------
     score
         Scores of all networks by a method; those of half-samples are needed by the first only.
-    informative, thresholds, structure, ratio, seed
+    informative, thresholds, structure, ratio, seed, variants
         As for `verdict`.
     """
-    scores = score(method_of(PROPAGATION))
-    evidence = _evidence(scores, informative or Informative(), thresholds or Thresholds(), structure, ratio, seed)
+    scores, asked = score(method_of(PROPAGATION)), thresholds or Thresholds()
+    evidence = _evidence(scores, informative or Informative(), asked, structure, ratio, seed, variants)
     found = _decided(evidence, scores)
     if only := _undecided(found, scores):
         scores = scores.beside(score(method_of(ABLATION).with_settings(only=only)))
@@ -225,6 +243,7 @@ class _Evidence:
     informative: Informative
     stability: dict[str, Stability]
     wiring: str
+    places: bool
     short: tuple[str, ...]
     has_band: bool
     left_out: tuple[str, ...]
@@ -237,6 +256,7 @@ def _evidence(
     structure: pd.DataFrame | None,
     ratio: float,
     seed: int,
+    variants: bool,
 ) -> _Evidence:
     main = next(iter(scores.values))
     n_contrasts, left_out = len(scores.contrasts), list[str]()
@@ -250,6 +270,8 @@ def _evidence(
     for what, kind, threshold in _nulls(wiring, asked):
         null = _draws(scores, kind, main, what)
         table = table.join(_against(null, _real(scores, main, what), table, what, threshold))
+        if what == "wiring":
+            table["reached_wiring"] = _reached(null, real, table)
         if len(null) >= least_draws(threshold):
             continue
         short.append(f"too few draws of the null of the {what}")
@@ -272,23 +294,26 @@ def _evidence(
         table[column] = held[own] if has_band else np.nan
     if (int(held["n_halves"].max()) if len(held) else 0) < 2 * LEAST_PAIRS:
         short.append(f"fewer than {LEAST_PAIRS} pairs of half-samples")
-    return _Evidence(table, asked, informative, told, wiring, tuple(short), has_band, tuple(left_out))
+    places = variants or wiring == SHIFTED
+    return _Evidence(table, asked, informative, told, wiring, places, tuple(short), has_band, tuple(left_out))
 
 
 def _decided(evidence: _Evidence, scores: Scored) -> Verdict:
     """The verdict, with the families of methods that have scores."""
     asked, table = evidence.thresholds, evidence.table.copy()
-    families = _families(scores, table, evidence.wiring, asked)
+    families = _families(scores, table, evidence)
     for name, (passes, known) in families.items():
         table[f"passes {name}"], table[f"asked {name}"] = passes, known
     table["families"] = table[[f"passes {name}" for name in families]].sum(axis=1)
     decided = [_judge(row, evidence, len(families)) for row in table.to_dict("records")]
     table["verdict"], table["decided_by"] = zip(*decided, strict=True) if decided else ([], [])
     open_ = table["verdict"].isin([CHANCE, STRUCTURE])
-    needed = np.where(table["verdict"] == STRUCTURE, table["more_wiring"], table["more_labels"])
+    more = np.nan if evidence.places else table["more_wiring"]
+    needed = np.where(table["verdict"] == STRUCTURE, more, table["more_labels"])
     table["draws_needed"] = np.where(open_, needed, np.nan)
     table = table.drop(columns=["more_labels", "more_wiring"])
-    return Verdict(table, asked, evidence.stability, evidence.wiring, tuple(families), evidence.left_out)
+    how = evidence.left_out, evidence.places
+    return Verdict(table, asked, evidence.stability, evidence.wiring, tuple(families), *how)
 
 
 def _undecided(found: Verdict, scores: Scored) -> dict[str, list[int]]:
@@ -311,8 +336,10 @@ def _judge(row: Mapping[Hashable, Any], evidence: _Evidence, n_families: int) ->
         return NOT_RESOLVABLE, ", ".join(evidence.short) or "no score"
     if not row["q_labels"] <= asked.chance:
         return CHANCE, f"q = {row['q_labels']:.2g} against permuted labels"
-    if not row["q_wiring"] <= asked.structure:
-        return STRUCTURE, f"q = {row['q_wiring']:.2g} against rewired networks"
+    if not row[_held_to(evidence)] <= asked.structure:
+        reached = f"{row['reached_wiring']:.2g} of the places of its level reach its score in"
+        said = reached if evidence.places else f"q = {row['q_wiring']:.2g} against"
+        return STRUCTURE, f"{said} {WIRINGS[evidence.wiring]}"
     if asked.band and evidence.has_band and not abs(row["score"]) > row["band_high"]:
         return STRUCTURE, f"score {row['score']:.2g}, and nodes of its size and place reach {row['band_high']:.2g}"
     if n_families < asked.families:
@@ -364,13 +391,46 @@ def _against(null: np.ndarray, real: np.ndarray, table: pd.DataFrame, what: str,
     return columns.set_index(np.flatnonzero(alive)).reindex(table.index)
 
 
-def _families(
-    scores: Scored, table: pd.DataFrame, wiring: str, asked: Thresholds
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def reached(real: np.ndarray, null: np.ndarray, levels: Sequence[Hashable]) -> np.ndarray:
+    """Share of the places of a level, in all draws, that reach the score of a node: (1 + number) / (1 + places x draws).
+
+    It says how rare so large a score is along the genome, and controls no rate over nodes; that is what permuted labels do.
+    Nodes of a level are places for each other, as 20 draws at one place would make 1/21 of a single neighbour.
+
+    Parameters
+    ----------
+    real, null
+        Scores, (n_nodes,) and (n_draws, n_nodes); at least 3 draws.
+    levels
+        Of the nodes, (n_nodes,).
+    """
+    found = np.full(len(real), np.nan)
+    names = pd.Series(list(levels), dtype=object)
+    for nodes in names.groupby(names, sort=False).indices.values():
+        found[nodes] = pooled_p(real[nodes], null[:, nodes], sides="upper", scale="shared")
+    return found
+
+
+def _reached(null: np.ndarray, real: np.ndarray, table: pd.DataFrame) -> np.ndarray:
+    """`reached` within contrast and level; missing where `_against` is."""
+    found, alive = np.full(len(real), np.nan), np.isfinite(real)
+    if len(null) >= 3 and alive.any():
+        levels = list(zip(table.loc[alive, "contrast"], table.loc[alive, "level"], strict=True))
+        found[alive] = reached(real[alive], null[:, alive], levels)
+    return found
+
+
+def _held_to(evidence: _Evidence) -> str:
+    """The column that is held against the threshold of structure."""
+    return "reached_wiring" if evidence.places else "q_wiring"
+
+
+def _families(scores: Scored, table: pd.DataFrame, evidence: _Evidence) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """By family of methods whether a node passes both nulls with its first method, and whether it was asked.
 
     What the first method of all says is in the table.
     """
+    asked, wiring = evidence.thresholds, evidence.wiring
     methods: dict[str, str] = {}
     for name in scores.values:
         methods.setdefault(METHODS[name].family, name)
@@ -385,7 +445,9 @@ def _families(
                 ],
                 axis=1,
             )
-        passes = (against["q_labels"] <= asked.chance) & (against["q_wiring"] <= asked.structure)
+            null = _draws(scores, wiring, method, "wiring")
+            against["reached_wiring"] = _reached(null, _real(scores, method, "wiring"), table)
+        passes = (against["q_labels"] <= asked.chance) & (against[_held_to(evidence)] <= asked.structure)
         found[family] = passes.to_numpy(), np.isfinite(_real(scores, method, "wiring"))
     return found
 

@@ -8,6 +8,7 @@ same draws.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -265,7 +266,8 @@ def circular_shift(
 
     Shifts are counted in variants, not in base pairs: with many variants in one region a shift may stay within it.
     A chromosome of n variants has about (1 - 2 `least_shift`) n shifts, so a topology with few variants on
-    one chromosome has few draws.
+    one chromosome has few draws, and where one gene has all variants of its chromosome no shift changes it. `why_no_shift` says
+    beforehand whether draws can be made.
 
     Parameters
     ----------
@@ -292,25 +294,71 @@ def circular_shift(
     """
     numbers = _numbers(draws)
     places = _Chromosomes(topology, chromosomes, positions, least_shift)
+    if not places.order:
+        raise OntologyError(f"{places.why_none}. Use `rewire` or `reassign`.")
     wires = _wires(topology)
     first = topology.levels[0].name
     moved = np.stack([places.moved(seed, draw) for draw in numbers], axis=1)
     drawn, rows = [], []
     for wire in wires:
         if wire.source_level == first:
-            columns, made = _moved(wire, moved), np.zeros(len(numbers), dtype=np.int64)
-            could = _sizes_allow(wire, len(wire.sources))
+            columns = _moved(wire, moved)
+            rows += _shift_report(wire, numbers, columns)
         else:
             columns, made = _exchanged(wire, seed, numbers, swaps)
-            could = _changeable(wire.edges)
+            rows += _report(wire, numbers, columns, _changeable(wire.edges), made)
         drawn.append(columns)
-        rows += _report(wire, numbers, columns, could, made)
     report = pd.DataFrame(rows)
     advice = "Give the positions of the variants as they are, or use `rewire`"
     _judge(report[report["source_level"] == first], least, "circular shift", advice)
     masks = tuple(wire.with_draws(columns) for wire, columns in zip(wires, drawn, strict=True))
     above = _fixed([wire for wire in wires if wire.source_level != first])
     return Wirings("circular shift", topology, seed, numbers, masks, report, (*places.notes, *above), first, moved)
+
+
+def why_no_shift(
+    topology: Topology,
+    chromosomes: Sequence[object] | np.ndarray,
+    positions: Sequence[float] | np.ndarray,
+    *,
+    seed: int,
+    draws: Iterable[int],
+    least_shift: float = 0.1,
+    least: float = 0.5,
+) -> str:
+    """Why `circular_shift` cannot give these draws, or not as many different ones; empty where it can.
+
+    Parameters
+    ----------
+    topology, chromosomes, positions, seed, draws, least_shift, least
+        As in `circular_shift`.
+
+    Returns
+    -------
+    A clause such as "its 18 variants allow 15 different shifts, and 20 draws are asked for".
+
+    Raises
+    ------
+    OntologyError
+        If a variant has no place.
+    """
+    numbers = _numbers(draws)
+    places = _Chromosomes(topology, chromosomes, positions, least_shift)
+    if not places.order:
+        return places.why_none
+    if places.n_shifts < len(numbers):
+        n, many = len(topology.inputs), f"{places.n_shifts:,} different shifts"
+        return f"{n:,} variants allow {many}, and {len(numbers):,} draws are asked for"
+    leading = [wire for wire in _wires(topology) if wire.source_level == topology.levels[0].name]
+    for draw in numbers:
+        moved = places.moved(seed, draw)[:, None]
+        report = pd.DataFrame(row for wire in leading for row in _shift_report(wire, (draw,), moved[wire.edges[:, 0]]))
+        if (poor := _poorest(report, least)) is not None:
+            return (
+                f"a shift can leave genes much as they are (draw {draw} changes {poor['changed']:,} of {poor['changeable']:,} "
+                "connections)"
+            )
+    return ""
 
 
 def rewired_topology(wirings: Wirings, draw: int) -> Topology:
@@ -560,6 +608,10 @@ def _report(
     ]
 
 
+def _shift_report(wire: _Wire, draws: Sequence[int], drawn: np.ndarray) -> list[dict[str, object]]:
+    return _report(wire, draws, drawn, _sizes_allow(wire, len(wire.sources)), np.zeros(len(draws), dtype=np.int64))
+
+
 def _among(keys: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Which of `keys` are in the sorted `known`."""
     return known[np.searchsorted(known, keys).clip(max=len(known) - 1)] == keys
@@ -567,17 +619,22 @@ def _among(keys: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 def _judge(report: pd.DataFrame, least: float, kind: str, advice: str) -> None:
     """An error unless every draw changed enough of what could change."""
+    worst = _poorest(report, least)
+    if worst is not None:
+        raise OntologyError(
+            f"draw {worst['draw']} of the null {kind!r} changed {worst['changed']:,} of the {worst['changeable']:,} edges "
+            f"that could change in {worst['where']}; at least {least:.0%} must. {advice}."
+        )
+
+
+def _poorest(report: pd.DataFrame, least: float) -> pd.Series | None:
+    """The first draw that changed too little of what could change, in all masks or in one of them."""
     whole = report.groupby("draw", as_index=False)[["changeable", "changed"]].sum()
     whole["where"] = "all masks"
     each = report.assign(where=report["source_level"] + " -> " + report["target_level"])
     every = pd.concat([whole, each], ignore_index=True)
     poor = every[(every["changeable"] >= FEW) & (every["changed"] < least * every["changeable"])]
-    if len(poor):
-        worst = poor.iloc[0]
-        raise OntologyError(
-            f"draw {worst['draw']} of the null {kind!r} changed {worst['changed']:,} of the {worst['changeable']:,} edges "
-            f"that could change in {worst['where']}; at least {least:.0%} must. {advice}."
-        )
+    return poor.iloc[0] if len(poor) else None
 
 
 def _fixed(wires: Sequence[_Wire]) -> tuple[str, ...]:
@@ -632,11 +689,9 @@ class _Chromosomes:
             self.order[name] = variants[np.argsort(at[variants], kind="stable")]
             self.span[name] = smallest, len(variants) - smallest
         self.n_inputs, self.notes = n_inputs, tuple(notes)
-        if not self.order:
-            raise OntologyError(
-                f"none of the {len(notes):,} chromosomes has enough variants to be shifted: {culprits(where.unique())}. "
-                "Use `rewire` or `reassign`."
-            )
+        self.n_shifts = math.prod(high - low + 1 for low, high in self.span.values())
+        many = f"none of the {len(notes):,} chromosomes has" if len(notes) > 1 else "the one chromosome does not have"
+        self.why_none = f"{many} enough variants to be shifted: {culprits(where.unique())}"
 
     def moved(self, seed: int, draw: int) -> np.ndarray:
         """The variant that comes to the place of each variant."""

@@ -75,10 +75,10 @@ class Content:
         One row per contrast and node above the inputs; without rows the page has no verdict. Needed: contrast, level, node, name,
         verdict (a word of `vnn.report.verdict.VERDICTS`). Further, missing where unknown: n_genes, group, leader, driven_by (a
         node, or words), left, score, share, share_low, share_high, correlation, p_labels, q_labels, maxt_labels, z_labels,
-        p_wiring, q_wiring, z_wiring, families ("2 of 3"), seeds_agree, halves_sign, halves_top, band_low, band_high, decided_by
-        (a sentence), draws_needed. left, seeds_agree, halves_sign and halves_top are parts of 1. `attrs` may hold "words":
-        sentences to be said beside the table (the unit of permutation, the smallest p these draws can give, a search on the
-        same data).
+        p_wiring, q_wiring, z_wiring, reached_wiring, families ("2 of 3"), seeds_agree, halves_sign, halves_top, band_low,
+        band_high, decided_by (a sentence), draws_needed. left, seeds_agree, halves_sign and halves_top are parts of 1. `attrs` may
+        hold "words": sentences to be said beside the table (the unit of permutation, the smallest p these draws can give, a search
+        on the same data), "wiring": the kind of the null of the wiring, and "places": whether nodes are held to reached_wiring.
     thresholds
         Columns name, value, meaning.
     draws

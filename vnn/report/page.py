@@ -19,6 +19,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from vnn._atomic import write_text
+from vnn.interpret.verdict import WIRINGS
 from vnn.report import figures, skyline, verdict
 from vnn.report.content import Content
 from vnn.report.prose import prose
@@ -225,7 +226,7 @@ def verdict_table(content: Content, pool: Pool) -> dict[str, Any] | None:
         "draws": found and {
             "rows": None if len(found.rows) == len(rows) else found.rows, "signs": verdict.SIGNS,
             "nulls": {name: verdict.packed(values) for name, values in found.values.items()},
-            "words": verdict.NULLS, "real": verdict.COMPARED,
+            "words": verdict.nulls(content), "real": verdict.COMPARED,
         },
     }  # fmt: skip
 
@@ -257,7 +258,8 @@ def _verdict_section(content: Content) -> dict[str, Any] | None:
         "meanings": verdict.VERDICTS,
         "linked": verdict.LINKED,
         "thresholds": _records(content.thresholds),
-        "nulls": {name: verdict.SAYS[name] for name in drawn.values} if drawn else {},
+        "wiring": WIRINGS.get(content.verdict.attrs.get("wiring", ""), "rewired networks"),
+        "nulls": {name: verdict.says(content)[name] for name in drawn.values} if drawn else {},
         "n_drawn": 0 if drawn is None else len(drawn.rows),
         "n_not_drawn": 0 if drawn is None else drawn.n_left_out,
         "leaders": min(len(found), MOST_HISTOGRAMS),

@@ -196,7 +196,7 @@ def chance(content: Content) -> Figure | None:
             axes.set_xlim(0, reach)
             axes.set_yticks([])
             axes.spines["left"].set_visible(False)
-            axes.set_title(f"{verdict.NULLS[name]}, {len(own)} draws", fontsize=7.5, color=MUTED, loc="right")
+            axes.set_title(f"{verdict.nulls(content)[name]}, {len(own)} draws", fontsize=7.5, color=MUTED, loc="right")
         line[0].set_title(cut(row["name"], 34), fontsize=8.5, loc="left")
     for axes, name in zip(panels[-1], drawn.values, strict=True):
         axes.set_xlabel(f"{AXES[verdict.COMPARED[name]]}; line: this study", fontsize=8)

@@ -6,7 +6,7 @@ import textwrap
 
 import pandas as pd
 
-from vnn.interpret.verdict import LINKED, VERDICTS, Verdict
+from vnn.interpret.verdict import LINKED, VERDICTS, WIRINGS, Verdict
 from vnn.training.evaluation import comparison
 from vnn.training.paired import BETTER, WORSE
 
@@ -111,7 +111,7 @@ def verdict_text(found: Verdict, *, most: int = 10, inputs: str = "genes") -> st
         size = _count(leader["n_genes"], inputs.removesuffix("s"))
         lines.append(
             f"  {number:>2} {leader['name']}: score {leader['score']:.2f}, q {leader['q_labels']:.2g} against permuted labels, "
-            f"{leader['q_wiring']:.2g} against rewired networks, {size}, {leader['level']}"
+            f"{_against_wiring(leader, found)}, {size}, {leader['level']}"
         )
         linked = table[(table["group"] == leader["group"]) & (table["verdict"] == LINKED)]
         others = [
@@ -123,6 +123,12 @@ def verdict_text(found: Verdict, *, most: int = 10, inputs: str = "genes") -> st
                 textwrap.fill(f"with {', '.join(others)}", 120, initial_indent=" " * 5, subsequent_indent=" " * 5)
             )
     return "\n".join(lines)
+
+
+def _against_wiring(row: pd.Series, found: Verdict) -> str:
+    if found.places:
+        return f"{row['reached_wiring']:.2g} of places reach it in {WIRINGS[found.wiring]}"
+    return f"{row['q_wiring']:.2g} against {WIRINGS.get(found.wiring, 'rewired networks')}"
 
 
 def _nearest(table: pd.DataFrame, most: int) -> list[str]:

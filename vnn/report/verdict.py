@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -51,6 +51,22 @@ SAYS = {
     "wiring": (
         "Wiring rewired: what the same place in the network is worth when its genes are others. It cannot say how much of "
         "that is due to genes of a pathway going together, for rewiring takes that away too."
+    ),
+}
+CARRIED = (
+    "Every cause is carried to another gene, so that each draw has as many genes that matter as this study; what is asked of a "
+    "node is how rare its score is among all places of its level."
+)
+OTHER_WIRINGS = {
+    "reassigned": (
+        "genes reassigned",
+        "Genes reassigned: what the same place in the network is worth when other genes stand there.",
+    ),
+    "shifted": (
+        "variants shifted",
+        "Variants shifted along the genome, connections above genes rewired: what places of the network are worth when the "
+        "variants of another stretch of the chromosome lead there. It cannot say which of neighbours in linkage matters. "
+        + CARRIED,
     ),
 }
 MOST_GROUPS = 100
@@ -150,6 +166,11 @@ COLUMNS = (
     Column("draws_needed", "Draws needed", "count",
            "How many draws would be needed to decide; empty where these are enough."),
 )  # fmt: skip
+REACHED = Column(
+    "reached_wiring", "Places that reach it", "part",
+    "Share of the places of its level that reach the score, in all draws of networks whose variants lead to other genes.",
+    main=True,
+)  # fmt: skip
 LOCUS = (
     Column("locus", "Locus", "text",
            "Genes that may show one signal are one locus, called after the one with the largest score.", main=True),
@@ -208,10 +229,29 @@ def columns(content: Content) -> tuple[Column, ...]:
         "n_genes", called.capitalize(), "count", f"Measured {called}, those of its descendants included.", main=True
     )
     known = tuple(own if column.key == own.key else column for column in COLUMNS)
+    if content.verdict.attrs.get("places"):
+        place = next(i for i, column in enumerate(known) if column.key == "q_wiring")
+        known = (*known[:place], REACHED, replace(known[place], main=False), *known[place + 1 :])
     if "locus" not in content.verdict:
         return known
     place = 1 + next(i for i, column in enumerate(known) if column.key == "group")
     return (*known[:place], LOCUS[0], *known[place:], *LOCUS[1:])
+
+
+def nulls(content: Content) -> dict[str, str]:
+    """The nulls in two words each."""
+    return NULLS | ({"wiring": OTHER_WIRINGS[_wiring(content)][0]} if _wiring(content) in OTHER_WIRINGS else {})
+
+
+def says(content: Content) -> dict[str, str]:
+    """What each null can and cannot say, and what is asked of a node."""
+    if _wiring(content) in OTHER_WIRINGS:
+        return SAYS | {"wiring": OTHER_WIRINGS[_wiring(content)][1]}
+    return SAYS | {"wiring": f"{SAYS['wiring']} {CARRIED}"} if content.verdict.attrs.get("places") else SAYS
+
+
+def _wiring(content: Content) -> str:
+    return str(content.verdict.attrs.get("wiring", ""))
 
 
 def ordered(content: Content) -> pd.DataFrame:

@@ -43,7 +43,7 @@ def verdict_content(results: Results) -> dict[str, Any]:
         if len(held):
             unit = 1.0 if name == "labels" else total[:, None]
             draws[name] = np.maximum(held.reshape(len(held), -1), 0.0).T / unit
-    table.attrs = {"words": _words(results, found, draws)}
+    table.attrs = {"words": _words(results, found, draws), "wiring": found.wiring, "places": found.places}
     alike = agreement(results.beside)
     overlap = alike.pivot(index="method_a", columns="method_b", values="correlation")
     order = list(results.beside.values)

@@ -19,6 +19,7 @@ from vnn.data import Samples, Split, half_samples
 from vnn.data.genotypes import Cohort
 from vnn.data.splits import half_of
 from vnn.models import VisibleNetwork
+from vnn.ontology.rewiring import why_no_shift
 from vnn.study.folder import chosen_settings, common_setting
 from vnn.study.material import Material, places_of, stratum_of, together_of
 from vnn.study.settings import Study
@@ -29,6 +30,7 @@ from vnn.training.evaluation import replicate_scores
 from vnn.training.fitting import MANIFEST
 from vnn.training.loop import Listener
 from vnn.training.metrics import METRIC
+from vnn.training.null import placed
 from vnn.training.paired import rank_p
 from vnn.training.spread import spread
 
@@ -39,6 +41,10 @@ EQUALISED = "equalised"
 STATES = 5
 SHARE_OF_MEMORY = 0.25
 MOST_AT_ONCE = 256
+
+
+REWIRED, SHIFTED = "rewired", "shifted"
+NOWHERE = ("0", "")
 
 
 @dataclass(frozen=True)
@@ -85,13 +91,63 @@ def at_once(study: Study, material: Material) -> int:
     return int(np.clip(SHARE_OF_MEMORY * free // max(each * study.nulls.workers, 1), 1, MOST_AT_ONCE))
 
 
+@dataclass(frozen=True)
+class WiringNull:
+    """The null of the wiring that the design of a study draws.
+
+    Parameters
+    ----------
+    kind
+        "shifted" for genotypes whose variants can be shifted along their chromosomes, else "rewired".
+    instead
+        Of a study of genotypes that rewires because they cannot be: a sentence that says why.
+    """
+
+    kind: str
+    instead: str = ""
+
+
+def wiring_null(study: Study, material: Material) -> WiringNull:
+    """Which null of the wiring a study draws.
+
+    Raises
+    ------
+    StudyError
+        If the study itself asks for shifts, and there are not as many.
+    """
+    asked = study.nulls
+    by_design = study.genotypes is not None and asked.design is not None and asked.rewired is None
+    if not asked.shifted and (asked.shifted is not None or not by_design):
+        return WiringNull(SHIFTED if asked.shifted == 0 and by_design else REWIRED)
+    n_draws = asked.n_draws(SHIFTED, SHIFTED)
+    if not (why := _no_shift(study, material, range(n_draws))):
+        return WiringNull(SHIFTED)
+    if asked.shifted:
+        raise StudyError(f"nulls.shifted cannot be drawn: {why}. Ask for nulls.rewired = {n_draws} instead.")
+    return WiringNull(
+        REWIRED, f"Connections are rewired, as variants could not be shifted along their chromosomes: {why}."
+    )
+
+
+def _no_shift(study: Study, material: Material, draws: Sequence[int]) -> str:
+    """Why variants cannot be shifted; empty where they can."""
+    held = placed(material.topology, places_of(study, material))
+    chromosome, position = held["chromosome"], held["position"].to_numpy(dtype=float)
+    lost = chromosome.isna().to_numpy() | ~np.isfinite(position)
+    if study.nulls.places is None:  # as genotypes tell that a place is not known
+        lost |= chromosome.astype(str).isin(NOWHERE).to_numpy() | (position <= 0)
+    if lost.any():
+        return f"{int(lost.sum()):,} of {len(lost):,} inputs have no place on the genome"
+    return why_no_shift(material.topology, list(chromosome), position, seed=study.seed, draws=draws)
+
+
 def missing_chunks(study: Study, material: Material, folder: Path) -> list[Chunk]:
     """What is still to be trained: draws that no chunk in the folder holds, whole draws together, those begun as they were."""
     chunks: list[Chunk] = []
-    room = 0
+    room, wiring = 0, wiring_null(study, material).kind
     for kind in (*NULLS, HALVES):
         there = {draw for chunk in finished(folder) if chunk.kind == kind for draw in chunk.draws}
-        draws = [draw for draw in range(study.nulls.n_draws(kind)) if draw not in there]
+        draws = [draw for draw in range(study.nulls.n_draws(kind, wiring)) if draw not in there]
         for chunk in begun(folder):
             if chunk.kind == kind and set(chunk.draws) <= set(draws):
                 chunks.append(chunk)
@@ -150,6 +206,8 @@ def train_nulls(
     for chunk in {*begun(folder)} & {*finished(folder)}:  # killed after its fit was written
         _checkpoint(folder, chunk).unlink(missing_ok=True)
     chunks, asked = missing_chunks(study, material, folder), study.nulls
+    if any(chunk.kind == REWIRED for chunk in chunks) and (instead := wiring_null(study, material).instead):
+        tell(instead)
     if chunks:
         (folder / FOLDER).mkdir(exist_ok=True)
     if asked.workers > 1 and len(chunks) > 1:

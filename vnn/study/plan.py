@@ -14,7 +14,7 @@ from vnn.data.genotypes import Cohort
 from vnn.models import VisibleNetwork
 from vnn.study.folder import CHECKPOINT, CHOSEN, RECORD, differences
 from vnn.study.material import Material, checks_of, read_material
-from vnn.study.nulls import duration, missing_chunks, per_draw
+from vnn.study.nulls import duration, missing_chunks, per_draw, wiring_null
 from vnn.study.rivals import rivals_of
 from vnn.study.settings import Study
 from vnn.training import fit
@@ -120,6 +120,7 @@ def _nulls(study: Study, material: Material) -> list[str]:
         lines.append(f"  {n_draws * each:,} networks of {n_draws} draws, {what}; in {len(own)} chunks")
     if lines:
         lines.insert(0, "Null networks:")
+        lines += [f"  {instead}"] if (instead := wiring_null(study, material).instead) else []
     searched = _searched(study, material)
     seconds = _pace(study, material) * study.training.epochs * (total + searched)
     everything = f"all {total:,} networks" + (" and the search" if searched else "")

@@ -23,7 +23,7 @@ from vnn.training import Training
 from vnn.training.search import Space
 
 DOWNSTREAM = {"name", "output", "report", "compare", "attribution", "nulls", "verdict", "loci"}
-DESIGNS = {"screening": (20, 20, 10, 2), "full": (100, 40, 25, 4)}  # label draws, rewired draws, pairs, seeds
+DESIGNS = {"screening": (20, 20, 10, 2), "full": (100, 40, 25, 4)}  # label draws, draws of wirings, pairs, seeds
 
 
 class _Section(BaseModel):
@@ -351,8 +351,9 @@ class NullSection(_Section):
     Parameters
     ----------
     design
-        "screening" (20 label draws, 20 rewired draws, 10 pairs of half-samples) or "full" (100, 40, 25); numbers stated
-        beside it count instead of its own. The study needs at least 2 or 4 `n_seeds`.
+        "screening" (20 label draws, 20 draws of other wirings, 10 pairs of half-samples) or "full" (100, 40, 25); numbers
+        stated beside it count instead of its own. Wirings are rewired; in a study of genotypes variants are shifted along their
+        chromosomes instead, where they can be and no number of `rewired` is stated. The study needs at least 2 or 4 `n_seeds`.
     labels
         Draws of permuted labels: by covariates and groups where these are declared.
     rewired, reassigned
@@ -386,13 +387,13 @@ class NullSection(_Section):
     workers: Annotated[int, Field(ge=1)] = 1
     backend: Literal["loky", "dask", "ray"] = "loky"
 
-    def n_draws(self, kind: str) -> int:
-        """Draws of a kind of null, or pairs of "half_samples"."""
+    def n_draws(self, kind: str, wiring: str = "rewired") -> int:
+        """Draws of a kind of null, or pairs of "half_samples"; `wiring` is the null of the wiring that a design draws."""
         stated: int | None = getattr(self, kind)
         if stated is not None or self.design is None:
             return stated or 0
-        labels, rewired, pairs, _ = DESIGNS[self.design]
-        return {"labels": labels, "rewired": rewired, "half_samples": pairs}.get(kind, 0)
+        labels, wirings, pairs, _ = DESIGNS[self.design]
+        return {"labels": labels, wiring: wirings, "half_samples": pairs}.get(kind, 0)
 
 
 class AttributionSection(_Section):

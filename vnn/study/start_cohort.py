@@ -59,10 +59,11 @@ values = "{path}"
 
 [training]
 epochs = 200                # early stopping ends sooner
+batch_size = 64             # a multiple of 64, as packed genotypes stand in panels of 64 people
 impute = "mean"             # of the training part, where genotypes are missing
 {decay}
 [nulls]
-# design = "screening"      # null networks beside the real ones: permuted labels, rewired genes; needs n_seeds = 2
+# design = "screening"      # null networks beside: permuted labels, variants shifted along the genome; needs n_seeds = 2
 
 [report]
 individuals = "none"        # no single people on the page; "pseudonym" and "full" show them
@@ -310,9 +311,12 @@ def _splits(given: bool) -> str:
 
 
 def _network(many: bool) -> str:
-    if many:
-        return "dropout = 0.0               # thousands of people: noise is not needed against overfitting\ninput_dropout = 0.0"
-    return "# dropout and input_dropout keep networks of few people honest; see vnn.Recipe"
+    rate, why = (
+        ("0.0", "thousands of people: noise is not needed against overfitting") if many else ("0.2", "of whole genes")
+    )
+    return (
+        f"dropout = {rate}               # {why}\ninput_dropout = 0.0         # training from packed genotypes needs 0"
+    )
 
 
 def _unmatched(seen: Seen, table: pd.DataFrame) -> str:

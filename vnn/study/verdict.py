@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from vnn.interpret.trivial import structure
 from vnn.interpret.verdict import LABELS, PROPAGATION, WIRINGS, Informative, Verdict, judge
 from vnn.study.material import Material
 from vnn.study.nulls import FOLDER as NULLS
-from vnn.study.nulls import HALVES, finished
+from vnn.study.nulls import HALVES, REWIRED, finished, wiring_null
 from vnn.study.settings import Study
 from vnn.training import Fit
 from vnn.training.interval import ratio_of
@@ -74,8 +75,11 @@ def judged(
         structure=structure(material.topology, samples),
         ratio=ratio_of(trained.splits),
         seed=study.seed,
+        variants=study.genotypes is not None,
     )
     left = without(trained, samples, PROPAGATION, **_baseline(study))
+    if found.wiring == REWIRED and (instead := wiring_null(study, material).instead):
+        found = replace(found, left_out=(*found.left_out, instead))
     return grouped(found, Relations(material.topology), left, loci), scores
 
 
