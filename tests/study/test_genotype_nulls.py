@@ -98,7 +98,8 @@ def test_variants_that_cannot_be_shifted_are_rewired_and_it_is_said(
     assert said in plan(asked)
     stated = asked.model_copy(update={"nulls": asked.nulls.model_copy(update={"shifted": 20})})
     with pytest.raises(StudyError, match=re.escape(f"{why}. Ask for nulls.rewired = 20 instead.")):
-        drawn(stated)
+        run_study(stated)
+    assert not (stated.output / "fit").exists()
 
 
 def test_few_variants_have_few_shifts_and_the_page_says_so(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from vnn.study.folder import CHECKPOINT, bind, chosen_settings, claimed, same_wi
 from vnn.study.genome import Genome, GenomeTables, genome_tables, read_genome, with_sizes, write_genome
 from vnn.study.kept import write_kept
 from vnn.study.material import Material, checks_of, read_material
-from vnn.study.nulls import at_once, finished, in_words, null_summary, null_table, train_nulls
+from vnn.study.nulls import at_once, finished, in_words, null_summary, null_table, train_nulls, wiring_null
 from vnn.study.rivals import study_performance, write_associations
 from vnn.study.search import fix_settings
 from vnn.study.settings import Study
@@ -164,6 +164,7 @@ def run_study(
         tell("reading")
         material = read_material(study)
         samples, topology = material.samples, material.topology
+        wiring_null(study, material)
         same_wiring(folder / "topology.npz", topology)
         bind(study, identity)
         topology.save(folder / "topology.npz")
