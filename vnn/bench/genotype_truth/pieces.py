@@ -37,8 +37,8 @@ def run(
     Parameters
     ----------
     file
-        A JSON record on each line: scenario, seed, group ("network", "pairs" or "rivals"), people, variants, genes, causal, seconds of the
-        group, and what `evaluate` returns. The lines of a cohort and group are appended at once.
+        A JSON record on each line: scenario, seed, group ("network", "pairs" or "rivals"), people, variants, genes, causal, seconds
+        of the group, and what `evaluate` returns. The lines of a cohort and group are appended at once.
     scenarios, seeds
         Which cohorts; all scenarios of a seed before the next seed.
     methods
