@@ -103,6 +103,21 @@ def test_the_network_finds_what_no_variant_shows_and_permuted_labels_predict_nob
     assert 0.35 < permuted["auc"] < 0.65
 
 
+def test_pairs_of_genes_of_a_pathway_are_found_and_predict() -> None:
+    held = planted("across")
+    true, permuted = truth.evaluate(held, truth.paired_genes(held))
+    alone = truth.evaluate(held, [Ranked("covariates", 0, None, None, held.offset[held.others])])[0]
+    assert true["precision"] >= 0.3
+    assert true["calls"] >= 2
+    assert true["pathways"] == 1
+    assert true["auc"] > alone["auc"] + 0.05
+    assert permuted["calls"] <= 2
+    own = truth.paired_genes(held)[0]
+    table = held.study.truth.causes
+    best = own.genes.sort_values(ascending=False).index[:4]
+    assert set(best) == set(table["gene"])
+
+
 def test_what_is_in_the_file_is_not_run_again_and_a_torn_line_is(tmp_path: Path) -> None:
     file = tmp_path / "records.jsonl"
     line = {"scenario": "within", "seed": 1, "group": "rivals", "people": 1200, "variants": 1500, "genes": 100, "causal": 4,

@@ -11,9 +11,9 @@ from tests.study.test_cohort import change
 from tests.study.test_cohort import study as study
 from vnn.study import Study, read_material, run_study
 from vnn.study.plan import plan
-from vnn.training.genotype_baselines import BURDEN, SCORE
+from vnn.training.genotype_baselines import BURDEN, GENE_NETWORKS, SCORE
 
-RIVALS = ["missingness only", "logistic regression", SCORE, BURDEN, "boosted trees"]
+RIVALS = ["missingness only", "logistic regression", SCORE, BURDEN, GENE_NETWORKS, "boosted trees"]
 
 
 def test_a_study_is_compared_with_models_of_packed_rows(study):

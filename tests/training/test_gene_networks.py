@@ -24,7 +24,7 @@ from vnn.data.genotypes import (
     simulate_genotypes,
 )
 from vnn.training import gene_networks as module
-from vnn.training.gene_networks import GeneNetworks, columns_of, gene_networks, held_out_z
+from vnn.training.gene_networks import GeneNetworks, columns_of, gene_networks, held_out_z, members, standing
 
 PEOPLE, FOLDS = 1600, 4
 
@@ -104,7 +104,7 @@ def test_columns_are_standardised_copies_and_what_they_do_not_say_of_heterozygot
     )
     genes = GeneMap.from_annotation(genotypes, read_variant_genes(tmp_path / "genes.tsv"))
     who, n = rng.permutation(90)[:70], 60
-    found = dict(columns_of(genotypes, genes, who, n))
+    found = dict(columns_of(genotypes, members(genotypes, genes)[1], who, n))
     for number, rows in ((0, [0, 1]), (1, [1, 4])):
         for at, row in enumerate(rows):
             own = dosages[row, who]
@@ -119,6 +119,33 @@ def test_columns_are_standardised_copies_and_what_they_do_not_say_of_heterozygot
             rest = (own == 1) - line.predict(np.nan_to_num(copies)[:, None])
             expected = np.where(np.isnan(own), 0, rest / rest[:n][known].std())
             np.testing.assert_allclose(found[number][1][at], expected, atol=1e-4)
+
+
+def test_variants_that_stand_for_the_others_explain_the_most_in_turn() -> None:
+    rng = np.random.default_rng(9)
+    x = rng.standard_normal((300, 3)) @ rng.standard_normal((3, 9)) + 0.5 * rng.standard_normal((300, 9))
+    x[:, 5] = x[:, 2]
+    x = (x - x.mean(0)) / x.std(0)
+    chosen: list[int] = []
+    for _ in range(4):
+        left = {j: ((x - x[:, [*chosen, j]] @ np.linalg.lstsq(x[:, [*chosen, j]], x, rcond=None)[0]) ** 2).sum()
+                for j in range(9) if j not in chosen}  # fmt: skip
+        chosen.append(min(left, key=lambda j: left[j]))
+    assert standing(x.T @ x / 300, 4).tolist() == sorted(chosen)
+    assert len(standing(x.T @ x / 300, 9)) == 8
+
+
+def test_a_gene_of_many_variants_is_seen_through_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = study(tmp_path / "s", "within")
+    whole = learnt(found)
+    monkeypatch.setattr(module, "MOST_VARIANTS", 10)
+    few = learnt(found)
+    large = whole.n_variants > 10
+    assert 0.2 < large.mean() < 0.9
+    np.testing.assert_array_equal(few.z[:, ~large], whole.z[:, ~large])
+    np.testing.assert_array_equal(few.n_variants, whole.n_variants)
+    assert np.corrcoef(few.z[0, large], whole.z[0, large])[0, 1] > 0.8
+    assert set(found.truth.genes("y")) <= set(few.table().index[:6])
 
 
 def test_slopes_are_those_of_a_ridge_regression_shrunk_by_what_chance_gives(monkeypatch: pytest.MonkeyPatch) -> None:

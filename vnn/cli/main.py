@@ -510,8 +510,8 @@ def bench_genotypes_truth(
     ] = None,
     seeds: Annotated[str, typer.Option(metavar="N-M", help="Seeds, such as 0-9 or 3.")] = "0-9",
     methods: Annotated[
-        str, typer.Option(help='"network", "rivals", or both with a comma between them.')
-    ] = "network,rivals",
+        str, typer.Option(help='"network", "pairs", "rivals", or several with commas between them.')
+    ] = "network,pairs,rivals",
     size: Annotated[
         str | None, typer.Option(metavar="NxNxN", help="People, variants and genes instead of 10000x50000x2000.")
     ] = None,

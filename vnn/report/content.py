@@ -105,6 +105,9 @@ class Content:
         Of genotype studies, a row per contrast and gene; see `vnn.study.genome.GenomeTables`.
     genome_words
         What should be said of variants and genes, a sentence each.
+    gene_networks, gene_network_words
+        Of genotype studies every gene by a network of its own, the strongest first, and what that says, a sentence each; see
+        `vnn.study.gene_networks.gene_network_table`.
     inputs_called
         What inputs are, in the plural: "genes", "variants".
     individuals
@@ -147,5 +150,7 @@ class Content:
     regions: pd.DataFrame = field(default_factory=pd.DataFrame)
     genes: pd.DataFrame = field(default_factory=pd.DataFrame)
     genome_words: Sequence[str] = field(default=())
+    gene_networks: pd.DataFrame = field(default_factory=pd.DataFrame)
+    gene_network_words: Sequence[str] = field(default=())
     inputs_called: str = "genes"
     individuals: Individuals = "pseudonym"

@@ -29,7 +29,7 @@ ASSETS = Path(__file__).with_name("assets")
 MOST_INPUTS = 2000
 GENE_LEVEL = "genes"
 MOST_EXAMPLES = 50
-MOST_GENES = 20
+MOST_GENES, FEW_GENES, CALLED = 20, 5, 0.05
 PEOPLE = re.compile(r"sample|people|person|patient|individual|donor|subject|cell", re.IGNORECASE)
 UNKNOWN_FEATURES = "the ontology does not know their genes"
 ASSOCIATION = "Association, not causation"
@@ -533,9 +533,18 @@ def _genome_section(content: Content) -> dict[str, Any] | None:
         "words": content.genome_words,
         "genes": shown,
         "n_genes": len(genes),
+        "networks": _records(_strongest(content.gene_networks).reset_index()),
+        "network_words": content.gene_network_words,
         "loci": any(row.get("locus") for row in shown),
         "regions": sorted({row["region"] for row in shown if row.get("region")}),
     }
+
+
+def _strongest(networks: pd.DataFrame) -> pd.DataFrame:
+    """Genes that are called, at most `MOST_GENES`; the strongest few where none is."""
+    if not len(networks):
+        return networks
+    return networks.head(min(max(int((networks["q"] < CALLED).sum()), FEW_GENES), MOST_GENES))
 
 
 def _sunburst(content: Content) -> dict[str, Any] | None:

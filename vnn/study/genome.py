@@ -28,7 +28,7 @@ from vnn.study.settings import LociSection, Study
 from vnn.training import Fit
 from vnn.training.streamed_ridge import null_of
 
-GENES = "genes"
+GENES, GENE_NETWORKS = "genes", "gene_networks.csv"
 PER_VARIANT = ["score", "share", "mean_abs", "mean_abs_share"]
 BOUNDS = ["share_low", "share_high"]
 SIZES = ["chromosome", "start", "end", "n_variants", "n_independent", "length", "region"]
@@ -109,6 +109,8 @@ class GenomeTables:
         By person: what networks that held the person out say; see `scores_per_person`.
     words
         How some of this was found, a sentence each.
+    networks
+        Every gene by a network of its own; see `vnn.study.gene_networks.gene_network_table`.
     """
 
     variants: pd.DataFrame
@@ -116,6 +118,7 @@ class GenomeTables:
     pathways: pd.DataFrame
     people: pd.DataFrame
     words: tuple[str, ...] = field(default=())
+    networks: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def read_genome(study: Study, material: Material) -> Genome:
@@ -329,6 +332,10 @@ def write_genome(folder: Path, genome: Genome, trained: Fit, tables: GenomeTable
         if len(table):
             write_csv(folder / f"importance_{name}.csv", table, index=False)
     write_csv(folder / "scores_per_person.csv", tables.people)
+    if len(tables.networks):
+        write_csv(folder / GENE_NETWORKS, tables.networks)
+    else:
+        (folder / GENE_NETWORKS).unlink(missing_ok=True)
     if connections.whole:
         return ()
     return (

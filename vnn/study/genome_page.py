@@ -11,6 +11,7 @@ from vnn.data.genotypes import ld_regions
 from vnn.data.genotypes.inflation import minus_log10
 from vnn.interpret.verdict import ROBUST
 from vnn.report.content import Individuals
+from vnn.study.gene_networks import in_words
 from vnn.study.genome import GENES
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def genome_content(results: Results) -> dict[str, Any]:
         "regions": ld_regions(build) if build else pd.DataFrame(),
         "genes": tables.genes,
         "genome_words": tables.words,
+        "gene_networks": tables.networks,
+        "gene_network_words": in_words(tables.networks),
         "inputs_called": VARIANTS,
     }
 

@@ -59,9 +59,8 @@ from vnn.study.kept import (
     component_table,
 )
 from vnn.study.quality import CONTROL, components_of, controlled
-from vnn.study.rivals import known_rivals
+from vnn.study.rivals import check_models
 from vnn.study.settings import DataSection, GenotypeSection, OntologySection, Study, is_file
-from vnn.training.baselines import ON_REQUEST
 from vnn.training.fitting import fit_for_panels
 from vnn.training.null import placed
 
@@ -346,9 +345,7 @@ def prepare(data: DataSection, targets: Sequence[str], *, dtype: str) -> Prepare
 def _keep(study: Study, material: Material) -> None:
     """Refuse before training what could only fail after it."""
     samples, target = material.samples, material.target
-    known = (*known_rivals(material), *ON_REQUEST) if study.compare.models else ()
-    for model in study.compare.models or ():
-        choose("compare.models", model, known)
+    check_models(study, material)
     if study.nulls.shifted:
         placed(material.topology, places_of(study, material))
     if (group := study.attribution.group) is not None:

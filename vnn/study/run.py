@@ -29,6 +29,7 @@ from vnn.ontology import Topology
 from vnn.report import write_figures, write_page
 from vnn.study.contents import content_of, node_table
 from vnn.study.folder import CHECKPOINT, bind, chosen_settings, claimed, same_wiring
+from vnn.study.gene_networks import gene_network_table
 from vnn.study.genome import Genome, GenomeTables, genome_tables, read_genome, with_sizes, write_genome
 from vnn.study.kept import write_kept
 from vnn.study.material import Material, checks_of, read_material
@@ -130,7 +131,8 @@ def run_study(
     `checks.csv`, `crosscheck.csv`, `nulls.csv`, `null_summary.csv`, `nulls/` (the null networks), with these
     `verdict.csv`, `stability/` and `scores/` (of every network); for classes `calibration.csv`,
     `calibration_curve.csv` and `temperatures.csv`; `search.csv` and `search.json` (settings tried, settings chosen) where the
-    study asks for a search; for genotypes `association.csv.gz`, `gene_tests.csv`, `connection_weights.csv`, `edge_weights.csv`,
+    study asks for a search; for genotypes `association.csv.gz`, `gene_tests.csv`, `gene_networks.csv`,
+    `gene_networks_by_split.csv`, `connection_weights.csv`, `edge_weights.csv`,
     `importance_variants.csv`, `importance_genes.csv`, `importance_pathways.csv` and `scores_per_person.csv` (see
     `vnn.study.genome`), `variants.tsv.gz` and `components.tsv.gz`, which new people need, and `quality.csv`,
     `quality_variants.tsv.gz` and `quality_people.csv.gz`. Each file is replaced whole or not at all.
@@ -199,7 +201,7 @@ def run_study(
         write_csv(folder / "crosscheck.csv", agreement, index=False)
         tell("comparing with simpler models")
         measured = _performance(study, identity, trained, material, folder, tell)
-        write_associations(material, trained, folder)
+        tested = write_associations(material, trained, folder)
         compared = comparison(measured)
         write_csv(folder / "performance.csv", measured, index=False)
         write_csv(folder / "comparison.csv", compared, index=False)
@@ -229,6 +231,7 @@ def run_study(
         if genome is not None:
             tell("writing what is said of variants and genes")
             told = genome_tables(genome, trained, samples, scores, pathways, None if ruled is None else ruled[0])
+            told = replace(told, networks=gene_network_table(folder, genome, study.loci, *tested))
             told = replace(told, words=(*told.words, *write_genome(folder, genome, trained, told)))
         results = Results(
             study,
@@ -288,14 +291,14 @@ def _performance(
     kept = folder / "performance.json"
     asked = {"identity": identity, "models": study.compare.models, "calibrated": True}
     if study.genotypes is not None:
-        asked["rivals"] = "packed rows"
+        asked["rivals"] = "packed rows, gene networks"
     if kept.exists():
         held = json.loads(kept.read_text())
         if held["asked"] == json.loads(json.dumps(asked)):
             table = pd.DataFrame(held["rows"], columns=held["columns"])
             table.attrs = held["attrs"]
             return table
-    table = study_performance(study, material, trained, tell)
+    table = study_performance(study, material, trained, folder, tell)
     rows = table.astype(object).where(table.notna(), None).to_numpy().tolist()
     write_text(kept, json.dumps({"asked": asked, "columns": list(table.columns), "rows": rows, "attrs": table.attrs}))
     return table

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dtrtri
 from scipy.stats import false_discovery_control, norm
 
 from vnn.data.genotypes import GeneMap, Genotypes
+from vnn.data.genotypes.burden import Genes, pairs_of
 from vnn.data.genotypes.quality import part_of
 from vnn.data.genotypes.unpacked import unpacked
 
@@ -25,6 +27,7 @@ BEND = float(np.arctanh(1 / np.sqrt(3)))  # where tanh is bent most
 CURVATURE = 2 * np.tanh(BEND) / np.cosh(BEND) ** 2
 AT_ONCE = 1 << 25  # genotypes of neighbouring variants held as bytes
 FLAT = 1e-6
+MOST_VARIANTS, LINKAGE_PEOPLE = 150, 2_000  # that a gene looks at, and people in whom these are chosen
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +39,11 @@ class GeneNetworks:
     genes
         Their names.
     held_out
-        Of the learners, each by networks that learnt from other folds, float32 (n_labels, n_genes, n_learners).
+        Of the learners, each by networks that learnt from other folds, float32 (n_labels, n_kept, n_learners).
     others
-        Of other people, mean of the networks of all folds, float32 (n_labels, n_genes, n_others).
+        Of other people, mean of the networks of all folds, float32 (n_labels, n_kept, n_others).
+    kept
+        Places among `genes` of those whose outputs these are, ascending.
     z
         Held-out score test of each gene, (n_labels, n_genes); see `held_out_z`.
     n_variants
@@ -48,6 +53,7 @@ class GeneNetworks:
     genes: tuple[str, ...]
     held_out: np.ndarray
     others: np.ndarray
+    kept: np.ndarray
     z: np.ndarray
     n_variants: np.ndarray
 
@@ -61,12 +67,13 @@ class GeneNetworks:
 
 def gene_networks(
     genotypes: Genotypes,
-    gene_map: GeneMap,
+    genes: Genes,
     residuals: np.ndarray,
     folds: np.ndarray,
     *,
     learners: np.ndarray,
     others: np.ndarray | None = None,
+    heard: float = 1.0,
     pairs: int = PAIRS,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> GeneNetworks:
@@ -85,17 +92,21 @@ def gene_networks(
     - what a unit says is shrunk by what chance would give, 1 - df / Q for the regression (Q its test, df its degrees of freedom),
       1 - R^2 / v^2 for an eigenvalue v, R the edge of Wigner's semicircle; where that is negative the unit is silent.
 
-    Memory is bounded by blocks of neighbouring genes beside the outputs. Labels are learnt side by side: permuted ones cost
-    little more.
+    A gene of more than 150 variants is seen through 150 that stand for the others, see `standing`. Memory is bounded by blocks of
+    neighbouring genes beside the outputs. Labels are learnt side by side: permuted ones cost little more.
 
     Parameters
     ----------
+    genes
+        A `GeneMap`, whose nodes for intergenic variants are passed over, or the genes of each variant.
     residuals
         Labels less what is known of them without genes, (n_learners, n_labels).
     folds
         Fold of each learner, int (n_learners,), from 0.
     learners, others
         Places of people in the genotypes.
+    heard
+        Outputs are kept of genes whose held-out test has at most this p for some label; all unless given.
     tell
         Told how many genes are done, and of how many.
 
@@ -119,18 +130,42 @@ def gene_networks(
     borders = np.concatenate([[0], np.cumsum(sizes)])
     labels = np.ascontiguousarray(residuals[order].T, dtype=np.float32)
     labels /= np.maximum(labels.std(1, keepdims=True), FLAT)
-    n_labels = len(labels)
-    held_out = np.zeros((n_labels, len(gene_map.genes), n), dtype=np.float32)
-    beyond = np.zeros((n_labels, len(gene_map.genes), len(rest)), dtype=np.float32)
+    names, places = members(genotypes, genes)
+    z = np.zeros((len(labels), len(names)))
+    outputs: dict[int, np.ndarray] = {}
     learning = _Learning(labels, borders, n, pairs)
-    for done, (number, columns) in enumerate(columns_of(genotypes, gene_map, who, n), 1):
+    for done, (number, columns) in enumerate(columns_of(genotypes, places, who, n, MOST_VARIANTS), 1):
         said = learning.gene(*columns)
-        held_out[:, number, order] = said[:, :n]
-        beyond[:, number] = said[:, n:]
-        tell(done, len(gene_map.genes))
-    z = np.stack([held_out_z(own, labels_of, folds) for own, labels_of in zip(held_out, residuals.T, strict=True)])
-    n_variants = np.bincount(gene_map.gene, minlength=len(gene_map.genes))
-    return GeneNetworks(gene_map.genes, held_out, beyond, z, n_variants)
+        z[:, number] = [
+            held_out_z(own[None], r, folds[order])[0] for own, r in zip(said[:, :n], residuals[order].T, strict=True)
+        ]
+        if norm.sf(z[:, number]).min() <= heard:
+            outputs[number] = said
+        tell(done, len(names))
+    kept = np.array(sorted(outputs), dtype=np.int64)
+    held_out = np.empty((len(labels), len(kept), n), dtype=np.float32)
+    beyond = np.empty((len(labels), len(kept), len(rest)), dtype=np.float32)
+    for row, number in enumerate(kept):
+        said = outputs.pop(int(number))
+        held_out[:, row, order], beyond[:, row] = said[:, :n], said[:, n:]
+    return GeneNetworks(names, held_out, beyond, kept, z, np.array([len(own) for own in places]))
+
+
+def members(genotypes: Genotypes, genes: Genes) -> tuple[tuple[str, ...], list[np.ndarray]]:
+    """Names of the genes, sorted, and the places of the variants of each; nodes that stand for intergenic variants are left out.
+
+    Raises
+    ------
+    AlignmentError
+        If a variant is not in the genotypes, or none has a gene.
+    """
+    place, code, named = pairs_of(genotypes, genes)
+    intergenic = set(genes.intergenic) if isinstance(genes, GeneMap) else set()
+    by_gene = np.lexsort([place, code])
+    places = np.split(place[by_gene], np.cumsum(np.bincount(code))[:-1])
+    found = {str(name): np.unique(own) for name, own in zip(named, places, strict=True) if name not in intergenic}
+    names = tuple(sorted(found))
+    return names, [found[name] for name in names]
 
 
 def held_out_z(outputs: np.ndarray, residual: np.ndarray, folds: np.ndarray) -> np.ndarray:
@@ -216,7 +251,8 @@ class _Line:
             factor = cho_factor(inner + np.eye(len(g)) / n, lower=True, check_finite=False)
             slope = root * cho_solve(factor, root * g, check_finite=False)
             expected = slope**2 + 1e-7
-        df = np.trace(cho_solve(factor, inner, check_finite=False))
+        inverse, _ = dtrtri(factor[0], lower=1)
+        df = len(g) - float((np.tril(inverse) ** 2).sum()) / n
         q = n * float(g @ slope)
         return slope * max(1 - df / max(q, FLAT), 0)
 
@@ -260,25 +296,53 @@ def _output(
 
 
 def columns_of(
-    genotypes: Genotypes, gene_map: GeneMap, who: np.ndarray, n: int
+    genotypes: Genotypes, places: Sequence[np.ndarray], who: np.ndarray, n: int, most: int | None = None
 ) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
     """Number of each gene with copies, and heterozygotes less what copies say of them, each (n_variants, n_people), float32.
 
     Both have mean 0 and variance 1 among the first `n` of the people at the places `who`; missing genotypes are 0, and so are
     columns without variance. Blocks of neighbouring genes are unpacked at a time.
+
+    Parameters
+    ----------
+    places
+        Of the variants of each gene in the genotypes, ascending.
+    most
+        Of the variants of a gene; `standing` chooses them among at most 2,000 of the first `n` people.
     """
-    by_gene = np.argsort(gene_map.gene, kind="stable")
-    places = np.split(
-        gene_map.variant[by_gene], np.cumsum(np.bincount(gene_map.gene, minlength=len(gene_map.genes)))[:-1]
-    )
     along = sorted(range(len(places)), key=lambda number: places[number][0])
-    most = max(AT_ONCE // max(len(who), 1), 1)
-    for block in _blocks(along, places, most):
+    room = max(AT_ONCE // max(len(who), 1), 1)
+    for block in _blocks(along, places, room):
         wanted = np.unique(np.concatenate([places[number] for number in block]))
         held = part_of(genotypes, wanted)
         codes = np.concatenate([codes_of(rows, held.n_people)[:, who] for _, rows in held.packed()])
         for number in block:
-            yield number, _standardised(codes[np.searchsorted(wanted, places[number])], n)
+            own = codes[np.searchsorted(wanted, places[number])]
+            if most is not None and len(own) > most:
+                few = own[:, : n : -(-n // LINKAGE_PEOPLE)]
+                copies = looked_up(few, book_of(few, few.shape[1]))
+                own = own[standing(copies @ copies.T / few.shape[1], most)]
+            yield number, _standardised(own, n)
+
+
+def standing(covariance: np.ndarray, most: int) -> np.ndarray:
+    """Places of the columns that stand best for all, ascending: each in turn explains the most of what those before it leave."""
+    whole = covariance.astype(np.float64)
+    size, alone = np.diag(whole).copy(), np.diag(whole)
+    squares = (whole**2).sum(0)  # of what is left of each column
+    taken = np.empty((len(whole), 0))
+    chosen: list[int] = []
+    for _ in range(most):
+        free = size > FLAT * np.maximum(alone, FLAT)
+        free[chosen] = False
+        if not free.any():
+            break
+        chosen.append(int(np.argmax(np.divide(squares, size, where=free, out=np.full(len(size), -1.0)))))
+        column = (whole[:, chosen[-1]] - taken @ taken[chosen[-1]]) / np.sqrt(size[chosen[-1]])
+        squares += column * (column * (column @ column) - 2 * (whole @ column - taken @ (taken.T @ column)))
+        size -= column**2
+        taken = np.column_stack([taken, column])
+    return np.sort(np.array(chosen, dtype=np.int64))
 
 
 def _blocks(along: Sequence[int], places: Sequence[np.ndarray], most: int) -> Iterator[list[int]]:

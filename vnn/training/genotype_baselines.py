@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -21,6 +22,7 @@ from vnn.data.genotypes.single_variants import Task, association
 from vnn.data.splits import Split
 from vnn.data.targets import martingale_residuals
 from vnn.training.baselines import COLUMNS, COVARIATES, LINEAR, MISSINGNESS, TREES, metric_rows
+from vnn.training.gene_model import SPEAKS, gene_model
 from vnn.training.metrics import metrics
 from vnn.training.polygenic import polygenic_score
 from vnn.training.ridge import ridge
@@ -28,6 +30,7 @@ from vnn.training.streamed_ridge import Inputs, null_of, streamed_ridge
 
 TASKS = ("binary", "regression", "cox")
 SCORE, BURDEN = "polygenic score (clumping and thresholding)", "gene burden"
+GENE_NETWORKS = "gene networks"
 SCREENED, MOST_VALUES = 5_000, 25_000_000
 
 
@@ -53,6 +56,8 @@ class GenotypePart:
         Coded covariates of everybody, (n_people, n_columns), possibly without columns.
     groups
         A group of each person, where the splits keep groups together; None otherwise.
+    heard
+        Told the test of every gene by gene networks.
     """
 
     split: str
@@ -65,6 +70,7 @@ class GenotypePart:
     truth: np.ndarray
     covariates: np.ndarray
     groups: np.ndarray | None = None
+    heard: Callable[[pd.DataFrame], None] = lambda table: None
 
     def chance(self, model: str) -> np.random.Generator:
         """Of the inner folds of a model."""
@@ -86,6 +92,7 @@ def genotype_baselines(
     seed: int = 0,
     models: Sequence[str] | None = None,
     tell: Callable[[str], None] = lambda _: None,
+    heard: Callable[[str, pd.DataFrame], None] = lambda split, table: None,
 ) -> pd.DataFrame:
     """Metrics of simpler models of genotypes on the test part of every split.
 
@@ -95,6 +102,7 @@ def genotype_baselines(
       `vnn.training.streamed_ridge`.
     - "polygenic score (clumping and thresholding)": see `vnn.training.polygenic`.
     - "gene burden": a ridge model of the minor alleles in every gene and covariates, see `vnn.data.genotypes.burden`.
+    - "gene networks": a small network for every gene, and a ridge model of those that speak; see `vnn.training.gene_model`.
     - "boosted trees": see `boosted_trees`.
 
     Everything that is learnt, frequencies and the choice of variants among it, is learnt from training and validation part
@@ -122,6 +130,8 @@ def genotype_baselines(
         Names of some of these; all that apply unless given.
     tell
         Told what is learnt next.
+    heard
+        Told the test of every gene by gene networks, split by split; see `GeneModel.table`.
 
     Returns
     -------
@@ -168,6 +178,7 @@ def genotype_baselines(
             np.nan_to_num(given),
             np.nan_to_num(columns),
             kept,
+            partial(heard, split.name),
         )
         for name in wanted:
             tell(f"{name}, {split.name}")
@@ -192,6 +203,7 @@ def genotype_models(task: str, genotypes: Genotypes, covariates: pd.DataFrame | 
         LINEAR[task],
         SCORE,
         BURDEN,
+        GENE_NETWORKS,
         TREES,
     )
 
@@ -267,6 +279,22 @@ def clumped_score(part: GenotypePart) -> Found:
     return _values(part, found.predictor), f"{told}: {len(found.weights):,} variants"
 
 
+def genes_that_speak(part: GenotypePart) -> Found:
+    """Gene networks, and covariates."""
+    found = gene_model(
+        part.task,
+        part.genotypes,
+        part.genes,
+        part.truth,
+        part.covariates,
+        part.learners,
+        chance=part.chance(GENE_NETWORKS),
+        groups=part.groups,
+    )
+    part.heard(found.table)
+    return _values(part, found.predictor), f"{len(found.heard):,} of {len(found.table):,} genes with q below {SPEAKS:g}"
+
+
 def boosted_trees(part: GenotypePart) -> Found:
     """Gradient-boosted trees of variants and covariates, of the size of those of other studies.
 
@@ -305,5 +333,6 @@ MODELS: dict[str, Callable[[GenotypePart], Found]] = {
     LINEAR["regression"]: linear_model,
     SCORE: clumped_score,
     BURDEN: gene_burden,
+    GENE_NETWORKS: genes_that_speak,
     TREES: boosted_trees,
 }

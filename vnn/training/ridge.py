@@ -96,8 +96,10 @@ def _coordinates(learn: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nd
     return vectors * np.sqrt(values), others @ x.T @ (vectors / np.sqrt(values))
 
 
-def inner_folds(strata: np.ndarray, chance: np.random.Generator, groups: np.ndarray | None = None) -> np.ndarray:
-    """Which of five inner folds holds each sample out, int64 (n_samples,).
+def inner_folds(
+    strata: np.ndarray, chance: np.random.Generator, groups: np.ndarray | None = None, *, n: int = INNER_FOLDS
+) -> np.ndarray:
+    """Which of `n` inner folds holds each sample out, int64 (n_samples,).
 
     Parameters
     ----------
@@ -113,7 +115,7 @@ def inner_folds(strata: np.ndarray, chance: np.random.Generator, groups: np.ndar
     mean = np.bincount(members, strata) / sizes
     shuffled = chance.permutation(len(sizes))
     dealt = np.empty(len(sizes), dtype=np.int64)
-    dealt[shuffled[np.argsort(mean[shuffled], kind="stable")]] = np.arange(len(sizes)) % INNER_FOLDS
+    dealt[shuffled[np.argsort(mean[shuffled], kind="stable")]] = np.arange(len(sizes)) % n
     return dealt[members]
 
 

@@ -19,7 +19,7 @@ _NOTHING = 1e-12
 
 
 class Inputs(Protocol):
-    """What a streamed ridge learns from: standardised inputs X, (n_inputs, n_people), such as `Coded` or `Burdens`."""
+    """What a streamed ridge learns from: standardised inputs X, (n_inputs, n_people), such as `Coded`, `Burdens` or `Columns`."""
 
     @property
     def n_inputs(self) -> int:
@@ -29,6 +29,29 @@ class Inputs(Protocol):
     def turned(self, people: np.ndarray) -> np.ndarray:
         """X'X people, (n_people, k)."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Inputs that are few enough to be held, float32 (n_inputs, n_people)."""
+
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray, learners: np.ndarray) -> Columns:
+        """Standardised among learners; what does not vary there is left out."""
+        own = values[:, learners].astype(np.float64)
+        centre, spread = own.mean(1, keepdims=True), own.std(1, keepdims=True)
+        varies = spread[:, 0] > _NOTHING
+        return cls(((values - centre) / np.where(spread > _NOTHING, spread, 1))[varies].astype(np.float32))
+
+    @property
+    def n_inputs(self) -> int:
+        return len(self.values)
+
+    def turned(self, people: np.ndarray) -> np.ndarray:
+        found: np.ndarray = self.values.T @ (self.values @ people.astype(np.float32))
+        return found.astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)

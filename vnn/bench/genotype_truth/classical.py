@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from vnn.bench.genotype_truth.cohorts import Planted
 from vnn.bench.genotype_truth.evaluation import Ranked
 from vnn.data.genotypes import clumped
-from vnn.training.gene_networks import book_of, codes_of, columns_of, looked_up
+from vnn.training.gene_networks import book_of, codes_of, columns_of, looked_up, members
 
 HERITABLE = 0.3  # what the ridge expects all variants to explain
 ROUNDS = 5
@@ -43,17 +43,17 @@ def _tests(planted: Planted) -> dict[str, np.ndarray]:
     """Strength of every gene by each test, (n_labels, n_genes)."""
     r = planted.residuals / planted.residuals.std(0)
     n, n_labels = r.shape
-    genes = planted.gene_map.genes
+    genes, places = members(planted.genotypes, planted.gene_map)
     names = ("best variant", "best genotype (2 df)", "mean chi2", "burden", "best pair")
     found = {name: np.zeros((n_labels, len(genes))) for name in names}
     labels = r.T.astype(np.float32)
     minor = _minor_signs(planted)
-    n_variants = np.bincount(planted.gene_map.gene, minlength=len(genes))
-    for number, (copies, het) in columns_of(planted.genotypes, planted.gene_map, planted.learners, n):
+    n_variants = np.array([len(own) for own in places])
+    for number, (copies, het) in columns_of(planted.genotypes, places, planted.learners, n):
         m = len(copies)
         alone = (copies @ labels.T) ** 2 / n
         either = alone + (het @ labels.T) ** 2 / n
-        load = (minor[planted.gene_map.variant[planted.gene_map.gene == number]][:, None] * copies).sum(0)
+        load = (minor[places[number]][:, None] * copies).sum(0)
         found["best variant"][:, number] = alone.max(0)
         found["best genotype (2 df)"][:, number] = either.max(0)
         found["mean chi2"][:, number] = alone.mean(0)

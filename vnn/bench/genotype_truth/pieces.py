@@ -14,8 +14,13 @@ from vnn.bench.genotype_truth.classical import rivals
 from vnn.bench.genotype_truth.cohorts import SCENARIOS, Planted, Size, cohort
 from vnn.bench.genotype_truth.evaluation import Ranked, evaluate
 from vnn.bench.genotype_truth.ours import visible_network
+from vnn.bench.genotype_truth.paired import paired_genes
 
-METHODS: Mapping[str, Callable[[Planted], list[Ranked]]] = {"network": visible_network, "rivals": rivals}
+METHODS: Mapping[str, Callable[[Planted], list[Ranked]]] = {
+    "network": visible_network,
+    "pairs": paired_genes,
+    "rivals": rivals,
+}
 
 
 def run(
@@ -32,12 +37,12 @@ def run(
     Parameters
     ----------
     file
-        A JSON record on each line: scenario, seed, group ("network" or "rivals"), people, variants, genes, causal, seconds of the
-        group, and what `evaluate` returns. The lines of a cohort and group are appended at once.
+        A JSON record on each line: scenario, seed, group ("network", "pairs" or "rivals"), people, variants, genes, causal, seconds
+        of the group, and what `evaluate` returns. The lines of a cohort and group are appended at once.
     scenarios, seeds
         Which cohorts; all scenarios of a seed before the next seed.
     methods
-        "network", "rivals".
+        "network", "pairs", "rivals".
     size
         Of the cohorts.
     tell

@@ -121,7 +121,7 @@ def burdens(genotypes: Genotypes, genes: Genes, learners: np.ndarray) -> Burdens
     AlignmentError
         If a variant is not in the genotypes, or there is no gene.
     """
-    place, code, named = _pairs(genotypes, genes)
+    place, code, named = pairs_of(genotypes, genes)
     first = np.full(len(named), genotypes.n_variants)
     np.minimum.at(first, code, place)
     order = np.argsort(first, kind="stable")
@@ -141,8 +141,14 @@ def burdens(genotypes: Genotypes, genes: Genes, learners: np.ndarray) -> Burdens
     return Burdens(coded, names, start, variant, scale)
 
 
-def _pairs(genotypes: Genotypes, genes: Genes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Place of the variant and number of the gene of every pair, and the names of the genes, all with a pair."""
+def pairs_of(genotypes: Genotypes, genes: Genes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Place of the variant and number of the gene of every pair, and the names of the genes, all with a pair.
+
+    Raises
+    ------
+    AlignmentError
+        If a variant is not in the genotypes, or there is no gene.
+    """
     if isinstance(genes, GeneMap):
         place = genotypes.variants.index.get_indexer(genes.variants.index)[genes.variant]
         there, n = place >= 0, len(genes.variants)
@@ -155,7 +161,7 @@ def _pairs(genotypes: Genotypes, genes: Genes) -> tuple[np.ndarray, np.ndarray, 
     if not len(named):
         raise AlignmentError(
             f"none of the {genotypes.n_variants:,} variants has a gene among the {n:,} variants of the genes given: "
-            f"{culprits(genotypes.variants.index)}. Burdens need genes."
+            f"{culprits(genotypes.variants.index)}. Models of genes need some."
         )
     return place, code, named
 
