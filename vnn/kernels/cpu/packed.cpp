@@ -164,6 +164,18 @@ inline real decoded_pair(real table, word codes) {
 
 #if defined(VNN_PAIRED)
 const word QUARTERS = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
+const real ONE = 1 - real{};  // x * 1 + sum is x + sum, on units of the processor that permutations leave free
+
+// The codes of two variants, or of one: both together are the lowest four bits of `at(j)`.
+struct Pair {
+  word even, odd;
+  Pair(const Side& panels, int64_t left, int64_t right) {
+    const word c = codes_of(panels, left), d = right < 0 ? word{} : codes_of(panels, right);
+    even = (c & 0x33333333u) | ((d & 0x33333333u) << 2);
+    odd = ((c >> 2) & 0x33333333u) | (d & 0xccccccccu);
+  }
+  inline word at(int64_t j) const { return (j % 2 ? odd : even) >> uint32_t(j / 2 * 4); }
+};
 #endif
 
 constexpr int64_t HALF = 8;  // positions j whose sums stay in registers
@@ -171,19 +183,14 @@ constexpr int64_t HALF = 8;  // positions j whose sums stay in registers
 // Adds the terms of `n` edges to sums [16 positions][W lanes] of one register's panels.
 inline void add_terms(const float (*table)[4], const int64_t* from, int64_t n, const Side& panels, float* sums) {
 #if defined(VNN_PAIRED)
-  const real one = 1 - real{};  // x * 1 + sum is x + sum, on units that shifts and permutations leave free
   real sum[16];
   for (int64_t j = 0; j < 16; ++j) sum[j] = take(sums + j * W);
   for (int64_t i = 0; i < n; i += 2) {
     const bool two = i + 1 < n;
-    const word c = codes_of(panels, from[i]), d = two ? codes_of(panels, from[i + 1]) : word{};
+    const Pair codes(panels, from[i], two ? from[i + 1] : -1);
     real both = repeated(table[i]);
     if (two) both += decoded_pair(repeated(table[i + 1]), QUARTERS);
-    const word even = (c & 0x33333333u) | ((d & 0x33333333u) << 2), odd = ((c >> 2) & 0x33333333u) | (d & 0xccccccccu);
-    for (int64_t j = 0; j < 8; ++j) {
-      sum[2 * j] = joined(decoded_pair(both, even >> uint32_t(4 * j)), one, sum[2 * j]);
-      sum[2 * j + 1] = joined(decoded_pair(both, odd >> uint32_t(4 * j)), one, sum[2 * j + 1]);
-    }
+    for (int64_t j = 0; j < 16; ++j) sum[j] = joined(decoded_pair(both, codes.at(j)), ONE, sum[j]);
   }
   for (int64_t j = 0; j < 16; ++j) give(sums + j * W, sum[j]);
 #else
@@ -239,16 +246,23 @@ inline void add_people(const float* sums, float* total) {
     }
 }
 
-// What people's sums start from, and where they go.
+// Where the totals of `n` people grow: in the result itself if they are all a row of registers has room for, else in `room`.
 template <class T>
-inline void begin_people(const PackedProduct<T>& p, int64_t row, int64_t r, int64_t b, int64_t n, T* total) {
+inline T* totals_of(const PackedProduct<T>& p, int64_t row, int64_t r, int64_t b, int64_t n, int64_t most, T* room) {
+  T* const to = n == most ? p.y + (row * p.replicates + r) * p.batch + b : room;
   const T start = p.bias ? p.bias[row * p.replicates + r] : T(0);
-  const T* addend = p.addend ? p.addend + (row * p.replicates + r) * p.batch + b : nullptr;
-  for (int64_t c = 0; c < n; ++c) total[c] = addend ? start + addend[c] : start;
+  if (p.addend) {
+    const T* addend = p.addend + (row * p.replicates + r) * p.batch + b;
+    for (int64_t c = 0; c < n; ++c) to[c] = start + addend[c];
+  } else {
+    for (int64_t c = 0; c < n; ++c) to[c] = start;
+  }
+  return to;
 }
 template <class T>
 inline void end_people(const PackedProduct<T>& p, int64_t row, int64_t r, int64_t b, int64_t n, const T* total) {
-  std::memcpy(p.y + (row * p.replicates + r) * p.batch + b, total, std::size_t(n) * sizeof(T));
+  T* const to = p.y + (row * p.replicates + r) * p.batch + b;
+  if (total != to) std::memcpy(to, total, std::size_t(n) * sizeof(T));
 }
 
 // The plain way: one person after the other.
@@ -258,8 +272,8 @@ void plain_row(const PackedProduct<T>& p, int64_t node, int64_t row, int64_t uni
   for (int64_t panel = 0; panel * PANEL < p.batch; ++panel) {
     const Panel codes(p.codes, panel);
     const int64_t b = panel * PANEL, n = p.batch - b < PANEL ? p.batch - b : PANEL;
-    T total[PANEL];
-    begin_people(p, row, r, b, n, total);
+    T room[PANEL];
+    T* const total = totals_of(p, row, r, b, n, PANEL, room);
     for (int64_t begin = fan.first; begin < fan.last; begin += PART) {
       const int64_t end = begin + PART < fan.last ? begin + PART : fan.last;
       T part[PANEL] = {};
@@ -295,8 +309,8 @@ void folded_row(const PackedProduct<float>& p, int64_t node, int64_t row, int64_
   int64_t from[PART];
   for (int64_t panel = 0; panel * PANEL < p.batch; panel += GROUP) {
     const int64_t b = panel * PANEL, n = p.batch - b < GROUP * PANEL ? p.batch - b : GROUP * PANEL;
-    alignas(64) float total[GROUP * PANEL];
-    begin_people(p, row, r, b, n, total);
+    alignas(64) float room[GROUP * PANEL];
+    float* const total = totals_of(p, row, r, b, n, GROUP * PANEL, room);
     for (int64_t begin = fan.first; begin < fan.last; begin += PART) {
       const int64_t m = fan.last - begin < PART ? fan.last - begin : PART;
       for (int64_t i = 0; i < m; ++i) {
@@ -315,8 +329,61 @@ void folded_row(const PackedProduct<float>& p, int64_t node, int64_t row, int64_
   }
 }
 
-constexpr int64_t TILE = 32;     // edges whose values are decoded for all replicates
 constexpr int64_t TOGETHER = 4;  // replicates that share one reading of them
+
+#if defined(VNN_PAIRED)
+constexpr int64_t TILE = 16;     // edges whose codes are taken apart for all replicates
+
+// The terms of some edges for many replicates: the pairs' codes [pair][16 positions], and their tables [pair][replicate].
+struct Terms {
+  alignas(64) float codes[TILE / 2 * 16 * W];
+  const float* const* weight;
+  float* tables;
+  int64_t pairs, replicates;
+
+  Terms(const float* codebook, const Side& panels, const int64_t* from, const float* const* weights, int64_t n, float* room, int64_t all)
+      : weight(weights), tables(room), pairs((n + 1) / 2), replicates(all) {
+    for (int64_t i = 0; i < n; i += 2) {
+      const bool two = i + 1 < n;
+      const Pair pair(panels, from[i], two ? from[i + 1] : -1);
+      for (int64_t j = 0; j < 16; ++j) give(codes + (i * 8 + j) * W, (real)pair.at(j));
+      const real left = repeated(codebook + 4 * from[i]);
+      float* to = tables + i / 2 * all * W;
+      if (two) {
+        const real right = decoded_pair(repeated(codebook + 4 * from[i + 1]), QUARTERS);
+        for (int64_t r = 0; r < all; ++r) give(to + r * W, weights[i][r] * left + weights[i + 1][r] * right);
+      } else {
+        for (int64_t r = 0; r < all; ++r) give(to + r * W, weights[i][r] * left);
+      }
+    }
+  }
+
+  // Added to the sums [replicate][16 positions][W] of COUNT replicates, from the r-th.
+  template <int64_t COUNT>
+  inline void add(int64_t r, float* sums) const {
+    constexpr int64_t WIDE = 4;
+    for (int64_t j = 0; j < 16; j += WIDE) {
+      real sum[COUNT][WIDE];
+      for (int64_t q = 0; q < COUNT; ++q)
+        for (int64_t c = 0; c < WIDE; ++c) sum[q][c] = take(sums + (q * 16 + j + c) * W);
+      for (int64_t i = 0; i < pairs; ++i) {
+        word at[WIDE];
+        for (int64_t c = 0; c < WIDE; ++c) at[c] = (word)take(codes + (i * 16 + j + c) * W);
+        for (int64_t q = 0; q < COUNT; ++q) {
+          const real table = take(tables + (i * replicates + r + q) * W);
+          for (int64_t c = 0; c < WIDE; c += 2) {
+            sum[q][c] += decoded_pair(table, at[c]);
+            sum[q][c + 1] = joined(decoded_pair(table, at[c + 1]), ONE, sum[q][c + 1]);
+          }
+        }
+      }
+      for (int64_t q = 0; q < COUNT; ++q)
+        for (int64_t c = 0; c < WIDE; ++c) give(sums + (q * 16 + j + c) * W, sum[q][c]);
+    }
+  }
+};
+#else
+constexpr int64_t TILE = 32;     // edges whose values are decoded for all replicates
 
 // Values [edge][16 positions][W lanes] of `n` variants in one register's panels.
 inline void decode(const float* codebook, const int64_t* from, int64_t n, const Side& panels, float* values) {
@@ -327,42 +394,56 @@ inline void decode(const float* codebook, const int64_t* from, int64_t n, const 
   }
 }
 
-// Adds the terms of n decoded edges to the sums [replicate][16 * W] of COUNT replicates.
-template <int64_t COUNT>
-inline void add_decoded(const float* values, const float* const* weight, int64_t n, float* sums) {
-  constexpr int64_t WIDE = 2;
-  for (int64_t j = 0; j < 16; j += WIDE) {
-    real sum[COUNT][WIDE];
-    for (int64_t q = 0; q < COUNT; ++q)
-      for (int64_t c = 0; c < WIDE; ++c) sum[q][c] = take(sums + (q * 16 + j + c) * W);
-    int64_t i = 0;
-    for (; i + 1 < n; i += 2) {
-      real left[WIDE], right[WIDE];
-      for (int64_t c = 0; c < WIDE; ++c) {
-        left[c] = take(values + (i * 16 + j + c) * W);
-        right[c] = take(values + (i * 16 + 16 + j + c) * W);
-      }
-      for (int64_t q = 0; q < COUNT; ++q)
-        for (int64_t c = 0; c < WIDE; ++c) sum[q][c] += weight[i][q] * left[c] + weight[i + 1][q] * right[c];
-    }
-    for (; i < n; ++i)
-      for (int64_t q = 0; q < COUNT; ++q)
-        for (int64_t c = 0; c < WIDE; ++c) sum[q][c] += weight[i][q] * take(values + (i * 16 + j + c) * W);
-    for (int64_t q = 0; q < COUNT; ++q)
-      for (int64_t c = 0; c < WIDE; ++c) give(sums + (q * 16 + j + c) * W, sum[q][c]);
-  }
-}
+// The terms of some edges for many replicates: their values are decoded once.
+struct Terms {
+  alignas(64) float values[TILE * 16 * W];
+  const float* const* weight;
+  int64_t n;
 
-// One row of many replicates: the codes are decoded once for all of them. `room` holds 16 * W + SIDE * 64 values a replicate.
+  Terms(const float* codebook, const Side& panels, const int64_t* from, const float* const* weights, int64_t count, float*, int64_t)
+      : weight(weights), n(count) {
+    decode(codebook, from, n, panels, values);
+  }
+
+  // Added to the sums [replicate][16 positions][W] of COUNT replicates, from the r-th.
+  template <int64_t COUNT>
+  inline void add(int64_t r, float* sums) const {
+    constexpr int64_t WIDE = 2;
+    for (int64_t j = 0; j < 16; j += WIDE) {
+      real sum[COUNT][WIDE];
+      for (int64_t q = 0; q < COUNT; ++q)
+        for (int64_t c = 0; c < WIDE; ++c) sum[q][c] = take(sums + (q * 16 + j + c) * W);
+      int64_t i = 0;
+      for (; i + 1 < n; i += 2) {
+        real left[WIDE], right[WIDE];
+        for (int64_t c = 0; c < WIDE; ++c) {
+          left[c] = take(values + (i * 16 + j + c) * W);
+          right[c] = take(values + (i * 16 + 16 + j + c) * W);
+        }
+        for (int64_t q = 0; q < COUNT; ++q)
+          for (int64_t c = 0; c < WIDE; ++c) sum[q][c] += weight[i][r + q] * left[c] + weight[i + 1][r + q] * right[c];
+      }
+      for (; i < n; ++i)
+        for (int64_t q = 0; q < COUNT; ++q)
+          for (int64_t c = 0; c < WIDE; ++c) sum[q][c] += weight[i][r + q] * take(values + (i * 16 + j + c) * W);
+      for (int64_t q = 0; q < COUNT; ++q)
+        for (int64_t c = 0; c < WIDE; ++c) give(sums + (q * 16 + j + c) * W, sum[q][c]);
+    }
+  }
+};
+#endif
+
+// One row of many replicates. `room` holds ROOM values a replicate.
+constexpr int64_t ROOM = 16 * W + SIDE * PANEL + TILE / 2 * W;
 void shared_row(const PackedProduct<float>& p, int64_t node, int64_t row, int64_t unit, float* room) {
   const Fan<PLAIN> fan(p.edges, node, 0);
   const int64_t R = p.replicates;
-  float *sums = room, *totals = room + R * 16 * W;
-  alignas(64) float values[TILE * 16 * W];
+  float *sums = room, *tables = sums + R * 16 * W, *spare = tables + R * TILE / 2 * W;
+  std::vector<float*> total(static_cast<std::size_t>(R));
   for (int64_t panel = 0; panel * PANEL < p.batch; panel += SIDE) {
     const int64_t b = panel * PANEL, n = p.batch - b < SIDE * PANEL ? p.batch - b : SIDE * PANEL;
     const Side panels(p.codes, panel);
-    for (int64_t r = 0; r < R; ++r) begin_people(p, row, r, b, n, totals + r * SIDE * PANEL);
+    for (int64_t r = 0; r < R; ++r) total[std::size_t(r)] = totals_of(p, row, r, b, n, SIDE * PANEL, spare + r * SIDE * PANEL);
     for (int64_t begin = fan.first; begin < fan.last; begin += PART) {
       const int64_t end = begin + PART < fan.last ? begin + PART : fan.last;
       std::memset(sums, 0, std::size_t(R * 16 * W) * sizeof(float));
@@ -374,22 +455,14 @@ void shared_row(const PackedProduct<float>& p, int64_t node, int64_t row, int64_
           from[i] = fan.from(at + i);
           weight[i] = p.weight + weight_at(p.edges, fan.edge(at + i), unit) * R;
         }
-        decode(p.codebook, from, m, panels, values);
-        for (int64_t r = 0; r < R;) {
-          if (r + TOGETHER <= R) {
-            add_decoded<TOGETHER>(values, weight, m, sums + r * 16 * W);
-            for (int64_t i = 0; i < m; ++i) weight[i] += TOGETHER;
-            r += TOGETHER;
-          } else {
-            add_decoded<1>(values, weight, m, sums + r * 16 * W);
-            for (int64_t i = 0; i < m; ++i) weight[i] += 1;
-            ++r;
-          }
-        }
+        const Terms terms(p.codebook, panels, from, weight, m, tables, R);
+        int64_t r = 0;
+        for (; r + TOGETHER <= R; r += TOGETHER) terms.add<TOGETHER>(r, sums + r * 16 * W);
+        for (; r < R; ++r) terms.add<1>(r, sums + r * 16 * W);
       }
-      for (int64_t r = 0; r < R; ++r) add_people(sums + r * 16 * W, totals + r * SIDE * PANEL);
+      for (int64_t r = 0; r < R; ++r) add_people(sums + r * 16 * W, total[std::size_t(r)]);
     }
-    for (int64_t r = 0; r < R; ++r) end_people(p, row, r, b, n, totals + r * SIDE * PANEL);
+    for (int64_t r = 0; r < R; ++r) end_people(p, row, r, b, n, total[std::size_t(r)]);
   }
 }
 
@@ -405,7 +478,7 @@ void product_of(const PackedProduct<T>& p, int threads) {
   {
     std::vector<T> room;
     const bool shared = in_registers<T> && e.wirings == 1 && p.replicates >= MANY;
-    if (shared) room.resize(std::size_t(p.replicates * (16 * W + SIDE * PANEL)));
+    if (shared) room.resize(std::size_t(p.replicates * ROOM));
 #pragma omp for schedule(dynamic, 8)
     for (int64_t node = 0; node < e.n_nodes; ++node) {
       const int64_t begin = first_row(e.units, node), own = first_row(e.units, node + 1) - begin;
