@@ -14,7 +14,7 @@ from vnn.kernels.graph import Wiring
 from vnn.kernels.packed import Packed
 
 SUFFIX = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
-SHAPES = {"tanh": 0, "sigmoid": 1, "relu": 2, "softsign": 3}
+SHAPES = {"tanh": 0, "sigmoid": 1, "relu": 2, "softsign": 3, "linear": 4}
 TASKS = {"binary": 0, "multiclass": 1, "regression": 2}
 
 
@@ -140,11 +140,11 @@ _Descent = _by_dtype("Descent", lambda real: [
     *_sizes("rows replicates"), ("momentum", real), *_pointers("lr decay factor active grad parameter velocity"),
 ])  # fmt: skip
 _Normalise = _by_dtype("Normalise", lambda real: [
-    *_sizes("rows replicates batch"), ("momentum", real), ("eps", real),
+    *_sizes("rows replicates batch shape"), ("momentum", real), ("eps", real),
     *_pointers("share gain bias x running_mean running_variance mean variance y"),
 ])  # fmt: skip
 _NormaliseBackward = _by_dtype("NormaliseBackward", lambda real: [
-    *_sizes("rows replicates batch"), ("eps", real), *_pointers("share gain mean variance x g dx dgain dbias"),
+    *_sizes("rows replicates batch shape"), ("eps", real), *_pointers("share gain mean variance x y g dx dgain dbias"),
 ])  # fmt: skip
 _Affine = _by_dtype("Affine", lambda real: [
     *_sizes("items batch"), ("eps", real), *_pointers("gain bias mean variance x y"),
@@ -367,20 +367,21 @@ def judge(
 
 def normalise(
     x: Tensor, share: Tensor, gain: Tensor, bias: Tensor, running_mean: Tensor, running_variance: Tensor,
-    mean: Tensor, variance: Tensor, y: Tensor, *, momentum: float, eps: float,
+    mean: Tensor, variance: Tensor, y: Tensor, *, momentum: float, eps: float, shape: str = "linear",
 ) -> Call:  # fmt: skip
-    """y, x standardised over the batch; its mean and variance; running statistics moved."""
+    """y, the activation of x standardised over the batch; its mean and variance; running statistics moved."""
     found = (share, gain, bias, x, running_mean, running_variance, mean, variance, y)
-    return Call("normalise", x.dtype, _Normalise[x.dtype](*x.shape, momentum, eps, *map(_at, found)), 4 * x.numel())
+    arguments = _Normalise[x.dtype](*x.shape, SHAPES[shape], momentum, eps, *map(_at, found))
+    return Call("normalise", x.dtype, arguments, 4 * x.numel())
 
 
 def normalise_backward(
     g: Tensor, x: Tensor, share: Tensor, gain: Tensor, mean: Tensor, variance: Tensor,
-    dx: Tensor, dgain: Tensor, dbias: Tensor, *, eps: float,
+    dx: Tensor, dgain: Tensor, dbias: Tensor, *, eps: float, y: Tensor | None = None, shape: str = "linear",
 ) -> Call:  # fmt: skip
-    """The gradients of `normalise`; dx may be g itself."""
-    found = (share, gain, mean, variance, x, g, dx, dgain, dbias)
-    arguments = _NormaliseBackward[x.dtype](*x.shape, eps, *map(_at, found))
+    """The gradients of `normalise` from that at its result y, which only a shape needs; dx may be g itself."""
+    found = (share, gain, mean, variance, x, y, g, dx, dgain, dbias)
+    arguments = _NormaliseBackward[x.dtype](*x.shape, SHAPES[shape], eps, *map(_at, found))
     return Call("normalise_backward", x.dtype, arguments, 4 * x.numel())
 
 

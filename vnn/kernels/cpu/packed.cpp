@@ -29,6 +29,7 @@ constexpr int64_t PANEL = 64;  // people
 constexpr int64_t WORDS = 4;   // words of 16 codes a variant has in a panel
 constexpr int64_t QUAD = 4;    // panels whose words fill the lanes
 constexpr int64_t GROUP = 4;   // panels whose sums are kept at a time
+constexpr int64_t AHEAD = 192;  // variants between those in work and those asked for
 
 const uint8_t NOBODY[64] = {};  // for as many variants as a register holds
 
@@ -311,12 +312,15 @@ void folded_row(const PackedProduct<float>& p, int64_t node, int64_t row, int64_
     const int64_t b = panel * PANEL, n = p.batch - b < GROUP * PANEL ? p.batch - b : GROUP * PANEL;
     alignas(64) float room[GROUP * PANEL];
     float* const total = totals_of(p, row, r, b, n, GROUP * PANEL, room);
+    const uint8_t* ahead[GROUP];
+    for (int64_t i = 0; i < GROUP; ++i) ahead[i] = Panel(p.codes, panel + i)[AHEAD];
     for (int64_t begin = fan.first; begin < fan.last; begin += PART) {
       const int64_t m = fan.last - begin < PART ? fan.last - begin : PART;
       for (int64_t i = 0; i < m; ++i) {
         from[i] = fan.from(begin + i);
         const float w = p.weight[weight_at(p.edges, fan.edge(begin + i), unit) * p.replicates + r];
         *reinterpret_cast<four*>(table[i]) = w * *reinterpret_cast<const four*>(p.codebook + 4 * from[i]);
+        if (panel + i % GROUP < p.codes.n_panels) __builtin_prefetch(ahead[i % GROUP] + from[i] * p.codes.variant_stride);
       }
       for (int64_t side = 0; side < GROUP && b + side * PANEL < p.batch; side += SIDE) {
         const Side panels(p.codes, panel + side);
