@@ -54,9 +54,7 @@ def test_normalisation_and_activation_in_one_are_those_apart(shape: str, batch: 
     run = [calls.activate(apart[0], y, shape), calls.activate_backward(g, y, dy, shape)]
     together, now = torch.empty_like(x), [torch.empty_like(gain) for _ in range(2)]
     tracked = mean.clone(), variance.clone()
-    run.append(
-        calls.normalise(x, share, gain, bias, *tracked, *now, together, momentum=0.1, eps=1e-5, shape=shape)
-    )
+    run.append(calls.normalise(x, share, gain, bias, *tracked, *now, together, momentum=0.1, eps=1e-5, shape=shape))
     back = [torch.empty_like(x), torch.empty_like(gain), torch.empty_like(gain)]
     run.append(calls.normalise_backward(g, x, share, gain, *now, *back, eps=1e-5, y=together, shape=shape))
     Program(run).run()
