@@ -190,6 +190,7 @@ class Forward:
     def _level(self, i: int, linear: SparseLinear) -> Tensor:
         network, entering = self.network, self.entering
         a = h = self.workspace.take(_n_out(linear), network.n_replicates, self.width)
+        before = len(self.forward)
         self._sum(linear, h)
         self.products.append(h)
         shape = network.recipe.activation
@@ -204,6 +205,7 @@ class Forward:
                     momentum=MOMENTUM, eps=EPSILON, shape=shape,
                 )
             )  # fmt: skip
+            self.forward[before:] = calls.by_blocks(self.forward[before:], h.shape)
         else:
             if network.norms:
                 norm = network.norms[i]
@@ -377,6 +379,7 @@ class Step(Forward):
         if self.total is not None:
             self._turn(network.covariate_linear, self.total)
         for i, (stage, linear) in reversed(list(enumerate(network.layers))):
+            before = len(self.backward)
             d = self._gather(stage.level)
             if rate := self._settings.l1_activities:
                 self.backward.append(calls.lean(self._values[stage.level], self._entering.share, d, rate=rate))
@@ -397,6 +400,7 @@ class Step(Forward):
             elif shape != "linear":
                 self.backward.append(calls.activate_backward(d, self.active[i], d, shape))
             self._turn(linear, d)
+            self.backward[before:] = calls.by_blocks(self.backward[before:], d.shape)
 
     def _turn(self, linear: SparseLinear, g: Tensor, *, bias: bool = True) -> None:
         """The gradients of a product's weights and bias from that of its result; its sources are told of it."""

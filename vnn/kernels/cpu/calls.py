@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ctypes import Structure, c_double, c_float, c_int32, c_int64, c_uint8, c_void_p
 from typing import Any, NamedTuple
 
@@ -53,6 +53,51 @@ class Call(NamedTuple):
                 f"{self.dtype}; convert, or use VNN_BACKEND=reference."
             )
         return f"{self.kernel}_{SUFFIX[self.dtype]}"
+
+
+BLOCK = 1 << 22  # bytes of the values that calls of some rows pass on: they stay in the cache
+ROWWISE = {
+    "packed_product": ("bias", "addend y"),
+    "packed_edge_product": ("", "g"),
+    "backward": ("", "x dx"),
+    "normalise": ("gain bias running_mean running_variance mean variance", "x y"),
+    "normalise_backward": ("gain mean variance dgain dbias", "x y g dx"),
+}
+"""Kernels that do one row after the other: what has a value for each row and replicate, and what also for each sample."""
+
+
+def by_blocks(calls: Sequence[Call], shape: Sequence[int]) -> list[Call]:
+    """The same calls, block of rows after block of rows where each is one of many rows, of shape (rows, R, batch).
+
+    What one call leaves is near when the next reads it.
+    """
+    n_rows, row = shape[0], shape[1] * shape[2]
+    blocked = all(call.kernel in ROWWISE and _units_apart(call.arguments) for call in calls)
+    size = max(BLOCK // max(row * calls[0].dtype.itemsize, 1), 1)
+    if len(calls) < 2 or not blocked or n_rows <= size:
+        return list(calls)
+    return [_of_rows(call, at, min(at + size, n_rows), n_rows) for at in range(0, n_rows, size) for call in calls]
+
+
+def _units_apart(arguments: Structure) -> bool:
+    """Whether every node is one row."""
+    edges = getattr(arguments, "edges", None)
+    return edges is None or not (edges.units or edges.from_units or edges.block)
+
+
+def _of_rows(call: Call, first: int, last: int, n_rows: int) -> Call:
+    made = type(call.arguments).from_buffer_copy(call.arguments)
+    if hasattr(made, "edges"):
+        made.edges.n_nodes = last - first
+        made.edges.ptr += first * made.edges.pointers * 4
+    else:
+        made.rows = last - first
+    one, each = ROWWISE[call.kernel]
+    for names, length in ((one, made.replicates), (each, made.replicates * made.batch)):
+        for name in names.split():
+            if at := getattr(made, name):
+                setattr(made, name, at + first * length * call.dtype.itemsize)
+    return Call(call.kernel, call.dtype, made, call.work * (last - first) // n_rows)
 
 
 class _Edges(Structure):

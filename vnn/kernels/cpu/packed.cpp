@@ -29,7 +29,7 @@ constexpr int64_t PANEL = 64;  // people
 constexpr int64_t WORDS = 4;   // words of 16 codes a variant has in a panel
 constexpr int64_t QUAD = 4;    // panels whose words fill the lanes
 constexpr int64_t GROUP = 4;   // panels whose sums are kept at a time
-constexpr int64_t AHEAD = 192;  // variants between those in work and those asked for
+constexpr int64_t AHEAD = 768;  // variants between those in work and those asked for: some pages of memory
 
 const uint8_t NOBODY[64] = {};  // for as many variants as a register holds
 
@@ -475,15 +475,22 @@ constexpr bool in_registers = std::is_same<T, float>::value;  // double goes the
 
 constexpr int64_t MANY = 3;  // replicates from which decoding once for all pays
 
+// Nodes a thread takes at a time: the panels are read in long stretches, and all threads end about together.
+inline int64_t stretch_of(const Edges& e, int threads) {
+  const int64_t share = e.n_nodes / (8 * threads);
+  return share < 1 ? 1 : (share < 256 ? share : 256);
+}
+
 template <class T, Kind KIND>
 void product_of(const PackedProduct<T>& p, int threads) {
   const Edges& e = p.edges;
+  const int64_t stretch = stretch_of(e, threads);
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
     std::vector<T> room;
     const bool shared = in_registers<T> && e.wirings == 1 && p.replicates >= MANY;
     if (shared) room.resize(std::size_t(p.replicates * ROOM));
-#pragma omp for schedule(dynamic, 8)
+#pragma omp for schedule(dynamic, stretch)
     for (int64_t node = 0; node < e.n_nodes; ++node) {
       const int64_t begin = first_row(e.units, node), own = first_row(e.units, node + 1) - begin;
       for (int64_t unit = 0; unit < own; ++unit) {
@@ -677,12 +684,13 @@ void edges_of(const PackedEdgeProduct<T>& p, int threads) {
   const Edges& e = p.edges;
   const int64_t width = (p.batch + QUAD * PANEL - 1) / (QUAD * PANEL) * QUAD * PANEL;
   const int64_t rows = e.wirings == 1 && e.pointers == 1 ? p.replicates : 1;
+  const int64_t stretch = stretch_of(e, threads);
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
     std::vector<T> g(std::size_t(rows * width));
     std::vector<Panel> panels;
     for (int64_t at = 0; at < p.codes.n_panels; ++at) panels.emplace_back(p.codes, at);
-#pragma omp for schedule(dynamic, 16)
+#pragma omp for schedule(dynamic, stretch)
     for (int64_t node = 0; node < e.n_nodes; ++node) {
       const int64_t begin = first_row(e.units, node), own = first_row(e.units, node + 1) - begin;
       for (int64_t unit = 0; unit < own; ++unit)
