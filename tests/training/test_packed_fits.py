@@ -119,7 +119,7 @@ def test_blocks_of_genes_change_no_bit(monkeypatch, dtype):
 
     def counted(whole, shape):
         made = by_blocks(whole, shape)
-        cut.append(len(made) // len(whole))
+        cut.append(len(made) > len(whole))
         return made
 
     monkeypatch.setattr(calls, "by_blocks", counted)
@@ -127,7 +127,7 @@ def test_blocks_of_genes_change_no_bit(monkeypatch, dtype):
         monkeypatch.setattr(calls, "BLOCK", size)
         made = fit(topology, cohort, target="case", splits=splits, recipe=RECIPE, training=training, seed=3)
         found.append(made.networks.state_dict())
-    assert {1, 6} <= set(cut)
+    assert {True, False} == set(cut)
     for state in found[1:]:
         assert all(torch.equal(values, state[name]) for name, values in found[0].items())
 

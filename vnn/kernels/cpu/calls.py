@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ctypes import Structure, c_double, c_float, c_int32, c_int64, c_uint8, c_void_p
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
@@ -60,6 +61,7 @@ ROWWISE = {
     "packed_product": ("bias", "addend y"),
     "packed_edge_product": ("", "g"),
     "backward": ("", "x dx"),
+    "row_sum": ("y", "x"),
     "normalise": ("gain bias running_mean running_variance mean variance", "x y"),
     "normalise_backward": ("gain mean variance dgain dbias", "x y g dx"),
 }
@@ -67,16 +69,21 @@ ROWWISE = {
 
 
 def by_blocks(calls: Sequence[Call], shape: Sequence[int]) -> list[Call]:
-    """The same calls, block of rows after block of rows where each is one of many rows, of shape (rows, R, batch).
+    """The same calls; those that follow each other and do one row after the other, of values (rows, R, batch), by blocks of rows.
 
     What one call leaves is near when the next reads it.
     """
     n_rows, row = shape[0], shape[1] * shape[2]
-    blocked = all(call.kernel in ROWWISE and _units_apart(call.arguments) for call in calls)
-    size = max(BLOCK // max(row * calls[0].dtype.itemsize, 1), 1)
-    if len(calls) < 2 or not blocked or n_rows <= size:
-        return list(calls)
-    return [_of_rows(call, at, min(at + size, n_rows), n_rows) for at in range(0, n_rows, size) for call in calls]
+    made: list[Call] = []
+    for rowwise, run in groupby(calls, lambda call: call.kernel in ROWWISE and _units_apart(call.arguments)):
+        some = list(run)
+        size = max(BLOCK // max(row * some[0].dtype.itemsize, 1), 1)
+        if not rowwise or len(some) == 1 or n_rows <= size:
+            made += some
+            continue
+        for at in range(0, n_rows, size):
+            made += [_of_rows(call, at, min(at + size, n_rows), n_rows) for call in some]
+    return made
 
 
 def _units_apart(arguments: Structure) -> bool:
@@ -87,13 +94,13 @@ def _units_apart(arguments: Structure) -> bool:
 
 def _of_rows(call: Call, first: int, last: int, n_rows: int) -> Call:
     made = type(call.arguments).from_buffer_copy(call.arguments)
+    each = made.replicates if hasattr(made, "replicates") else made.rows // n_rows
     if hasattr(made, "edges"):
         made.edges.n_nodes = last - first
         made.edges.ptr += first * made.edges.pointers * 4
     else:
-        made.rows = last - first
-    one, each = ROWWISE[call.kernel]
-    for names, length in ((one, made.replicates), (each, made.replicates * made.batch)):
+        made.rows = made.rows // n_rows * (last - first)
+    for names, length in zip(ROWWISE[call.kernel], (each, each * made.batch), strict=True):
         for name in names.split():
             if at := getattr(made, name):
                 setattr(made, name, at + first * length * call.dtype.itemsize)
