@@ -19,8 +19,8 @@ from vnn.models import VisibleNetwork
 
 SMALL = {"levels": (30, 8, 5, 3), "n_edges": 80}
 PARTS = [
-    "columns", "entrance", "product", "normalise", "activate", "dropout", "loss", "row_sum", "backward",
-    "activate_backward", "normalise_backward", "edge_product", "squares", "judge", "adam",
+    "columns", "entrance", "product", "normalise", "dropout", "loss", "row_sum", "backward", "normalise_backward",
+    "edge_product", "squares", "judge", "adam",
 ]  # fmt: skip
 
 

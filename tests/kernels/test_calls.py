@@ -32,7 +32,13 @@ def run(*made: calls.Call) -> None:
 
 
 def torch_of(shape: str) -> nn.Module:
-    return {"tanh": nn.Tanh(), "sigmoid": nn.Sigmoid(), "relu": nn.ReLU(), "softsign": nn.Softsign()}[shape]
+    return {
+        "tanh": nn.Tanh(),
+        "sigmoid": nn.Sigmoid(),
+        "relu": nn.ReLU(),
+        "softsign": nn.Softsign(),
+        "linear": nn.Identity(),
+    }[shape]
 
 
 @pytest.mark.parametrize("dtype", REAL)

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from vnn.kernels import cpu, reference
+from vnn.kernels.cpu import calls
+from vnn.kernels.cpu.program import Program
 from vnn.layers import BatchNorm
 
 pytestmark = pytest.mark.compiler
@@ -39,6 +41,26 @@ def test_normalisation_equals_the_formula(batch: int, dtype: torch.dtype, tolera
     back = cpu.normalise_backward(g, x, share, gain, *found[1:], eps=1e-5)
     for a, b in zip(back, reference.normalise_backward(g, x, share, gain, *expected[1:], eps=1e-5), strict=True):
         torch.testing.assert_close(a, b, rtol=10 * tolerance, atol=10 * tolerance * float(b.abs().max()))
+
+
+@pytest.mark.parametrize("shape", calls.SHAPES)
+@pytest.mark.parametrize("batch", [1, 15, 33, 256])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_normalisation_and_activation_in_one_are_those_apart(shape: str, batch: int, dtype: torch.dtype) -> None:
+    x, g, gain, bias, mean = draws((7, 3, batch), (7, 3, batch), (7, 3), (7, 3), (7, 3), dtype=dtype)
+    share, variance = shares(3, batch, dtype), torch.ones(7, 3, dtype=dtype)
+    apart = cpu.normalise(x, share, gain, bias, mean.clone(), variance.clone(), momentum=0.1, eps=1e-5)
+    y, dy = torch.empty_like(x), torch.empty_like(x)
+    run = [calls.activate(apart[0], y, shape), calls.activate_backward(g, y, dy, shape)]
+    together, now = torch.empty_like(x), [torch.empty_like(gain) for _ in range(2)]
+    tracked = mean.clone(), variance.clone()
+    run.append(calls.normalise(x, share, gain, bias, *tracked, *now, together, momentum=0.1, eps=1e-5, shape=shape))
+    back = [torch.empty_like(x), torch.empty_like(gain), torch.empty_like(gain)]
+    run.append(calls.normalise_backward(g, x, share, gain, *now, *back, eps=1e-5, y=together, shape=shape))
+    Program(run).run()
+    expected = cpu.normalise_backward(dy, x, share, gain, *apart[1:], eps=1e-5)
+    for a, b in zip((together, *now, *back), (y, *apart[1:], *expected), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_equal_shares_give_the_batch_norm_of_torch() -> None:

@@ -15,6 +15,7 @@ from vnn._errors import AlignmentError, GenotypeError
 from vnn.data import Split, hold_out, k_fold
 from vnn.data.genotypes import Cohort, GeneMap, fit_coding, open_store, read_annovar, read_plink, write_store
 from vnn.kernels import backend
+from vnn.kernels.cpu import calls
 from vnn.models import Recipe
 from vnn.ontology import Topology
 from vnn.training import Fit, Training, fit
@@ -105,6 +106,30 @@ def _renamed(split, names):
     return replace(
         split, **{part: tuple(names[i] for i in getattr(split, part)) for part in ("train", "validation", "test")}
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_blocks_of_genes_change_no_bit(monkeypatch, dtype):
+    held, topology = study(np.random.default_rng(4), covariates=True)
+    cohort = Cohort.in_memory(held, fit_coding(held, "additive", missing="nan"))
+    training = settings().model_copy(update={"dtype": dtype})
+    splits = k_fold(held.ids, k=3, validation=0.2, seed=1)
+    found, cut = [], []
+    by_blocks = calls.by_blocks
+
+    def counted(whole, shape):
+        made = by_blocks(whole, shape)
+        cut.append(len(made) > len(whole))
+        return made
+
+    monkeypatch.setattr(calls, "by_blocks", counted)
+    for size in (calls.BLOCK, 4 * 3 * 256 * 4, 1):
+        monkeypatch.setattr(calls, "BLOCK", size)
+        made = fit(topology, cohort, target="case", splits=splits, recipe=RECIPE, training=training, seed=3)
+        found.append(made.networks.state_dict())
+    assert {True, False} == set(cut)
+    for state in found[1:]:
+        assert all(torch.equal(values, state[name]) for name, values in found[0].items())
 
 
 def test_panels_of_a_store_predict_and_read_as_their_numbers_do(tmp_path):

@@ -30,6 +30,7 @@ from vnn.training.tile import Programs, Tile, combined, joined, prepared_here, t
 
 EVALUATED_AT_ONCE = 1024
 IDLE = 0.25
+DECODED_FOR = 10  # replicates that share the decoding of packed genotypes, whether or not a cache holds what they write
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 2.0, 0.05
 
 
@@ -152,6 +153,8 @@ class Trainer:
         """The positions of each tile, where these are trained."""
         n = len(positions)
         size = tile_size(self.full, self.settings.batch_size, n) if self.prepared else max(n, 1)
+        if n and isinstance(self.problem.inputs, PackedPeople):
+            size = max(size, -(-n // -(-n // DECODED_FOR)))
         return [list(positions[first : first + size]) for first in range(0, n, size)]
 
     def run(self, listener: Listener | None = None) -> VisibleNetwork:

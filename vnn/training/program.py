@@ -193,24 +193,29 @@ class Forward:
         early = network.early and i == 0
         if early:
             self._sum(network.early_linear, h)
+        before = len(self.forward)
         self._sum(linear, h, h if early else None)
         self.products.append(h)
-        if network.norms:
+        shape = network.recipe.activation
+        if network.norms and entering is not None:
             norm = network.norms[i]
             assert isinstance(norm, BatchNorm)
-            if entering is None:
+            a, mean, variance = self.workspace.take(*h.shape), *_two(self.workspace, h.shape[:2])
+            self.statistics.append((mean, variance))
+            self.forward.append(
+                calls.normalise(
+                    h, entering.share, norm.gain, norm.bias, norm.mean, norm.variance, mean, variance, a,
+                    momentum=MOMENTUM, eps=EPSILON, shape=shape,
+                )
+            )  # fmt: skip
+            self.forward[before:] = calls.by_blocks(self.forward[before:], h.shape)
+        else:
+            if network.norms:
+                norm = network.norms[i]
+                assert isinstance(norm, BatchNorm)
                 self.forward.append(calls.affine(h, norm.gain, norm.bias, norm.mean, norm.variance, a, eps=EPSILON))
-            else:
-                a, mean, variance = self.workspace.take(*h.shape), *_two(self.workspace, h.shape[:2])
-                self.statistics.append((mean, variance))
-                self.forward.append(
-                    calls.normalise(
-                        h, entering.share, norm.gain, norm.bias, norm.mean, norm.variance, mean, variance, a,
-                        momentum=MOMENTUM, eps=EPSILON,
-                    )
-                )  # fmt: skip
-        if network.recipe.activation != "linear":
-            self.forward.append(calls.activate(a, a, network.recipe.activation))
+            if shape != "linear":
+                self.forward.append(calls.activate(a, a, shape))
         self.active.append(a)
         if entering is None or not network.dropouts[i].drops:
             return a
@@ -377,13 +382,13 @@ class Step(Forward):
         if self.total is not None:
             self._turn(network.covariate_linear, self.total)
         for i, (stage, linear) in reversed(list(enumerate(network.layers))):
+            before = len(self.backward)
             d = self._gather(stage.level)
             if rate := self._settings.l1_activities:
                 self.backward.append(calls.lean(self._values[stage.level], self._entering.share, d, rate=rate))
             if network.dropouts[i].drops:
                 self.backward.append(self._dropout(self._entering, i, d, d))
-            if network.recipe.activation != "linear":
-                self.backward.append(calls.activate_backward(d, self.active[i], d, network.recipe.activation))
+            shape = network.recipe.activation
             if network.norms:
                 norm, (mean, variance) = network.norms[i], self.statistics[i]
                 assert isinstance(norm, BatchNorm)
@@ -392,12 +397,15 @@ class Step(Forward):
                 self.backward.append(
                     calls.normalise_backward(
                         d, self.products[i], self._entering.share, norm.gain, mean, variance, d, norm.gain.grad,
-                        norm.bias.grad, eps=EPSILON,
+                        norm.bias.grad, eps=EPSILON, y=self.active[i], shape=shape,
                     )
                 )  # fmt: skip
+            elif shape != "linear":
+                self.backward.append(calls.activate_backward(d, self.active[i], d, shape))
+            self._turn(linear, d)
+            self.backward[before:] = calls.by_blocks(self.backward[before:], d.shape)
             if network.early and i == 0:
                 self._turn(network.early_linear, d)
-            self._turn(linear, d)
 
     def _turn(self, linear: SparseLinear, g: Tensor, *, bias: bool = True) -> None:
         """The gradients of a product's weights and bias from that of its result; its sources are told of it."""

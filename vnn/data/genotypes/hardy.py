@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
+import torch
 from scipy.special import gammaln
 
 from vnn._errors import GenotypeError
 
-_TOGETHER = 4096  # variants whose tails are summed side by side: what a near cache holds
+_TOGETHER = 1 << 15  # variants whose tails are summed side by side: long enough for numpy to let other threads work
 _LOOK = 8  # terms between two looks at whether the rest matters
 _NEGLIGIBLE = 1e-17
 _MOST = 1 << 21  # people: three counts of so many fit the 63 bits of a key
@@ -56,9 +59,14 @@ def hardy_weinberg(counts: np.ndarray, *, mid: bool = True) -> np.ndarray:
     rare, het, common = different // base**2, different // base % base, different % base
     factorials = gammaln(np.arange(1.0, 2 * base + 1))
     found = np.empty(len(different))
-    for start in range(0, len(different), _TOGETHER):
-        some = slice(start, start + _TOGETHER)
-        found[some] = _exact(rare[some], het[some], common[some], factorials, mid)
+
+    def some(start: int) -> None:
+        at = slice(start, start + _TOGETHER)
+        found[at] = _exact(rare[at], het[at], common[at], factorials, mid)
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        for _ in threads.map(some, range(0, len(different), _TOGETHER)):
+            pass
     return found[back]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -55,28 +56,29 @@ def read_plink(*prefixes: Path | str, build: Literal["", "GRCh37", "GRCh38"] = "
     log: list[str] = []
     sources: list[dict[str, str]] = []
     people: pd.DataFrame | None = None
-    for prefix in prefixes:
-        files = {role: _beside(prefix, role) for role in ("bed", "bim", "fam")}
-        own = read_fam(files["fam"])
-        table, told = read_bim(files["bim"])
-        log += told
-        rows = mapped_bed(files["bed"], len(table), len(own))
-        if people is None:
-            people, columns = own, np.arange(len(own))
-        else:
-            columns = own.index.get_indexer(people.index)
-            if (columns < 0).any() or len(own) != len(people):
-                lost = [*people.index[columns < 0], *own.index.difference(people.index)]
-                raise AlignmentError(
-                    f"{files['fam'].name} and the filesets before it hold different people: {len(lost):,} are in one of them "
-                    f"only: {culprits(lost)}. Keep the same people in all with plink --keep."
-                )
-        parts.append(Part(rows, columns.astype(np.int64)))
-        tables.append(table)
-        sources += [
-            {"name": path.name, "sha256": sha256(path) if hashed or role != "bed" else "", "role": role}
-            for role, path in files.items()
-        ]
+    with ThreadPoolExecutor(1) as meanwhile:
+        for prefix in prefixes:
+            files = {role: _beside(prefix, role) for role in ("bed", "bim", "fam")}
+            of_bed = meanwhile.submit(sha256, files["bed"]) if hashed else None
+            own = read_fam(files["fam"])
+            table, told = read_bim(files["bim"])
+            log += told
+            rows = mapped_bed(files["bed"], len(table), len(own))
+            if people is None:
+                people, columns = own, np.arange(len(own))
+            else:
+                columns = own.index.get_indexer(people.index)
+                if (columns < 0).any() or len(own) != len(people):
+                    lost = [*people.index[columns < 0], *own.index.difference(people.index)]
+                    raise AlignmentError(
+                        f"{files['fam'].name} and the filesets before it hold different people: {len(lost):,} are in one of them "
+                        f"only: {culprits(lost)}. Keep the same people in all with plink --keep."
+                    )
+            parts.append(Part(rows, columns.astype(np.int64)))
+            tables.append(table)
+            hashes = {role: sha256(path) for role, path in files.items() if role != "bed"}
+            hashes["bed"] = "" if of_bed is None else of_bed.result()
+            sources += [{"name": path.name, "sha256": hashes[role], "role": role} for role, path in files.items()]
     assert people is not None
     variants = pd.concat(tables) if len(tables) > 1 else tables[0]
     named_once(variants.index, "variant ids")
@@ -193,27 +195,34 @@ def read_bim(path: Path | str) -> tuple[pd.DataFrame, list[str]]:
     """The variants of a .bim, and what was changed in their names."""
     path = Path(path)
     columns = ["chromosome", "id", "cm", "position", "counted", "other"]
-    table = _fields(path, columns, "chromosome, id, centimorgans, position, allele 1 and allele 2")
-    log = []
-    named = chromosome_names(table["chromosome"])
-    if changed := sorted({f"{a} -> {b}" for a, b in zip(table["chromosome"], named, strict=True) if a != b}):
-        log.append(f"read plink: chromosomes of {path.name} are called {culprits(changed, 30)}")
+    what = "chromosome, id, centimorgans, position, allele 1 and allele 2"
+    few = dict.fromkeys(("chromosome", "cm", "counted", "other"), "category")  # values that are met again and again
     try:
-        position = table["position"].astype(np.int64)
+        table = _fields(path, columns, what, {**few, "id": object, "position": np.int64})
     except ValueError:
+        table = _fields(path, columns, what)
         wrong = [value for value in table["position"] if not value.lstrip("-").isdecimal()]
         raise GenotypeError(f"{path.name} has positions that are no whole numbers: {culprits(wrong)}.") from None
+    log = []
+    known, which = table["chromosome"].cat.categories, table["chromosome"].cat.codes
+    names = chromosome_names(pd.Series(known, dtype=object))
+    if changed := sorted(f"{a} -> {b}" for a, b in zip(known, names, strict=True) if a != b):
+        log.append(f"read plink: chromosomes of {path.name} are called {culprits(changed, 30)}")
+    table = table.assign(
+        chromosome=names.to_numpy()[which], counted=table["counted"].astype(object), other=table["other"].astype(object)
+    )
+    named = table["chromosome"]
     nameless = table["id"] == "."
     ids = table["id"]
     if nameless.any():
         bare = table[nameless]
-        made = named[nameless] + ":" + bare["position"] + ":" + bare["other"] + ":" + bare["counted"]
+        made = named[nameless] + ":" + bare["position"].astype(str) + ":" + bare["other"] + ":" + bare["counted"]
         ids = ids.where(~nameless, made.reindex(table.index))
         log.append(
             f"read plink: {nameless.sum():,} variants of {path.name} have no id and are called like {made.iloc[0]!r}"
         )
     index = named_once(pd.Index(ids, dtype=object, name="variant"), f"variant ids of {path.name}")
-    found = {"chromosome": named.to_numpy(), "position": position.to_numpy(), "counted": table["counted"].to_numpy(),
+    found = {"chromosome": named.to_numpy(), "position": table["position"].to_numpy(), "counted": table["counted"].to_numpy(),
              "other": table["other"].to_numpy()}  # fmt: skip
     return pd.DataFrame(found, index=index), log
 
@@ -310,20 +319,21 @@ def mapped_bed(path: Path, n_variants: int, n_people: int) -> np.ndarray:
     return np.memmap(path, dtype=np.uint8, mode="r", offset=3, shape=(n_variants, n_bytes))
 
 
-def _fields(path: Path, names: Sequence[str], what: str) -> pd.DataFrame:
-    """A table without header whose fields are separated by blanks or tabs."""
+def _fields(path: Path, names: Sequence[str], what: str, types: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """A table without header whose fields are separated by blanks or tabs; text unless `types` says otherwise."""
+    dtype = dict(enumerate(object if types is None else types[name] for name in names))
     try:
         table = pd.read_csv(
             path,
             sep=r"\s+",
             header=None,
-            dtype=object,
+            dtype=dtype,
             keep_default_na=False,
             quoting=csv.QUOTE_NONE,
             encoding="utf-8-sig",
         )
     except pd.errors.EmptyDataError:
-        return pd.DataFrame(columns=list(names), dtype=object)
+        return pd.DataFrame({name: pd.Series(dtype=dtype[i]) for i, name in enumerate(names)})
     except pd.errors.ParserError:
         table = pd.DataFrame()
     if table.shape[1] == len(names) and not table.iloc[:, -1].isna().any():

@@ -112,11 +112,11 @@ def variant_quality(
         for group in groups:
             ours = right & tested & group
             seen = all_of_them if ours.all() else here.counts(ours)
-            n += seen[:, [0, 2, 3]].sum(1)
+            n += _called(seen)
             least = np.fmin(least, hardy_weinberg(seen[:, [0, 2, 3]]))
         p[some] = np.where(n > 0, least, np.nan)
         n_tested[some] = n
-    called = taken[:, [0, 2, 3]].sum(1)
+    called = _called(taken)
     frequency = _share(2 * taken[:, 0] + taken[:, 2], 2 * called)
     found = {
         "people": people, "two": counts[:, 0], "one": counts[:, 2], "none": counts[:, 3], "missing": counts[:, 1],
@@ -146,10 +146,10 @@ def person_quality(genotypes: Genotypes, *, frequency: np.ndarray | None = None)
     Purcell et al. 2007, doi:10.1086/519795
     """
     seen = genotypes.person_counts()
-    called = seen[:, [0, 2, 3]].sum(1)
+    called = _called(seen)
     if frequency is None:
         counts = genotypes.counts()
-        frequency = _share(2 * counts[:, 0] + counts[:, 2], 2 * counts[:, [0, 2, 3]].sum(1))
+        frequency = _share(2 * counts[:, 0] + counts[:, 2], 2 * _called(counts))
     het = np.nan_to_num(2 * frequency * (1 - frequency))
     return _inbreeding(genotypes, seen, called, het)
 
@@ -236,13 +236,13 @@ def sex_check(genotypes: Genotypes, *, least_maf: float = 0.0) -> pd.DataFrame:
         )
     male = (here.people["sex"] == "male").to_numpy()
     counts, men = here.counts(), here.counts(male)
-    alleles = 2 * counts[:, [0, 2, 3]].sum(1) - men[:, [0, 2, 3]].sum(1) - men[:, 2]
+    alleles = 2 * _called(counts) - _called(men) - men[:, 2]
     copies = 2 * counts[:, 0] + counts[:, 2] - men[:, 0] - men[:, 2]
     p = _share(copies, alleles)
     common = np.minimum(p, 1 - p) > least_maf
     here, p = part_of(here, common), p[common]
     seen = here.person_counts()
-    table = _inbreeding(here, seen, seen[:, [0, 2, 3]].sum(1), 2 * p * (1 - p))
+    table = _inbreeding(here, seen, _called(seen), 2 * p * (1 - p))
     found = np.where(table["f"] > MALE_AT_LEAST, "male", np.where(table["f"] < FEMALE_AT_MOST, "female", ""))
     told = here.people["sex"].to_numpy()
     agrees = (found == told) | (found == "") | (told == "")
@@ -284,7 +284,7 @@ def called_in(genotypes: Genotypes) -> tuple[np.ndarray, np.ndarray]:
     people, called = np.zeros((2, genotypes.n_variants), dtype=np.int64)
     for some, right in _judged(genotypes, genotypes.variants["chromosome"].to_numpy()):
         counts = part_of(genotypes, some).counts(right)
-        people[some], called[some] = counts.sum(1), counts[:, [0, 2, 3]].sum(1)
+        people[some], called[some] = counts.sum(1), _called(counts)
     return people, called
 
 
@@ -305,6 +305,11 @@ def population_groups(genotypes: Genotypes, populations: pd.Series | None) -> li
             f"{len(without):,} of the {genotypes.n_people:,} people have no population: {culprits(without)}. Name one for each."
         )
     return [(told == name).to_numpy() for name in sorted(set(told))]
+
+
+def _called(counts: np.ndarray) -> np.ndarray:
+    """How many have a genotype, of counts of the four codes."""
+    return counts[:, 0] + counts[:, 2] + counts[:, 3]
 
 
 def _share(of: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -185,29 +186,41 @@ def _write(
     shape = (len(order) // PANEL, int(first[-1]), BYTES)
     done = _begun(folder, identity, shape)
     before = _stamps(genotypes)
-    codes = np.memmap(folder / UNFINISHED, dtype=np.uint8, mode="r+", shape=shape)
+    codes = mapped(folder / UNFINISHED, shape).numpy()
     size = max(BLOCK // max(-(-genotypes.n_people // 4) * int(repeats.max(initial=1)), 1), 1)
+    room = np.empty(shape[0] * min(size * int(repeats.max(initial=1)), shape[1]) * BYTES, dtype=np.uint8)
     marked = time.monotonic()
-    for at, rows, columns in genotypes.runs(size):
-        if at.stop <= done:
-            continue
-        own, held = codes[:, first[at.start] : first[at.stop]], repeated(rows, repeats[at])
-        _deal(held, columns, order, own)
-        _compare(np.repeat(genotypes.variants.index[at], repeats[at]), held, columns, own, order)
-        done = at.stop
-        if tell is not None:
-            tell(done, genotypes.n_variants)
-        if time.monotonic() - marked > MARK_SECONDS:
-            codes.flush()
-            write_text(folder / PROGRESS, json.dumps({"identity": identity, "variants": done}))
-            marked = time.monotonic()
-    if _stamps(genotypes) != before:
-        (folder / UNFINISHED).unlink()
-        raise GenotypeError(
-            f"the genotype files changed while {folder} was written from them. Nothing was kept; run it again when they rest."
-        )
-    codes.flush()
-    _compare_people(genotypes, codes, order, repeats)
+    with (folder / UNFINISHED).open("r+b") as file, ThreadPoolExecutor(1) as meanwhile:
+        synced = meanwhile.submit(
+            os.fsync, file.fileno()
+        )  # what is written goes to the disk while the next block is dealt
+        for at, rows, columns in genotypes.runs(size):
+            if at.stop <= done:
+                continue
+            own, held = slice(int(first[at.start]), int(first[at.stop])), repeated(rows, repeats[at])
+            dealt = room[: shape[0] * len(held) * BYTES].reshape(shape[0], len(held), BYTES)
+            _deal(held, columns, order, dealt)
+            for i, panel in enumerate(dealt):
+                file.seek((i * shape[1] + own.start) * BYTES)
+                file.write(panel.data)
+            file.flush()
+            _compare(np.repeat(genotypes.variants.index[at], repeats[at]), held, columns, codes[:, own], order)
+            done = at.stop
+            if tell is not None:
+                tell(done, genotypes.n_variants)
+            synced.result()
+            synced = meanwhile.submit(os.fsync, file.fileno())
+            if time.monotonic() - marked > MARK_SECONDS:
+                synced.result()
+                write_text(folder / PROGRESS, json.dumps({"identity": identity, "variants": done}))
+                marked = time.monotonic()
+        if _stamps(genotypes) != before:
+            (folder / UNFINISHED).unlink()
+            raise GenotypeError(
+                f"the genotype files changed while {folder} was written from them. Nothing was kept; run it again when they rest."
+            )
+        _compare_people(genotypes, codes, order, repeats)
+        synced.result()
     ids = ["" if at < 0 else genotypes.people.index[at] for at in order]
     manifest = {
         "format": FORMAT, "identity": identity, "seed": seed, "sources": list(genotypes.sources), "ids": ids, "parts": starts,

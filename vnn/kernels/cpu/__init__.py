@@ -26,7 +26,7 @@ from vnn.kernels.memory import empty
 from vnn.kernels.packed import Packed
 from vnn.kernels.reference import wide
 
-ABI = 6
+ABI = 7
 _forked = False
 WORTH_THREADS = 65536
 

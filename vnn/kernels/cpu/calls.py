@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ctypes import Structure, c_double, c_float, c_int32, c_int64, c_uint8, c_void_p
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from vnn.kernels.graph import Wiring
 from vnn.kernels.packed import Packed
 
 SUFFIX = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
-SHAPES = {"tanh": 0, "sigmoid": 1, "relu": 2, "softsign": 3}
+SHAPES = {"tanh": 0, "sigmoid": 1, "relu": 2, "softsign": 3, "linear": 4}
 TASKS = {"binary": 0, "multiclass": 1, "regression": 2}
 
 
@@ -53,6 +54,57 @@ class Call(NamedTuple):
                 f"{self.dtype}; convert, or use VNN_BACKEND=reference."
             )
         return f"{self.kernel}_{SUFFIX[self.dtype]}"
+
+
+BLOCK = 1 << 22  # bytes of the values that calls of some rows pass on: they stay in the cache
+ROWWISE = {
+    "packed_product": ("bias", "addend y"),
+    "packed_edge_product": ("", "g"),
+    "backward": ("", "x dx"),
+    "row_sum": ("y", "x"),
+    "normalise": ("gain bias running_mean running_variance mean variance", "x y"),
+    "normalise_backward": ("gain mean variance dgain dbias", "x y g dx"),
+}
+"""Kernels that do one row after the other: what has a value for each row and replicate, and what also for each sample."""
+
+
+def by_blocks(calls: Sequence[Call], shape: Sequence[int]) -> list[Call]:
+    """The same calls; those that follow each other and do one row after the other, of values (rows, R, batch), by blocks of rows.
+
+    What one call leaves is near when the next reads it.
+    """
+    n_rows, row = shape[0], shape[1] * shape[2]
+    made: list[Call] = []
+    for rowwise, run in groupby(calls, lambda call: call.kernel in ROWWISE and _units_apart(call.arguments)):
+        some = list(run)
+        size = max(BLOCK // max(row * some[0].dtype.itemsize, 1), 1)
+        if not rowwise or len(some) == 1 or n_rows <= size:
+            made += some
+            continue
+        for at in range(0, n_rows, size):
+            made += [_of_rows(call, at, min(at + size, n_rows), n_rows) for call in some]
+    return made
+
+
+def _units_apart(arguments: Structure) -> bool:
+    """Whether every node is one row."""
+    edges = getattr(arguments, "edges", None)
+    return edges is None or not (edges.units or edges.from_units or edges.block)
+
+
+def _of_rows(call: Call, first: int, last: int, n_rows: int) -> Call:
+    made = type(call.arguments).from_buffer_copy(call.arguments)
+    each = made.replicates if hasattr(made, "replicates") else made.rows // n_rows
+    if hasattr(made, "edges"):
+        made.edges.n_nodes = last - first
+        made.edges.ptr += first * made.edges.pointers * 4
+    else:
+        made.rows = made.rows // n_rows * (last - first)
+    for names, length in zip(ROWWISE[call.kernel], (each, each * made.batch), strict=True):
+        for name in names.split():
+            if at := getattr(made, name):
+                setattr(made, name, at + first * length * call.dtype.itemsize)
+    return Call(call.kernel, call.dtype, made, call.work * (last - first) // n_rows)
 
 
 class _Edges(Structure):
@@ -140,11 +192,11 @@ _Descent = _by_dtype("Descent", lambda real: [
     *_sizes("rows replicates"), ("momentum", real), *_pointers("lr decay factor active grad parameter velocity"),
 ])  # fmt: skip
 _Normalise = _by_dtype("Normalise", lambda real: [
-    *_sizes("rows replicates batch"), ("momentum", real), ("eps", real),
+    *_sizes("rows replicates batch shape"), ("momentum", real), ("eps", real),
     *_pointers("share gain bias x running_mean running_variance mean variance y"),
 ])  # fmt: skip
 _NormaliseBackward = _by_dtype("NormaliseBackward", lambda real: [
-    *_sizes("rows replicates batch"), ("eps", real), *_pointers("share gain mean variance x g dx dgain dbias"),
+    *_sizes("rows replicates batch shape"), ("eps", real), *_pointers("share gain mean variance x y g dx dgain dbias"),
 ])  # fmt: skip
 _Affine = _by_dtype("Affine", lambda real: [
     *_sizes("items batch"), ("eps", real), *_pointers("gain bias mean variance x y"),
@@ -367,20 +419,21 @@ def judge(
 
 def normalise(
     x: Tensor, share: Tensor, gain: Tensor, bias: Tensor, running_mean: Tensor, running_variance: Tensor,
-    mean: Tensor, variance: Tensor, y: Tensor, *, momentum: float, eps: float,
+    mean: Tensor, variance: Tensor, y: Tensor, *, momentum: float, eps: float, shape: str = "linear",
 ) -> Call:  # fmt: skip
-    """y, x standardised over the batch; its mean and variance; running statistics moved."""
+    """y, the activation of x standardised over the batch; its mean and variance; running statistics moved."""
     found = (share, gain, bias, x, running_mean, running_variance, mean, variance, y)
-    return Call("normalise", x.dtype, _Normalise[x.dtype](*x.shape, momentum, eps, *map(_at, found)), 4 * x.numel())
+    arguments = _Normalise[x.dtype](*x.shape, SHAPES[shape], momentum, eps, *map(_at, found))
+    return Call("normalise", x.dtype, arguments, 4 * x.numel())
 
 
 def normalise_backward(
     g: Tensor, x: Tensor, share: Tensor, gain: Tensor, mean: Tensor, variance: Tensor,
-    dx: Tensor, dgain: Tensor, dbias: Tensor, *, eps: float,
+    dx: Tensor, dgain: Tensor, dbias: Tensor, *, eps: float, y: Tensor | None = None, shape: str = "linear",
 ) -> Call:  # fmt: skip
-    """The gradients of `normalise`; dx may be g itself."""
-    found = (share, gain, mean, variance, x, g, dx, dgain, dbias)
-    arguments = _NormaliseBackward[x.dtype](*x.shape, eps, *map(_at, found))
+    """The gradients of `normalise` from that at its result y, which only a shape needs; dx may be g itself."""
+    found = (share, gain, mean, variance, x, y, g, dx, dgain, dbias)
+    arguments = _NormaliseBackward[x.dtype](*x.shape, SHAPES[shape], eps, *map(_at, found))
     return Call("normalise_backward", x.dtype, arguments, 4 * x.numel())
 
 

@@ -89,6 +89,36 @@ inline float root(float x) { return __builtin_sqrtf(x); }
 template <>
 inline double root(double x) { return __builtin_sqrt(x); }
 
+template <class T>
+inline typename Simd<T>::vec load_some(const T* p, int64_t n) {
+  if (n == N<T>) return load(p);
+  T held[N<T>] = {};
+  for (int64_t j = 0; j < n; ++j) held[j] = p[j];
+  return load(held);
+}
+template <class T>
+inline void store_some(T* p, typename Simd<T>::vec v, int64_t n) {
+  if (n == N<T>) return store(p, v);
+  for (int64_t j = 0; j < n; ++j) p[j] = v[j];
+}
+
+template <class T>
+inline typename Simd<T>::vec roots(typename Simd<T>::vec x) {
+  for (int64_t i = 0; i < N<T>; ++i) x[i] = root(T(x[i]));
+  return x;
+}
+#if defined(__AVX512F__)
+template <>
+inline Simd<float>::vec roots<float>(Simd<float>::vec x) { return (Simd<float>::vec)_mm512_sqrt_ps((__m512)x); }
+template <>
+inline Simd<double>::vec roots<double>(Simd<double>::vec x) { return (Simd<double>::vec)_mm512_sqrt_pd((__m512d)x); }
+#elif defined(__AVX2__)
+template <>
+inline Simd<float>::vec roots<float>(Simd<float>::vec x) { return (Simd<float>::vec)_mm256_sqrt_ps((__m256)x); }
+template <>
+inline Simd<double>::vec roots<double>(Simd<double>::vec x) { return (Simd<double>::vec)_mm256_sqrt_pd((__m256d)x); }
+#endif
+
 constexpr int64_t STRETCH = 256;   // values of a parameter walked at once
 
 // Values of every replicate, repeated so that parameters are walked in long even stretches.
@@ -131,19 +161,18 @@ void adam(const Adam<T>& p, int threads) {
   const T* __restrict spread = all_spread.data();
   const T beta1 = p.beta1, beta2 = p.beta2, eps = p.eps;
   each.walk(threads, [&](int64_t first, int64_t n) {
-    const T* __restrict grad = p.grad + first;
-    T* __restrict parameter = p.parameter + first;
-    T* __restrict mean = p.mean + first;
-    T* __restrict square = p.square + first;
-    for (int64_t i = 0; i < n; ++i) {
-      const T w = parameter[i], g = grad[i] * factor[i] + decay[i] * w;
-      const T m = beta1 * mean[i] + (T(1) - beta1) * g;
-      const T v = beta2 * square[i] + (T(1) - beta2) * (g * g);
-      const T moved = w * shrunk[i] - step[i] * m / (root(v) * spread[i] + eps);
-      const bool acts = acting[i] != T(0);
-      mean[i] = acts ? m : mean[i];
-      square[i] = acts ? v : square[i];
-      parameter[i] = acts ? moved : w;
+    using vec = typename Simd<T>::vec;
+    for (int64_t i = 0; i < n; i += N<T>) {
+      const int64_t at = first + i, some = n - i < N<T> ? n - i : N<T>;
+      const vec w = load_some(p.parameter + at, some), mean = load_some(p.mean + at, some), square = load_some(p.square + at, some);
+      const vec g = load_some(p.grad + at, some) * load_some(factor + i, some) + load_some(decay + i, some) * w;
+      const vec m = beta1 * mean + (T(1) - beta1) * g;
+      const vec v = beta2 * square + (T(1) - beta2) * (g * g);
+      const vec moved = w * load_some(shrunk + i, some) - load_some(step + i, some) * m / (roots<T>(v) * load_some(spread + i, some) + eps);
+      const auto acts = load_some(acting + i, some) != T(0);
+      store_some(p.mean + at, acts ? m : mean, some);
+      store_some(p.square + at, acts ? v : square, some);
+      store_some(p.parameter + at, acts ? moved : w, some);
     }
   });
 }
@@ -218,7 +247,81 @@ inline void sums_of(int64_t batch, Term term, One one, T* out) {
 }
 
 template <class T>
-void normalise(const Normalise<T>& p, int threads) {
+struct Exponential;
+template <>
+struct Exponential<float> {
+  typedef int32_t whole __attribute__((vector_size(WIDTH)));
+  static constexpr int DEGREE = 7, SHIFT = 23, BIAS = 127;
+  static constexpr float LARGEST = 87, MAGIC = 12582912;  // 1.5 * 2^23: adding it rounds to a whole number
+  static constexpr float HIGH = 0.693145751953125f, LOW = 1.42860682030941723e-6f;  // ln 2 in two parts
+};
+template <>
+struct Exponential<double> {
+  typedef int64_t whole __attribute__((vector_size(WIDTH)));
+  static constexpr int DEGREE = 14, SHIFT = 52, BIAS = 1023;
+  static constexpr double LARGEST = 700, MAGIC = 6755399441055744;
+  static constexpr double HIGH = 0.693147180369123816490, LOW = 1.90821492927058770002e-10;
+};
+
+constexpr double factorial(int k) { return k ? k * factorial(k - 1) : 1; }
+
+// e^x, or e^x - 1 without loss where x is near 0, for |x| up to LARGEST: 2^n (e^s - 1) + 2^n with x = n ln 2 + s.
+template <class T, bool LESS_ONE>
+inline typename Simd<T>::vec exponential(typename Simd<T>::vec x) {
+  using vec = typename Simd<T>::vec;
+  using E = Exponential<T>;
+  const vec shifted = fused(x, filled(T(1.44269504088896340736)), filled(E::MAGIC)), n = shifted - E::MAGIC;
+  const vec s = fused(n, filled(-E::LOW), fused(n, filled(-E::HIGH), x));
+  vec sum = filled(T(1 / factorial(E::DEGREE)));
+  for (int k = E::DEGREE - 1; k > 0; --k) sum = fused(sum, s, filled(T(1 / factorial(k))));
+  const auto bits = (typename E::whole)shifted - (typename E::whole)filled(E::MAGIC) + E::BIAS;
+  const vec power = (vec)(bits << E::SHIFT);
+  return fused(power, sum * s, LESS_ONE ? power - T(1) : power);
+}
+
+template <class T>
+inline typename Simd<T>::vec size_of(typename Simd<T>::vec x) { return x < 0 ? -x : x; }
+
+// |x|, at most `most`; what is not a number stays so.
+template <class T>
+inline typename Simd<T>::vec bounded(typename Simd<T>::vec x, T most) {
+  const auto size = size_of<T>(x);
+  return size > most ? filled(most) : size;
+}
+
+template <class T, Shape SHAPE>
+inline typename Simd<T>::vec activated(typename Simd<T>::vec x) {
+  using vec = typename Simd<T>::vec;
+  const vec none = {}, one = filled(T(1));
+  if (SHAPE == TANH) {
+    const vec e = exponential<T, true>(bounded<T>(x + x, T(64)));
+    const vec y = e / (e + T(2));
+    return x < 0 ? -y : y;
+  }
+  if (SHAPE == SIGMOID) {
+    const vec e = exponential<T, false>(-bounded<T>(x, Exponential<T>::LARGEST));
+    return (x < 0 ? e : one) / (e + T(1));
+  }
+  if (SHAPE == RELU) return x < 0 ? none : x;
+  if (SHAPE == LINEAR) return x;
+  return x / (size_of<T>(x) + T(1));  // SOFTSIGN
+}
+
+// The slope of an activation, from its value y.
+template <class T, Shape SHAPE>
+inline typename Simd<T>::vec slope(typename Simd<T>::vec y) {
+  using vec = typename Simd<T>::vec;
+  const vec none = {}, one = filled(T(1));
+  if (SHAPE == TANH) return one - y * y;
+  if (SHAPE == SIGMOID) return y * (one - y);
+  if (SHAPE == RELU) return y > 0 ? one : none;
+  if (SHAPE == LINEAR) return one;
+  const vec left = one - size_of<T>(y);  // SOFTSIGN
+  return left * left;
+}
+
+template <class T, Shape SHAPE>
+void normalise_as(const Normalise<T>& p, int threads) {
   using vec = typename Simd<T>::vec;
   std::vector<T> spread(std::size_t(p.replicates), T(0));  // 1 - sum of squared shares, or 0 where nothing is counted
   for (int64_t r = 0; r < p.replicates; ++r) {
@@ -247,7 +350,10 @@ void normalise(const Normalise<T>& p, int threads) {
         [&](int64_t b, T* t) { t[0] = (x[b] - mean) * (x[b] - mean) * share[b]; }, &variance);
     const T factor = p.gain[item] / root(variance + p.eps), bias = p.bias[item];
     T* y = p.y + item * p.batch;
-    for (int64_t b = 0; b < p.batch; ++b) y[b] = (x[b] - mean) * factor + bias;
+    for (int64_t b = 0; b < p.batch; b += N<T>) {
+      const int64_t n = p.batch - b < N<T> ? p.batch - b : N<T>;
+      store_some(y + b, activated<T, SHAPE>((load_some(x + b, n) - mean) * factor + bias), n);
+    }
     p.mean[item] = mean;
     p.variance[item] = variance;
     const T unbiased = spread[std::size_t(r)];
@@ -258,35 +364,52 @@ void normalise(const Normalise<T>& p, int threads) {
   }
 }
 
-template <class T>
-void normalise_backward(const NormaliseBackward<T>& p, int threads) {
+template <class T, Shape SHAPE>
+void normalise_backward_as(const NormaliseBackward<T>& p, int threads) {
   using vec = typename Simd<T>::vec;
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
   for (int64_t item = 0; item < p.rows * p.replicates; ++item) {
-    const T *x = p.x + item * p.batch, *g = p.g + item * p.batch;
+    const T *x = p.x + item * p.batch, *y = SHAPE == LINEAR ? x : p.y + item * p.batch, *of_y = p.g + item * p.batch;
     const T* share = p.share + item % p.replicates * p.batch;
     const T mean = p.mean[item], scale = T(1) / root(p.variance[item] + p.eps);
+    const auto g = [&](int64_t b, int64_t n) { return load_some(of_y + b, n) * slope<T, SHAPE>(load_some(y + b, n)); };
     T sums[2];  // of g, and of g times the standardised x
     sums_of<T, 2>(
         p.batch,
         [&](int64_t b, vec* t) {
-          t[0] = load(g + b);
+          t[0] = g(b, N<T>);
           t[1] = t[0] * ((load(x + b) - mean) * scale);
         },
         [&](int64_t b, T* t) {
-          t[0] = g[b];
-          t[1] = g[b] * ((x[b] - mean) * scale);
+          t[0] = g(b, 1)[0];
+          t[1] = t[0] * ((x[b] - mean) * scale);
         },
         sums);
     p.dbias[item] = sums[0];
     p.dgain[item] = sums[1];
     const T factor = p.gain[item] * scale;
     T* dx = p.dx + item * p.batch;
-#pragma GCC ivdep
-    for (int64_t b = 0; b < p.batch; ++b)
-      dx[b] = factor * (g[b] - share[b] * (sums[0] + (x[b] - mean) * scale * sums[1]));
+    for (int64_t b = 0; b < p.batch; b += N<T>) {
+      const int64_t n = p.batch - b < N<T> ? p.batch - b : N<T>;
+      const vec standard = (load_some(x + b, n) - mean) * scale;
+      store_some(dx + b, factor * (g(b, n) - load_some(share + b, n) * (sums[0] + standard * sums[1])), n);
+    }
   }
 }
+
+// `function` for the shape that the arguments name.
+#define VNN_BY_SHAPE(function)                                     \
+  switch (p.shape) {                                               \
+    case TANH: return function<T, TANH>(p, threads);               \
+    case SIGMOID: return function<T, SIGMOID>(p, threads);         \
+    case RELU: return function<T, RELU>(p, threads);               \
+    case SOFTSIGN: return function<T, SOFTSIGN>(p, threads);       \
+    default: return function<T, LINEAR>(p, threads);               \
+  }
+template <class T>
+void normalise(const Normalise<T>& p, int threads) { VNN_BY_SHAPE(normalise_as) }
+template <class T>
+void normalise_backward(const NormaliseBackward<T>& p, int threads) { VNN_BY_SHAPE(normalise_backward_as) }
 
 template <class T>
 void shrink(const Shrink<T>& p, int threads) {
@@ -354,76 +477,6 @@ void columns(const Columns<T>& p, int threads) {
   }
 }
 
-template <class T>
-struct Exponential;
-template <>
-struct Exponential<float> {
-  typedef int32_t whole __attribute__((vector_size(WIDTH)));
-  static constexpr int DEGREE = 7, SHIFT = 23, BIAS = 127;
-  static constexpr float LARGEST = 87, MAGIC = 12582912;  // 1.5 * 2^23: adding it rounds to a whole number
-  static constexpr float HIGH = 0.693145751953125f, LOW = 1.42860682030941723e-6f;  // ln 2 in two parts
-};
-template <>
-struct Exponential<double> {
-  typedef int64_t whole __attribute__((vector_size(WIDTH)));
-  static constexpr int DEGREE = 14, SHIFT = 52, BIAS = 1023;
-  static constexpr double LARGEST = 700, MAGIC = 6755399441055744;
-  static constexpr double HIGH = 0.693147180369123816490, LOW = 1.90821492927058770002e-10;
-};
-
-// e^x, or e^x - 1 without loss where x is near 0, for |x| up to LARGEST: 2^n (e^s - 1) + 2^n with x = n ln 2 + s.
-template <class T, bool LESS_ONE>
-inline typename Simd<T>::vec exponential(typename Simd<T>::vec x) {
-  using vec = typename Simd<T>::vec;
-  using E = Exponential<T>;
-  const vec shifted = fused(x, filled(T(1.44269504088896340736)), filled(E::MAGIC)), n = shifted - E::MAGIC;
-  const vec s = fused(n, filled(-E::LOW), fused(n, filled(-E::HIGH), x));
-  vec sum = filled(T(1) / T(E::DEGREE));
-  for (int k = E::DEGREE - 1; k > 0; --k) sum = (sum * s + T(1)) / T(k);
-  const auto bits = (typename E::whole)shifted - (typename E::whole)filled(E::MAGIC) + E::BIAS;
-  const vec power = (vec)(bits << E::SHIFT);
-  return fused(power, sum * s, LESS_ONE ? power - T(1) : power);
-}
-
-template <class T>
-inline typename Simd<T>::vec size_of(typename Simd<T>::vec x) { return x < 0 ? -x : x; }
-
-// |x|, at most `most`; what is not a number stays so.
-template <class T>
-inline typename Simd<T>::vec bounded(typename Simd<T>::vec x, T most) {
-  const auto size = size_of<T>(x);
-  return size > most ? filled(most) : size;
-}
-
-template <class T, Shape SHAPE>
-inline typename Simd<T>::vec activated(typename Simd<T>::vec x) {
-  using vec = typename Simd<T>::vec;
-  const vec none = {}, one = filled(T(1));
-  if (SHAPE == TANH) {
-    const vec e = exponential<T, true>(bounded<T>(x + x, T(64)));
-    const vec y = e / (e + T(2));
-    return x < 0 ? -y : y;
-  }
-  if (SHAPE == SIGMOID) {
-    const vec e = exponential<T, false>(-bounded<T>(x, Exponential<T>::LARGEST));
-    return (x < 0 ? e : one) / (e + T(1));
-  }
-  if (SHAPE == RELU) return x < 0 ? none : x;
-  return x / (size_of<T>(x) + T(1));  // SOFTSIGN
-}
-
-// The slope of an activation, from its value y.
-template <class T, Shape SHAPE>
-inline typename Simd<T>::vec slope(typename Simd<T>::vec y) {
-  using vec = typename Simd<T>::vec;
-  const vec none = {}, one = filled(T(1));
-  if (SHAPE == TANH) return one - y * y;
-  if (SHAPE == SIGMOID) return y * (one - y);
-  if (SHAPE == RELU) return y > 0 ? one : none;
-  const vec left = one - size_of<T>(y);  // SOFTSIGN
-  return left * left;
-}
-
 // y = of(x) register by register, the last one filled up.
 template <class T, class Of>
 inline void map_of(int64_t count, int threads, Of of) {
@@ -431,19 +484,6 @@ inline void map_of(int64_t count, int threads, Of of) {
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
   for (int64_t i = 0; i < whole; ++i) of(i * N<T>, N<T>);
   if (whole * N<T> < count) of(whole * N<T>, count - whole * N<T>);
-}
-
-template <class T>
-inline typename Simd<T>::vec load_some(const T* p, int64_t n) {
-  if (n == N<T>) return load(p);
-  T held[N<T>] = {};
-  for (int64_t j = 0; j < n; ++j) held[j] = p[j];
-  return load(held);
-}
-template <class T>
-inline void store_some(T* p, typename Simd<T>::vec v, int64_t n) {
-  if (n == N<T>) return store(p, v);
-  for (int64_t j = 0; j < n; ++j) p[j] = v[j];
 }
 
 template <class T, Shape SHAPE>
@@ -458,23 +498,9 @@ void activate_backward_as(const ActivateBackward<T>& p, int threads) {
 }
 
 template <class T>
-void activate(const Activate<T>& p, int threads) {
-  switch (p.shape) {
-    case TANH: return activate_as<T, TANH>(p, threads);
-    case SIGMOID: return activate_as<T, SIGMOID>(p, threads);
-    case RELU: return activate_as<T, RELU>(p, threads);
-    default: return activate_as<T, SOFTSIGN>(p, threads);
-  }
-}
+void activate(const Activate<T>& p, int threads) { VNN_BY_SHAPE(activate_as) }
 template <class T>
-void activate_backward(const ActivateBackward<T>& p, int threads) {
-  switch (p.shape) {
-    case TANH: return activate_backward_as<T, TANH>(p, threads);
-    case SIGMOID: return activate_backward_as<T, SIGMOID>(p, threads);
-    case RELU: return activate_backward_as<T, RELU>(p, threads);
-    default: return activate_backward_as<T, SOFTSIGN>(p, threads);
-  }
-}
+void activate_backward(const ActivateBackward<T>& p, int threads) { VNN_BY_SHAPE(activate_backward_as) }
 
 template <class T>
 void affine(const Affine<T>& p, int threads) {

@@ -41,7 +41,7 @@ const Kernels* chosen = best();
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-EXPORT int vnn_abi() { return 6; }
+EXPORT int vnn_abi() { return 7; }
 EXPORT const char* vnn_simd() { return chosen->name; }
 
 // 0 when the processor has the instruction set `name`, which is used from now on.

@@ -87,6 +87,9 @@ struct Dropout {
   T* y;
 };
 
+// Activations.
+enum Shape { TANH, SIGMOID, RELU, SOFTSIGN, LINEAR };
+
 // One step of Adam (decoupled: AdamW) for parameters of shape (rows, replicates).
 template <class T>
 struct Adam {
@@ -140,7 +143,6 @@ struct Entrance {
   T* y;
 };
 
-enum Shape { TANH, SIGMOID, RELU, SOFTSIGN };
 template <class T>
 struct Activate {
   int64_t count, shape;
@@ -192,11 +194,11 @@ struct Loss {
   T *gradient, *total, *loss; // gradient: or null; total: it summed over the heads, or null
 };
 
-// Every (row, replicate) standardised over the batch by weighted statistics: y = (x - mean) / sqrt(variance + eps) * gain
-// + bias. Where the shares of a replicate can tell a variance, its running statistics move by `momentum`.
+// Every (row, replicate) standardised over the batch by weighted statistics: y = shape((x - mean) / sqrt(variance + eps) * gain
+// + bias). Where the shares of a replicate can tell a variance, its running statistics move by `momentum`.
 template <class T>
 struct Normalise {
-  int64_t rows, replicates, batch;
+  int64_t rows, replicates, batch, shape;
   T momentum, eps;
   const T *share;                  // (replicates, batch), each row summing to 1 or all 0
   const T *gain, *bias, *x;
@@ -204,9 +206,9 @@ struct Normalise {
 };
 template <class T>
 struct NormaliseBackward {
-  int64_t rows, replicates, batch;
+  int64_t rows, replicates, batch, shape;
   T eps;
-  const T *share, *gain, *mean, *variance, *x, *g;
+  const T *share, *gain, *mean, *variance, *x, *y, *g;  // y: not read where the shape is LINEAR; g: the gradient at y
   T *dx, *dgain, *dbias;
 };
 

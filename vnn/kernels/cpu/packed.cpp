@@ -29,13 +29,15 @@ constexpr int64_t PANEL = 64;  // people
 constexpr int64_t WORDS = 4;   // words of 16 codes a variant has in a panel
 constexpr int64_t QUAD = 4;    // panels whose words fill the lanes
 constexpr int64_t GROUP = 4;   // panels whose sums are kept at a time
+constexpr int64_t AHEAD = 768;  // variants between those in work and those asked for: some pages of memory
 
-const uint8_t NOBODY[16] = {};
+const uint8_t NOBODY[64] = {};  // for as many variants as a register holds
 
 // Where variant v of a panel of the batch lies; behind the last panel, nobody.
 struct Panel {
   const uint8_t* at;
   int64_t stride;
+  Panel() : at(NOBODY), stride(0) {}
   Panel(const Codes& codes, int64_t panel) : at(NOBODY), stride(0) {
     if (panel >= codes.n_panels) return;
     int64_t number;  // numbers may lie at any address
@@ -95,9 +97,9 @@ struct Side {
   }
 };
 
-// The codes of one variant in them.
-inline word codes_of(const Side& panels, int64_t v) {
-  const auto at = [&](int64_t i) { return reinterpret_cast<const char*>(panels.at[i] + v * panels.stride[i]); };
+// 16 bytes each of several places, side by side.
+template <class At>
+inline word beside(At at) {
 #if defined(VNN_PAIRED) && defined(__AVX512F__)
   const auto load = [&](int64_t i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at(i))); };
   __m512i c = _mm512_castsi128_si512(load(0));
@@ -112,6 +114,11 @@ inline word codes_of(const Side& panels, int64_t v) {
   for (int64_t i = 0; i < SIDE; ++i) std::memcpy(reinterpret_cast<char*>(&c) + 16 * i, at(i), 16);
   return c;
 #endif
+}
+
+// The codes of one variant in the panels of a register.
+inline word codes_of(const Side& panels, int64_t v) {
+  return beside([&](int64_t i) { return panels.at[i] + v * panels.stride[i]; });
 }
 
 // Four values, repeated for every panel of the register.
@@ -138,7 +145,7 @@ inline real decoded(real table, word codes) {
   return (real)vqtbl1q_u8((uint8x16_t)table, (uint8x16_t)bytes);
 #else
   real values;
-  for (int64_t lane = 0; lane < W; ++lane) values[lane] = table[codes[lane] & 3];
+  for (int64_t lane = 0; lane < W; ++lane) values[lane] = table[lane / 4 * 4 + (codes[lane] & 3)];
   return values;
 #endif
 }
@@ -158,6 +165,18 @@ inline real decoded_pair(real table, word codes) {
 
 #if defined(VNN_PAIRED)
 const word QUARTERS = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
+const real ONE = 1 - real{};  // x * 1 + sum is x + sum, on units of the processor that permutations leave free
+
+// The codes of two variants, or of one: both together are the lowest four bits of `at(j)`.
+struct Pair {
+  word even, odd;
+  Pair(const Side& panels, int64_t left, int64_t right) {
+    const word c = codes_of(panels, left), d = right < 0 ? word{} : codes_of(panels, right);
+    even = (c & 0x33333333u) | ((d & 0x33333333u) << 2);
+    odd = ((c >> 2) & 0x33333333u) | (d & 0xccccccccu);
+  }
+  inline word at(int64_t j) const { return (j % 2 ? odd : even) >> uint32_t(j / 2 * 4); }
+};
 #endif
 
 constexpr int64_t HALF = 8;  // positions j whose sums stay in registers
@@ -169,14 +188,10 @@ inline void add_terms(const float (*table)[4], const int64_t* from, int64_t n, c
   for (int64_t j = 0; j < 16; ++j) sum[j] = take(sums + j * W);
   for (int64_t i = 0; i < n; i += 2) {
     const bool two = i + 1 < n;
-    const word c = codes_of(panels, from[i]), d = two ? codes_of(panels, from[i + 1]) : word{};
+    const Pair codes(panels, from[i], two ? from[i + 1] : -1);
     real both = repeated(table[i]);
     if (two) both += decoded_pair(repeated(table[i + 1]), QUARTERS);
-    const word even = (c & 0x33333333u) | ((d & 0x33333333u) << 2), odd = ((c >> 2) & 0x33333333u) | (d & 0xccccccccu);
-    for (int64_t j = 0; j < 8; ++j) {
-      sum[2 * j] += decoded_pair(both, even >> uint32_t(4 * j));
-      sum[2 * j + 1] += decoded_pair(both, odd >> uint32_t(4 * j));
-    }
+    for (int64_t j = 0; j < 16; ++j) sum[j] = joined(decoded_pair(both, codes.at(j)), ONE, sum[j]);
   }
   for (int64_t j = 0; j < 16; ++j) give(sums + j * W, sum[j]);
 #else
@@ -199,33 +214,56 @@ inline void add_terms(const float (*table)[4], const int64_t* from, int64_t n, c
 #endif
 }
 
-// Person of the register's panels at position j, lane.
-inline int64_t person(int64_t j, int64_t lane) { return lane / WORDS * PANEL + lane % WORDS * 16 + j; }
+// Four rows of four values, turned.
+template <class T>
+struct Square {
+  typedef T row __attribute__((vector_size(4 * sizeof(T))));
+  typedef T row_mem __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T)), may_alias));
+  row rows[4];
+  Square(const T* from, int64_t stride) {
+    const auto at = [&](int64_t i) -> row { return *reinterpret_cast<const row_mem*>(from + i * stride); };
+    const row a = at(0), b = at(1), c = at(2), d = at(3);
+#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)
+    const row ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    const row ba = __builtin_shufflevector(a, b, 2, 6, 3, 7), dc = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    rows[0] = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+    rows[1] = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    rows[2] = __builtin_shufflevector(ba, dc, 0, 1, 4, 5);
+    rows[3] = __builtin_shufflevector(ba, dc, 2, 3, 6, 7);
+#else
+    for (int64_t k = 0; k < 4; ++k) rows[k] = row{a[k], b[k], c[k], d[k]};
+#endif
+  }
+  inline void give(int64_t k, T* to) const { *reinterpret_cast<row_mem*>(to) = rows[k]; }
+  inline void add(int64_t k, T* to) const { *reinterpret_cast<row_mem*>(to) += rows[k]; }
+};
 
 // Sums [16][W] of one register, added to the people's totals [SIDE * 64] in their own order.
 inline void add_people(const float* sums, float* total) {
   for (int64_t panel = 0; panel < SIDE; ++panel)
     for (int64_t j = 0; j < 16; j += 4) {
-      const float* at = sums + j * W + panel * WORDS;
-      const four a = *reinterpret_cast<const four*>(at), b = *reinterpret_cast<const four*>(at + W),
-                 c = *reinterpret_cast<const four*>(at + 2 * W), d = *reinterpret_cast<const four*>(at + 3 * W);
-      for (int64_t w = 0; w < WORDS; ++w) {
-        four* to = reinterpret_cast<four*>(total + panel * PANEL + w * 16 + j);
-        *to += four{a[w], b[w], c[w], d[w]};
-      }
+      const Square<float> turned(sums + j * W + panel * WORDS, W);
+      for (int64_t w = 0; w < WORDS; ++w) turned.add(w, total + panel * PANEL + w * 16 + j);
     }
 }
 
-// What people's sums start from, and where they go.
+// Where the totals of `n` people grow: in the result itself if they are all a row of registers has room for, else in `room`.
 template <class T>
-inline void begin_people(const PackedProduct<T>& p, int64_t row, int64_t r, int64_t b, int64_t n, T* total) {
+inline T* totals_of(const PackedProduct<T>& p, int64_t row, int64_t r, int64_t b, int64_t n, int64_t most, T* room) {
+  T* const to = n == most ? p.y + (row * p.replicates + r) * p.batch + b : room;
   const T start = p.bias ? p.bias[row * p.replicates + r] : T(0);
-  const T* addend = p.addend ? p.addend + (row * p.replicates + r) * p.batch + b : nullptr;
-  for (int64_t c = 0; c < n; ++c) total[c] = addend ? start + addend[c] : start;
+  if (p.addend) {
+    const T* addend = p.addend + (row * p.replicates + r) * p.batch + b;
+    for (int64_t c = 0; c < n; ++c) to[c] = start + addend[c];
+  } else {
+    for (int64_t c = 0; c < n; ++c) to[c] = start;
+  }
+  return to;
 }
 template <class T>
 inline void end_people(const PackedProduct<T>& p, int64_t row, int64_t r, int64_t b, int64_t n, const T* total) {
-  std::memcpy(p.y + (row * p.replicates + r) * p.batch + b, total, std::size_t(n) * sizeof(T));
+  T* const to = p.y + (row * p.replicates + r) * p.batch + b;
+  if (total != to) std::memcpy(to, total, std::size_t(n) * sizeof(T));
 }
 
 // The plain way: one person after the other.
@@ -235,8 +273,8 @@ void plain_row(const PackedProduct<T>& p, int64_t node, int64_t row, int64_t uni
   for (int64_t panel = 0; panel * PANEL < p.batch; ++panel) {
     const Panel codes(p.codes, panel);
     const int64_t b = panel * PANEL, n = p.batch - b < PANEL ? p.batch - b : PANEL;
-    T total[PANEL];
-    begin_people(p, row, r, b, n, total);
+    T room[PANEL];
+    T* const total = totals_of(p, row, r, b, n, PANEL, room);
     for (int64_t begin = fan.first; begin < fan.last; begin += PART) {
       const int64_t end = begin + PART < fan.last ? begin + PART : fan.last;
       T part[PANEL] = {};
@@ -272,14 +310,17 @@ void folded_row(const PackedProduct<float>& p, int64_t node, int64_t row, int64_
   int64_t from[PART];
   for (int64_t panel = 0; panel * PANEL < p.batch; panel += GROUP) {
     const int64_t b = panel * PANEL, n = p.batch - b < GROUP * PANEL ? p.batch - b : GROUP * PANEL;
-    alignas(64) float total[GROUP * PANEL];
-    begin_people(p, row, r, b, n, total);
+    alignas(64) float room[GROUP * PANEL];
+    float* const total = totals_of(p, row, r, b, n, GROUP * PANEL, room);
+    const uint8_t* ahead[GROUP];
+    for (int64_t i = 0; i < GROUP; ++i) ahead[i] = Panel(p.codes, panel + i)[AHEAD];
     for (int64_t begin = fan.first; begin < fan.last; begin += PART) {
       const int64_t m = fan.last - begin < PART ? fan.last - begin : PART;
       for (int64_t i = 0; i < m; ++i) {
         from[i] = fan.from(begin + i);
         const float w = p.weight[weight_at(p.edges, fan.edge(begin + i), unit) * p.replicates + r];
         *reinterpret_cast<four*>(table[i]) = w * *reinterpret_cast<const four*>(p.codebook + 4 * from[i]);
+        if (panel + i % GROUP < p.codes.n_panels) __builtin_prefetch(ahead[i % GROUP] + from[i] * p.codes.variant_stride);
       }
       for (int64_t side = 0; side < GROUP && b + side * PANEL < p.batch; side += SIDE) {
         const Side panels(p.codes, panel + side);
@@ -292,8 +333,61 @@ void folded_row(const PackedProduct<float>& p, int64_t node, int64_t row, int64_
   }
 }
 
-constexpr int64_t TILE = 32;     // edges whose values are decoded for all replicates
 constexpr int64_t TOGETHER = 4;  // replicates that share one reading of them
+
+#if defined(VNN_PAIRED)
+constexpr int64_t TILE = 16;     // edges whose codes are taken apart for all replicates
+
+// The terms of some edges for many replicates: the pairs' codes [pair][16 positions], and their tables [pair][replicate].
+struct Terms {
+  alignas(64) float codes[TILE / 2 * 16 * W];
+  const float* const* weight;
+  float* tables;
+  int64_t pairs, replicates;
+
+  Terms(const float* codebook, const Side& panels, const int64_t* from, const float* const* weights, int64_t n, float* room, int64_t all)
+      : weight(weights), tables(room), pairs((n + 1) / 2), replicates(all) {
+    for (int64_t i = 0; i < n; i += 2) {
+      const bool two = i + 1 < n;
+      const Pair pair(panels, from[i], two ? from[i + 1] : -1);
+      for (int64_t j = 0; j < 16; ++j) give(codes + (i * 8 + j) * W, (real)pair.at(j));
+      const real left = repeated(codebook + 4 * from[i]);
+      float* to = tables + i / 2 * all * W;
+      if (two) {
+        const real right = decoded_pair(repeated(codebook + 4 * from[i + 1]), QUARTERS);
+        for (int64_t r = 0; r < all; ++r) give(to + r * W, weights[i][r] * left + weights[i + 1][r] * right);
+      } else {
+        for (int64_t r = 0; r < all; ++r) give(to + r * W, weights[i][r] * left);
+      }
+    }
+  }
+
+  // Added to the sums [replicate][16 positions][W] of COUNT replicates, from the r-th.
+  template <int64_t COUNT>
+  inline void add(int64_t r, float* sums) const {
+    constexpr int64_t WIDE = 4;
+    for (int64_t j = 0; j < 16; j += WIDE) {
+      real sum[COUNT][WIDE];
+      for (int64_t q = 0; q < COUNT; ++q)
+        for (int64_t c = 0; c < WIDE; ++c) sum[q][c] = take(sums + (q * 16 + j + c) * W);
+      for (int64_t i = 0; i < pairs; ++i) {
+        word at[WIDE];
+        for (int64_t c = 0; c < WIDE; ++c) at[c] = (word)take(codes + (i * 16 + j + c) * W);
+        for (int64_t q = 0; q < COUNT; ++q) {
+          const real table = take(tables + (i * replicates + r + q) * W);
+          for (int64_t c = 0; c < WIDE; c += 2) {
+            sum[q][c] += decoded_pair(table, at[c]);
+            sum[q][c + 1] = joined(decoded_pair(table, at[c + 1]), ONE, sum[q][c + 1]);
+          }
+        }
+      }
+      for (int64_t q = 0; q < COUNT; ++q)
+        for (int64_t c = 0; c < WIDE; ++c) give(sums + (q * 16 + j + c) * W, sum[q][c]);
+    }
+  }
+};
+#else
+constexpr int64_t TILE = 32;     // edges whose values are decoded for all replicates
 
 // Values [edge][16 positions][W lanes] of `n` variants in one register's panels.
 inline void decode(const float* codebook, const int64_t* from, int64_t n, const Side& panels, float* values) {
@@ -304,42 +398,56 @@ inline void decode(const float* codebook, const int64_t* from, int64_t n, const 
   }
 }
 
-// Adds the terms of n decoded edges to the sums [replicate][16 * W] of COUNT replicates.
-template <int64_t COUNT>
-inline void add_decoded(const float* values, const float* const* weight, int64_t n, float* sums) {
-  constexpr int64_t WIDE = 2;
-  for (int64_t j = 0; j < 16; j += WIDE) {
-    real sum[COUNT][WIDE];
-    for (int64_t q = 0; q < COUNT; ++q)
-      for (int64_t c = 0; c < WIDE; ++c) sum[q][c] = take(sums + (q * 16 + j + c) * W);
-    int64_t i = 0;
-    for (; i + 1 < n; i += 2) {
-      real left[WIDE], right[WIDE];
-      for (int64_t c = 0; c < WIDE; ++c) {
-        left[c] = take(values + (i * 16 + j + c) * W);
-        right[c] = take(values + (i * 16 + 16 + j + c) * W);
-      }
-      for (int64_t q = 0; q < COUNT; ++q)
-        for (int64_t c = 0; c < WIDE; ++c) sum[q][c] += weight[i][q] * left[c] + weight[i + 1][q] * right[c];
-    }
-    for (; i < n; ++i)
-      for (int64_t q = 0; q < COUNT; ++q)
-        for (int64_t c = 0; c < WIDE; ++c) sum[q][c] += weight[i][q] * take(values + (i * 16 + j + c) * W);
-    for (int64_t q = 0; q < COUNT; ++q)
-      for (int64_t c = 0; c < WIDE; ++c) give(sums + (q * 16 + j + c) * W, sum[q][c]);
-  }
-}
+// The terms of some edges for many replicates: their values are decoded once.
+struct Terms {
+  alignas(64) float values[TILE * 16 * W];
+  const float* const* weight;
+  int64_t n;
 
-// One row of many replicates: the codes are decoded once for all of them. `room` holds 16 * W + SIDE * 64 values a replicate.
+  Terms(const float* codebook, const Side& panels, const int64_t* from, const float* const* weights, int64_t count, float*, int64_t)
+      : weight(weights), n(count) {
+    decode(codebook, from, n, panels, values);
+  }
+
+  // Added to the sums [replicate][16 positions][W] of COUNT replicates, from the r-th.
+  template <int64_t COUNT>
+  inline void add(int64_t r, float* sums) const {
+    constexpr int64_t WIDE = 2;
+    for (int64_t j = 0; j < 16; j += WIDE) {
+      real sum[COUNT][WIDE];
+      for (int64_t q = 0; q < COUNT; ++q)
+        for (int64_t c = 0; c < WIDE; ++c) sum[q][c] = take(sums + (q * 16 + j + c) * W);
+      int64_t i = 0;
+      for (; i + 1 < n; i += 2) {
+        real left[WIDE], right[WIDE];
+        for (int64_t c = 0; c < WIDE; ++c) {
+          left[c] = take(values + (i * 16 + j + c) * W);
+          right[c] = take(values + (i * 16 + 16 + j + c) * W);
+        }
+        for (int64_t q = 0; q < COUNT; ++q)
+          for (int64_t c = 0; c < WIDE; ++c) sum[q][c] += weight[i][r + q] * left[c] + weight[i + 1][r + q] * right[c];
+      }
+      for (; i < n; ++i)
+        for (int64_t q = 0; q < COUNT; ++q)
+          for (int64_t c = 0; c < WIDE; ++c) sum[q][c] += weight[i][r + q] * take(values + (i * 16 + j + c) * W);
+      for (int64_t q = 0; q < COUNT; ++q)
+        for (int64_t c = 0; c < WIDE; ++c) give(sums + (q * 16 + j + c) * W, sum[q][c]);
+    }
+  }
+};
+#endif
+
+// One row of many replicates. `room` holds ROOM values a replicate.
+constexpr int64_t ROOM = 16 * W + SIDE * PANEL + TILE / 2 * W;
 void shared_row(const PackedProduct<float>& p, int64_t node, int64_t row, int64_t unit, float* room) {
   const Fan<PLAIN> fan(p.edges, node, 0);
   const int64_t R = p.replicates;
-  float *sums = room, *totals = room + R * 16 * W;
-  alignas(64) float values[TILE * 16 * W];
+  float *sums = room, *tables = sums + R * 16 * W, *spare = tables + R * TILE / 2 * W;
+  std::vector<float*> total(static_cast<std::size_t>(R));
   for (int64_t panel = 0; panel * PANEL < p.batch; panel += SIDE) {
     const int64_t b = panel * PANEL, n = p.batch - b < SIDE * PANEL ? p.batch - b : SIDE * PANEL;
     const Side panels(p.codes, panel);
-    for (int64_t r = 0; r < R; ++r) begin_people(p, row, r, b, n, totals + r * SIDE * PANEL);
+    for (int64_t r = 0; r < R; ++r) total[std::size_t(r)] = totals_of(p, row, r, b, n, SIDE * PANEL, spare + r * SIDE * PANEL);
     for (int64_t begin = fan.first; begin < fan.last; begin += PART) {
       const int64_t end = begin + PART < fan.last ? begin + PART : fan.last;
       std::memset(sums, 0, std::size_t(R * 16 * W) * sizeof(float));
@@ -351,22 +459,14 @@ void shared_row(const PackedProduct<float>& p, int64_t node, int64_t row, int64_
           from[i] = fan.from(at + i);
           weight[i] = p.weight + weight_at(p.edges, fan.edge(at + i), unit) * R;
         }
-        decode(p.codebook, from, m, panels, values);
-        for (int64_t r = 0; r < R;) {
-          if (r + TOGETHER <= R) {
-            add_decoded<TOGETHER>(values, weight, m, sums + r * 16 * W);
-            for (int64_t i = 0; i < m; ++i) weight[i] += TOGETHER;
-            r += TOGETHER;
-          } else {
-            add_decoded<1>(values, weight, m, sums + r * 16 * W);
-            for (int64_t i = 0; i < m; ++i) weight[i] += 1;
-            ++r;
-          }
-        }
+        const Terms terms(p.codebook, panels, from, weight, m, tables, R);
+        int64_t r = 0;
+        for (; r + TOGETHER <= R; r += TOGETHER) terms.add<TOGETHER>(r, sums + r * 16 * W);
+        for (; r < R; ++r) terms.add<1>(r, sums + r * 16 * W);
       }
-      for (int64_t r = 0; r < R; ++r) add_people(sums + r * 16 * W, totals + r * SIDE * PANEL);
+      for (int64_t r = 0; r < R; ++r) add_people(sums + r * 16 * W, total[std::size_t(r)]);
     }
-    for (int64_t r = 0; r < R; ++r) end_people(p, row, r, b, n, totals + r * SIDE * PANEL);
+    for (int64_t r = 0; r < R; ++r) end_people(p, row, r, b, n, total[std::size_t(r)]);
   }
 }
 
@@ -375,15 +475,22 @@ constexpr bool in_registers = std::is_same<T, float>::value;  // double goes the
 
 constexpr int64_t MANY = 3;  // replicates from which decoding once for all pays
 
+// Nodes a thread takes at a time: the panels are read in long stretches, and all threads end about together.
+inline int64_t stretch_of(const Edges& e, int threads) {
+  const int64_t share = e.n_nodes / (8 * threads);
+  return share < 1 ? 1 : (share < 256 ? share : 256);
+}
+
 template <class T, Kind KIND>
 void product_of(const PackedProduct<T>& p, int threads) {
   const Edges& e = p.edges;
+  const int64_t stretch = stretch_of(e, threads);
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
     std::vector<T> room;
     const bool shared = in_registers<T> && e.wirings == 1 && p.replicates >= MANY;
-    if (shared) room.resize(std::size_t(p.replicates * (16 * W + SIDE * PANEL)));
-#pragma omp for schedule(dynamic, 8)
+    if (shared) room.resize(std::size_t(p.replicates * ROOM));
+#pragma omp for schedule(dynamic, stretch)
     for (int64_t node = 0; node < e.n_nodes; ++node) {
       const int64_t begin = first_row(e.units, node), own = first_row(e.units, node + 1) - begin;
       for (int64_t unit = 0; unit < own; ++unit) {
@@ -401,14 +508,20 @@ void product_of(const PackedProduct<T>& p, int threads) {
   }
 }
 
-// The gradient of a row in the order of the codes: [quad of panels][16 positions][16 lanes], 0 behind the batch.
+// The gradient of a row in the order of the codes: [panel][16 positions][4 words], 0 behind the batch.
 template <class T>
-void ordered(const T* g, int64_t batch, int64_t quads, T* to) {
-  for (int64_t b = 0; b < quads * QUAD * PANEL; b += 16, ++to) {
-    if (b % (QUAD * PANEL) == 0 && b) to += QUAD * PANEL - 16;
-    const int64_t n = batch - b < 16 ? (batch > b ? batch - b : 0) : 16;
-    for (int64_t j = 0; j < n; ++j) to[16 * j] = g[b + j];
-    for (int64_t j = n; j < 16; ++j) to[16 * j] = T(0);
+void ordered(const T* g, int64_t batch, T* to) {
+  for (int64_t b = 0; b < batch; b += PANEL, to += PANEL) {
+    T last[PANEL] = {};
+    const T* from = g + b;
+    if (batch - b < PANEL) {
+      for (int64_t i = b; i < batch; ++i) last[i - b] = g[i];
+      from = last;
+    }
+    for (int64_t j = 0; j < 16; j += 4) {
+      const Square<T> turned(from + j, 16);
+      for (int64_t k = 0; k < 4; ++k) turned.give(k, to + (j + k) * WORDS);
+    }
   }
 }
 
@@ -431,125 +544,169 @@ inline void lanes_of(const T* codebook, const Codes& codes, int64_t v, const T* 
         const uint32_t bits = word_of(at, w);
         T* lane = lanes + side * WORDS + w;
         const int64_t left = batch - (quad * QUAD + side) * PANEL - w * 16, n = left < 16 ? left : 16;
-        for (int64_t j = 0; j < n; ++j) *lane = fused(codebook[bits >> 2 * j & 3], g[(quad * 16 + j) * 16 + side * WORDS + w], *lane);
+        for (int64_t j = 0; j < n; ++j) *lane = fused(codebook[bits >> 2 * j & 3], g[(quad * QUAD + side) * PANEL + j * WORDS + w], *lane);
       }
     }
 }
 
-// The same for COUNT variants, a register at a time.
-template <int64_t COUNT>
-inline void lanes_of(const float* codebook, const Codes& codes, const int64_t* v, const float* g, int64_t quads,
-                     float (*lanes)[16]) {
-  constexpr int64_t REGISTERS = 16 / W;
-  real sum[COUNT][REGISTERS] = {};
-  real table[COUNT];
-  for (int64_t i = 0; i < COUNT; ++i) table[i] = repeated(codebook + 4 * v[i]);
-  for (int64_t quad = 0; quad < quads; ++quad)
-    for (int64_t k = 0; k < REGISTERS; ++k) {
-      const Side panels(codes, quad * QUAD + k * SIDE);
-      word c[COUNT];
-      for (int64_t i = 0; i < COUNT; ++i) c[i] = codes_of(panels, v[i]);
-      for (int64_t j = 0; j < 16; ++j) {
-        const real values = take(g + (quad * 16 + j) * 16 + k * W);
-        for (int64_t i = 0; i < COUNT; ++i) sum[i][k] = joined(decoded(table[i], c[i] >> uint32_t(2 * j)), values, sum[i][k]);
-      }
-    }
-  for (int64_t i = 0; i < COUNT; ++i)
-    for (int64_t k = 0; k < REGISTERS; ++k) give(lanes[i] + k * W, sum[i][k]);
-}
-
-// Their sum. Behind the batch g is 0, but a codebook may hold what is not a number: then they are left out.
-template <class T>
-inline T sum_of(const PackedEdgeProduct<T>& p, int64_t v, const T* g, T* lanes) {
-  const T sum = folded(lanes);
-  if (sum - sum == T(0)) return sum;
-  lanes_of(p.codebook + 4 * v, p.codes, v, g, p.batch, lanes);
-  return folded(lanes);
-}
-
-constexpr int64_t FEW = 4;  // variants that share one reading of g
-
-// Dot products of decoded variants with COUNT rows of g, sums continued over the quads.
-template <int64_t COUNT>
-inline void add_lanes(const float* values, const float* g, int64_t stride, float* lanes) {
-  constexpr int64_t REGISTERS = 16 / W;
-  for (int64_t k = 0; k < REGISTERS; ++k) {
-    real sum[COUNT];
-    for (int64_t q = 0; q < COUNT; ++q) sum[q] = take(lanes + q * 16 + k * W);
-    for (int64_t j = 0; j < 16; ++j) {
-      const real left = take(values + (k * 16 + j) * W);
-      for (int64_t q = 0; q < COUNT; ++q) sum[q] = joined(left, take(g + q * stride + j * 16 + k * W), sum[q]);
-    }
-    for (int64_t q = 0; q < COUNT; ++q) give(lanes + q * 16 + k * W, sum[q]);
+// As many variants as a register holds, their four words side by side, and their codebooks.
+struct Block {
+  const int32_t* v;
+  bool neighbours;
+  real table;
+  void begin(const PackedEdgeProduct<float>& p, const int32_t* variants) {
+    v = variants;
+    neighbours = p.codes.variant_stride == 4 * WORDS;
+    for (int64_t i = 1; i < SIDE; ++i) neighbours = neighbours && v[i] == v[0] + int32_t(i);
+    table = (real)beside([&](int64_t i) { return p.codebook + 4 * int64_t(v[i]); });
   }
+  inline word codes(const Panel& panel) const {
+    if (__builtin_expect(!neighbours, 0)) return beside([&](int64_t i) { return panel[v[i]]; });
+    word c;
+    std::memcpy(&c, panel[v[0]], sizeof(c));
+    return c;
+  }
+};
+
+// v with the four values of every variant moved down by HALF.
+template <int64_t HALF, int64_t... I>
+inline real turned_within(real v, Lanes<I...>) {
+#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)
+  return __builtin_shufflevector(v, v, (I / 4 * 4 + (I + HALF) % 4)...);
+#else
+  return real{v[I / 4 * 4 + (I + HALF) % 4]...};
+#endif
 }
 
-// The gradients of the weights of one row for many replicates: every variant is decoded once.
-void shared_edges(const PackedEdgeProduct<float>& p, int64_t node, int64_t unit, const float* g, int64_t quads, float* lanes) {
-  constexpr int64_t REGISTERS = 16 / W;
-  const Edges& e = p.edges;
-  const int64_t R = p.replicates, stride = quads * QUAD * PANEL;
-  alignas(64) float values[REGISTERS * 16 * W];
-  for (int64_t i = e.ptr[node]; i < e.ptr[node + 1]; ++i) {
-    const int64_t v = e.from[i];
-    std::memset(lanes, 0, std::size_t(R * 16) * sizeof(float));
-    for (int64_t quad = 0; quad < quads; ++quad) {
-      for (int64_t k = 0; k < REGISTERS; ++k) {
-        const Side panels(p.codes, quad * QUAD + k * SIDE);
-        decode(p.codebook, &v, 1, panels, values + k * 16 * W);
-      }
-      int64_t r = 0;
-      for (; r + 8 <= R; r += 8) add_lanes<8>(values, g + r * stride + quad * QUAD * PANEL, stride, lanes + r * 16);
-      for (; r < R; ++r) add_lanes<1>(values, g + r * stride + quad * QUAD * PANEL, stride, lanes + r * 16);
+constexpr int64_t CHAINS = W == 16 ? 4 : 2;  // sums that grow side by side for one row of g
+constexpr int64_t ROWS = 4;                  // rows of g that share one decoding
+
+// The products of COUNT blocks with REPS rows of g, which lie `stride` apart: those of variant i in the lanes from 4 * i.
+// Whether all are numbers.
+template <int64_t COUNT, int64_t REPS>
+__attribute__((noinline)) bool products_of(const std::vector<Panel>& panels, const Block* blocks, const float* g, int64_t stride, float (*to)[W]) {
+  constexpr int64_t SIDES = COUNT * REPS < CHAINS ? CHAINS / (COUNT * REPS) : 1;
+  const Panel nobody;
+  real total[QUAD][COUNT][REPS];
+  for (int64_t side = 0; side < QUAD; side += SIDES) {
+    real sum[SIDES][COUNT][REPS] = {};
+    for (int64_t at = side; at < int64_t(panels.size()); at += QUAD) {
+      const float* row = g + at * PANEL;
+      word c[SIDES][COUNT];
+      for (int64_t k = 0; k < SIDES; ++k)
+        for (int64_t i = 0; i < COUNT; ++i) c[k][i] = blocks[i].codes(at + k < int64_t(panels.size()) ? panels[std::size_t(at + k)] : nobody);
+#pragma GCC unroll 16
+      for (int64_t j = 0; j < 16; ++j)
+        for (int64_t k = 0; k < SIDES; ++k) {
+          real values[COUNT];
+          for (int64_t i = 0; i < COUNT; ++i) values[i] = decoded(blocks[i].table, c[k][i] >> uint32_t(2 * j));
+          for (int64_t r = 0; r < REPS; ++r) {
+            const real slope = repeated(row + k * PANEL + r * stride + j * WORDS);
+            for (int64_t i = 0; i < COUNT; ++i) sum[k][i][r] = joined(values[i], slope, sum[k][i][r]);
+          }
+        }
     }
-    for (int64_t r = 0; r < R; ++r) p.weight[weight_at(e, i, unit) * R + r] = sum_of(p, v, g + r * stride, lanes + r * 16);
+    for (int64_t k = 0; k < SIDES; ++k)
+      for (int64_t i = 0; i < COUNT; ++i)
+        for (int64_t r = 0; r < REPS; ++r) total[side + k][i][r] = sum[k][i][r];
+  }
+  real none = {};
+  for (int64_t r = 0; r < REPS; ++r)
+    for (int64_t i = 0; i < COUNT; ++i) {
+      real sum = (total[0][i][r] + total[2][i][r]) + (total[1][i][r] + total[3][i][r]);  // folded in halves
+      sum += turned_within<2>(sum, Count<W>::lanes());
+      sum += turned_within<1>(sum, Count<W>::lanes());
+      give(to[r * COUNT + i], sum);
+      none += sum - sum;
+    }
+  float all = 0;
+  for (int64_t i = 0; i < SIDE; ++i) all += none[4 * i];
+  return all == 0;
+}
+
+// The gradients of the weights of some rows of g for one fan. Behind the batch g is 0, but a codebook may hold what is not a
+// number: then those people are left out.
+template <Kind KIND>
+void edges_in_registers(const PackedEdgeProduct<float>& p, const std::vector<Panel>& panels, const Fan<KIND>& fan, int64_t unit, int64_t rows,
+                        const float* g, int64_t stride) {
+  constexpr int64_t MOST = CHAINS * SIDE;
+  const int64_t replicates = p.replicates;
+  const bool in_order = KIND == PLAIN && !p.edges.edge;
+  Block blocks[CHAINS];
+  int32_t v[MOST];
+  int64_t begin, n, weight[MOST];
+  const auto sums = [&](int64_t first, int64_t row, auto count, auto reps) {
+    constexpr int64_t COUNT = decltype(count)::value, REPS = decltype(reps)::value;
+    alignas(64) float found[REPS * COUNT][W];
+    const bool numbers = products_of<COUNT, REPS>(panels, blocks + first, g + row * stride, stride, found);
+    const int64_t here = first * SIDE, m = n - here < COUNT * SIDE ? n - here : COUNT * SIDE;
+    for (int64_t r = 0; r < REPS; ++r) {
+      float* to = p.weight + fan.r + row + r;
+      const float* sum = found[r * COUNT];
+      if (__builtin_expect(!numbers, 0))
+        for (int64_t i = 0; i < m; ++i) {
+          float lanes[16];
+          lanes_of(p.codebook + 4 * int64_t(v[here + i]), p.codes, v[here + i], g + (row + r) * stride, p.batch, lanes);
+          found[r * COUNT + i / SIDE][4 * (i % SIDE)] = folded(lanes);
+        }
+      if (in_order) {
+        for (int64_t i = 0; i < m; ++i) to[(begin + here + i) * replicates] = sum[4 * i];
+      } else {
+        for (int64_t i = 0; i < m; ++i) to[weight[here + i] * replicates] = sum[4 * i];
+      }
+    }
+  };
+  const auto all_rows = [&](int64_t first, auto count) {
+    int64_t row = 0;
+    for (; row + ROWS <= rows; row += ROWS) sums(first, row, count, Constant<ROWS>());
+    for (; row < rows; ++row) sums(first, row, count, Constant<1>());
+  };
+  for (begin = fan.first; begin < fan.last; begin += MOST) {
+    n = fan.last - begin < MOST ? fan.last - begin : MOST;
+    const int64_t n_blocks = (n + SIDE - 1) / SIDE;
+    for (int64_t i = 0; i < n; ++i) v[i] = int32_t(fan.from(begin + i));
+    for (int64_t i = n; i < n_blocks * SIDE; ++i) v[i] = v[n - 1];
+    if (!in_order)
+      for (int64_t i = 0; i < n; ++i) weight[i] = weight_at(p.edges, fan.edge(begin + i), unit);
+    for (int64_t k = 0; k < n_blocks; ++k) blocks[k].begin(p, v + k * SIDE);
+    int64_t k = 0;
+    if (n_blocks == CHAINS) {
+      all_rows(0, Constant<CHAINS>());
+      continue;
+    }
+    for (; k + 2 <= n_blocks; k += 2) all_rows(k, Constant<2>());
+    if (k < n_blocks) all_rows(k, Constant<1>());
   }
 }
 
 template <class T, Kind KIND>
 void edges_of(const PackedEdgeProduct<T>& p, int threads) {
   const Edges& e = p.edges;
-  const int64_t quads = (p.batch + QUAD * PANEL - 1) / (QUAD * PANEL), width = quads * QUAD * PANEL;
-  const bool shared = in_registers<T> && e.wirings == 1 && p.replicates >= MANY;
+  const int64_t width = (p.batch + QUAD * PANEL - 1) / (QUAD * PANEL) * QUAD * PANEL;
+  const int64_t rows = e.wirings == 1 && e.pointers == 1 ? p.replicates : 1;
+  const int64_t stretch = stretch_of(e, threads);
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
-    const int64_t rows = shared ? p.replicates : 1;
-    std::vector<T> room(std::size_t(rows * (width + 16)));
-    T *g = room.data(), *lanes = room.data() + rows * width;
-#pragma omp for schedule(dynamic, 8)
+    std::vector<T> g(std::size_t(rows * width));
+    std::vector<Panel> panels;
+    for (int64_t at = 0; at < p.codes.n_panels; ++at) panels.emplace_back(p.codes, at);
+#pragma omp for schedule(dynamic, stretch)
     for (int64_t node = 0; node < e.n_nodes; ++node) {
       const int64_t begin = first_row(e.units, node), own = first_row(e.units, node + 1) - begin;
       for (int64_t unit = 0; unit < own; ++unit)
         for (int64_t r = 0; r < p.replicates; r += rows) {
           for (int64_t q = 0; q < rows; ++q)
-            ordered(p.g + ((begin + unit) * p.replicates + r + q) * p.batch, p.batch, quads, g + q * width);
-          if constexpr (in_registers<T>)
-            if (shared) {
-              shared_edges(p, node, unit, g, quads, lanes);
-              continue;
-            }
+            ordered(p.g + ((begin + unit) * p.replicates + r + q) * p.batch, p.batch, g.data() + q * width);
           const Fan<KIND> fan(e, node, r);
-          int64_t i = fan.first;
-          const auto to = [&](int64_t at) -> T& { return p.weight[weight_at(e, fan.edge(at), unit) * p.replicates + r]; };
           if constexpr (in_registers<T>) {
-            const auto several = [&](auto count) {
-              constexpr int64_t COUNT = decltype(count)::value;
-              for (; i + COUNT <= fan.last; i += COUNT) {
-                int64_t v[COUNT];
-                alignas(64) float sums[COUNT][16];
-                for (int64_t q = 0; q < COUNT; ++q) v[q] = fan.from(i + q);
-                lanes_of<COUNT>(p.codebook, p.codes, v, g, quads, sums);
-                for (int64_t q = 0; q < COUNT; ++q) to(i + q) = sum_of(p, v[q], g, sums[q]);
-              }
-            };
-            several(std::integral_constant<int64_t, FEW>());
-            several(std::integral_constant<int64_t, 2>());
-            several(std::integral_constant<int64_t, 1>());
+            edges_in_registers(p, panels, fan, unit, rows, g.data(), width);
           } else {
-            for (; i < fan.last; ++i) {
-              lanes_of(p.codebook + 4 * fan.from(i), p.codes, fan.from(i), g, p.batch, lanes);
-              to(i) = folded(lanes);
-            }
+            T lanes[16];
+            for (int64_t i = fan.first; i < fan.last; ++i)
+              for (int64_t q = 0; q < rows; ++q) {
+                lanes_of(p.codebook + 4 * fan.from(i), p.codes, fan.from(i), g.data() + q * width, p.batch, lanes);
+                p.weight[weight_at(e, fan.edge(i), unit) * p.replicates + r + q] = folded(lanes);
+              }
           }
         }
     }
