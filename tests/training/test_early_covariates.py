@@ -131,3 +131,10 @@ def test_they_learn_what_depends_on_a_covariate_and_late_ones_cannot():
         right[where] = (says == test.targets["case"].to_numpy()).mean()
     assert right["early"] > 0.8
     assert right["late"] < 0.65
+
+
+def test_late_covariates_are_not_said_so_that_older_studies_keep_their_identity() -> None:
+    assert "covariates" not in Recipe().model_dump(mode="json")
+    early = Recipe(covariates="early")
+    assert Recipe(**early.model_dump(mode="json")) == early
+    assert Recipe(**Recipe().model_dump(mode="json")).covariates == "late"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 
 class Recipe(BaseModel):
@@ -44,6 +44,11 @@ class Recipe(BaseModel):
     heads: Literal["outputs", "levels"] = "levels"
     head_weight: Annotated[float, Field(ge=0)] = 0.3
     covariates: Literal["late", "early"] = "late"
+
+    @model_serializer(mode="wrap")
+    def _said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Late covariates are not said, so that studies from before there were early ones keep their identity."""
+        return {name: value for name, value in write(self).items() if (name, value) != ("covariates", "late")}
 
     def units_of(self, node: str) -> int:
         """Units of a node above the inputs."""
