@@ -18,6 +18,7 @@ from vnn.data.genotypes import GeneMap, fit_coding, read_annovar, read_plink
 from vnn.models import Recipe
 from vnn.study import Study, read_material, run_study
 from vnn.study.cohort import gene_wiring
+from vnn.study.newcomers import newcomers
 from vnn.study.nulls import null_fits
 from vnn.training import Training, fit
 
@@ -227,6 +228,52 @@ group = "set"
 [training]
 epochs = 2
 """
+
+
+def test_the_minor_allele_is_that_of_those_who_learn(tmp_path):
+    """The counted allele is the rarer one in the training part, and the commoner one in everybody."""
+    study = change(write_study(tmp_path), "[genotypes]", '[genotypes]\ncoding = "dominant"')
+    change(study, 'kind = "hold-out"', 'kind = "given"\ngroup = "part"')
+    change(study, 'target = "case"', 'target = "case"\ngroups = ["part"]')
+    people = pd.read_csv(tmp_path / "people.csv", index_col=0)
+    people["part"] = np.where(np.arange(N) % 3 < 2, "test", "train")
+    people.to_csv(tmp_path / "people.csv")
+    dosages = np.random.default_rng(0).binomial(2, 0.4, (VARIANTS, N)).astype(np.float32)
+    learns = np.array([people.loc[f"p{i}", "part"] == "train" for i in range(N)])
+    dosages[0] = np.where(learns, np.arange(N) % 5 == 0, 2)
+    made(tmp_path, dosages, "cohort")
+    material = read_material(Study.read(study))
+    at = material.samples.features.index("rs0")
+    own = np.array([dosages[0, int(name[1:])] for name in material.samples.ids])
+    np.testing.assert_array_equal(material.samples.values[at], own >= 1)
+    table = material.kept["variants.tsv.gz"]
+    assert table.loc["rs0", "minor"] == table.loc["rs0", "counted"]
+    assert table.loc["rs0", "frequency"] > 0.5
+
+
+@pytest.mark.parametrize("batches", ["numbers", "panels"])
+@pytest.mark.parametrize("missing", ["mode", "own"])
+def test_missing_genotypes_have_a_number_of_those_who_learn(tmp_path, missing, batches):
+    study = change(write_study(tmp_path), "[genotypes]", f'[genotypes]\nmissing = "{missing}"\nbatches = "{batches}"')
+    change(study, 'impute = "mean"', "")
+    change(study, "epochs = 30", "epochs = 2")
+    (tmp_path / "study.toml").write_text(study.read_text() + "\n[report]\nfigures = false\n")
+    results = run_study(study)
+    assert not results.samples.missing.any()
+    (split,) = results.fit.splits
+    held = results.samples.numbers(split.train)[results.samples.features.index("rs3")]
+    gone = np.array([int(name[1:]) % 10 == 0 for name in split.train])
+    values, counts = np.unique(held[~gone], return_counts=True)
+    expected = values[counts.argmax()] if missing == "mode" else held[~gone].mean()
+    np.testing.assert_allclose(held[gone], expected, rtol=1e-6)
+    if missing == "own":
+        at = results.samples.features.index("rs3:missing")
+        np.testing.assert_array_equal(results.samples.numbers(split.train)[at], gone)
+        assert len(results.topology.inputs) == 19
+    met = newcomers(results.folder, tmp_path / "cohort.bed", [])
+    theirs, ours = met.samples(split.test), results.samples.numbers(split.test)
+    assert theirs.features == results.samples.features
+    np.testing.assert_array_equal(theirs.values, ours)
 
 
 @pytest.mark.data

@@ -58,14 +58,15 @@ class Entered:
     genotypes
         The variants that have a gene, packed.
     coding
-        What they are worth; missing where genotypes are, each training part fills them.
+        What they are worth; unless the study says otherwise missing where genotypes are, so that each training part fills them.
     genes
         Their genes.
     owners
         The genes of each input.
     inputs
         What each input is, a row for each: `variant`, `chromosome`, `position`, `counted`, `other`, `minor` (the rarer allele),
-        `frequency` of the counted one, and the codebook: what `two`, `one` and `none` of its copies are worth.
+        `frequency` of the counted one, and the codebook: what `two`, `one` and `none` of its copies are worth, and a `missing`
+        genotype (NaN where each training part fills it).
     """
 
     genotypes: Genotypes
@@ -165,18 +166,28 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
-def inputs_of(genotypes: Genotypes, asked: GenotypeSection, own: Mapping[str, Sequence[str]] | None = None) -> Entered:
+def inputs_of(
+    genotypes: Genotypes,
+    asked: GenotypeSection,
+    learners: Collection[str],
+    own: Mapping[str, Sequence[str]] | None = None,
+) -> Entered:
     """The variants that have a gene, coded.
 
     Parameters
     ----------
+    learners
+        People who are in some training part: the coding is theirs.
     own
         The genes of each variant, where no file of `asked` tells them.
     """
     genes = genes_of(genotypes, asked) if own is None else GeneMap.of(genotypes, own)
     features = genes.features()
     genotypes = genotypes.select(list(features))
-    coding = fit_coding(genotypes, asked.coding, missing="nan")
+    learns = np.array([name in learners for name in genotypes.ids])
+    coding = fit_coding(
+        genotypes, asked.coding, missing="nan" if asked.missing == "impute" else asked.missing, learners=learns
+    )
     ids = genotypes.variants.index
     owners = {name: features[str(ids[row])] for name, row in zip(coding.names, coding.row.tolist(), strict=True)}
     return Entered(genotypes, coding, genes, owners, input_table(genotypes, coding))
@@ -210,9 +221,9 @@ def input_table(genotypes: Genotypes, coding: Coding) -> pd.DataFrame:
     frequency = np.divide(2 * counts[:, 0] + counts[:, 2], called, where=called > 0, out=np.full(len(called), np.nan))
     variants = genotypes.variants.iloc[coding.row]
     minor = np.where(coding.minor_counted[coding.row], variants["counted"], variants["other"])
-    two, _, one, none = coding.values.T
+    two, missing, one, none = coding.values.T
     table = variants[["chromosome", "position", "counted", "other"]].reset_index(names="variant")
-    table = table.assign(minor=minor, frequency=frequency[coding.row], two=two, one=one, none=none)
+    table = table.assign(minor=minor, frequency=frequency[coding.row], two=two, one=one, none=none, missing=missing)
     return table.set_axis(pd.Index(coding.names, name="input"), axis=0)
 
 
@@ -220,7 +231,8 @@ def coding_of(table: pd.DataFrame) -> tuple[pd.DataFrame, Coding]:
     """The variants and the coding of a table of inputs."""
     row, _ = pd.factorize(table["variant"])
     variants = table.drop_duplicates("variant").set_index("variant")
-    book = np.column_stack([table["two"], np.full(len(table), np.nan), table["one"], table["none"]]).astype(np.float32)
+    missing = table["missing"] if "missing" in table else np.full(len(table), np.nan)
+    book = np.column_stack([table["two"], missing, table["one"], table["none"]]).astype(np.float32)
     minor = (variants["minor"] == variants["counted"]).to_numpy()
     return variants, Coding(tuple(table.index), row.astype(np.int64), book, minor, ())
 

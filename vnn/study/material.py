@@ -226,7 +226,7 @@ def _entered(study: Study, asked: GenotypeSection) -> tuple[Entered, dict[str, p
         genotypes = genotypes.joined(covariates=pd.concat([genotypes.covariates, made.scores], axis=1)).told(*made.log)
         kept[COMPONENTS] = component_table(genotypes, made)
     own = None if asked.genes else genes_of_paths(read_gennet(study.ontology.name), read, genotypes)
-    return inputs_of(genotypes, asked, own), kept
+    return inputs_of(genotypes, asked, learners_of(study, genotypes), own), kept
 
 
 def _torn(study: Study, genotypes: Genotypes) -> tuple[str, ...]:
@@ -253,7 +253,7 @@ def controls_of(study: Study, people: Samples) -> tuple[list[str] | None, tuple[
 
 
 def learners_of(study: Study, genotypes: Genotypes) -> set[str]:
-    """The people of training parts, from whom components are learnt.
+    """The people of training parts, from whom components and codings are learnt.
 
     With one split nobody who is held out has a say. Of several, such as folds, nearly everybody is in some training part: all
     networks share their covariates, which know no target; components of each fold by itself would be other covariates in each.

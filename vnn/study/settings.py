@@ -205,8 +205,11 @@ class GenotypeSection(_Section):
     intergenic, within
         What becomes of variants without a gene; see `GeneMap.from_ranges`.
     coding
-        "additive", "dominant", "recessive", "genotype" or "standardised"; see `fit_coding`. The minor allele is that of all
-        people of the study. Missing genotypes need `training.impute`.
+        "additive", "dominant", "recessive", "genotype" or "standardised"; see `fit_coding`. The minor allele is that of the
+        people who learn: with one split its training part, with folds everybody who learns in one of them.
+    missing
+        What a missing genotype is worth. "impute": what `training.impute` says, from each training part. "mode": the value of the
+        most frequent genotype of those who learn. "own": their mean, and a column of its own says where genotypes are missing.
     batches
         What networks learn from: "numbers" in memory; "panels" of 64 people on disk, two bits for a genotype, from which a batch
         takes whole ones; or "people", rows on disk from which a batch takes anyone. Numbers unless they need more than 1 GB, and
@@ -233,6 +236,7 @@ class GenotypeSection(_Section):
     intergenic: Literal["drop", "nearest", "chromosome", "node"] = "drop"
     within: Annotated[int, Field(ge=1)] | None = None
     coding: Literal["additive", "dominant", "recessive", "genotype", "standardised"] = "additive"
+    missing: Literal["impute", "mode", "own"] = "impute"
     batches: Literal["numbers", "panels", "people"] | None = None
     phenotype: Literal["1/2", "0/1", "quantitative"] | None = None
     bim: Path | None = None
@@ -637,6 +641,8 @@ class Study(_Section):
         else:
             if self.genotypes.batches is None:
                 stated["genotypes"].pop("batches")
+            if self.genotypes.missing == "impute":
+                stated["genotypes"].pop("missing")
             for key in ("genes", "bim"):
                 if (path := getattr(self.genotypes, key)) is not None:
                     stated["genotypes"][key] = sha256(path)
