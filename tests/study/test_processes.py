@@ -21,6 +21,7 @@ from tests.study.test_run import AWAKE, STUDY, command, content, write_study
 from vnn._errors import StudyError
 from vnn.study import Study, read_material, run_study
 from vnn.study.nulls import Chunk, finished, missing_chunks, train_nulls
+from vnn.study.settings import NullSection
 
 NULLS = "\n[nulls]\nlabels = 3\nrewired = 1\nhalf_samples = 2\nat_once = 3\n"
 
@@ -37,8 +38,8 @@ def asked(folder: Path, text: str = NULLS) -> Study:
 def test_chunks_hold_every_draw_that_is_missing_once(
     n: int, done: set[int], begun: tuple[int, int], workers: int, at_once: int, n_seeds: int, kind: str
 ) -> None:
-    nulls = SimpleNamespace(n_draws=lambda other: n if other == kind else 0, at_once=at_once, workers=workers)
-    study: Any = SimpleNamespace(nulls=nulls, n_seeds=n_seeds)
+    nulls = NullSection(**{kind: n}, at_once=at_once, workers=workers)
+    study: Any = SimpleNamespace(nulls=nulls, n_seeds=n_seeds, genotypes=None)
     material: Any = SimpleNamespace(splits=("one", "two"))
     with tempfile.TemporaryDirectory() as where:
         folder = Path(where)
