@@ -152,6 +152,7 @@ def test_what_a_study_keeps_is_what_its_file_says(study, truth):
     text = gzip.decompress((study / "variants.tsv.gz").read_bytes()).decode().splitlines()
     assert text[0].split("\t") == [
         "input", "variant", "chromosome", "position", "counted", "other", "minor", "frequency", "two", "one", "none",
+        "missing",
     ]  # fmt: skip
     assert len(text) == VARIANTS + 1
     frequency = np.nanmean(dosages, axis=1) / 2
@@ -160,7 +161,7 @@ def test_what_a_study_keeps_is_what_its_file_says(study, truth):
         assert fields[:2] == [f"rs{k}", f"rs{k}"]
         assert fields[6] == variants[["counted", "other"]].iloc[k, int(frequency[k] > 0.5)]
         assert float(fields[7]) == pytest.approx(frequency[k])
-        assert fields[8:] == ["2.0", "1.0", "0.0"]
+        assert fields[8:] == ["2.0", "1.0", "0.0", ""]
 
 
 @pytest.mark.parametrize("study", ["additive"], indirect=True)
