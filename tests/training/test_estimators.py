@@ -54,7 +54,7 @@ def test_scikit_learn_agrees(estimator: Any, check: Callable[[Any], None]) -> No
 @pytest.mark.parametrize("kind", [VNNClassifier, VNNRegressor])
 def test_defaults_are_those_of_recipe_and_training(kind: type) -> None:
     given = kind().get_params()
-    known = Recipe().model_dump() | dict(Training())
+    known = dict(Recipe()) | dict(Training())
     shared = given.keys() & known.keys()
     assert {name: given[name] for name in shared} == {name: known[name] for name in shared}
     left_out = {"covariates", "min_gain", "dtype"} | ({"class_weight"} if kind is VNNRegressor else set())
